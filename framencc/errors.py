@@ -1,0 +1,39 @@
+"""Every error a user can meet: one clear line each, and the exit code it ends a command with."""
+
+from typing import ClassVar
+
+
+class FramenccError(Exception):
+    """Base of all errors raised on purpose; its text is one line that says what, where and what to do."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class SpecError(FramenccError, ValueError):
+    """The request cannot be carried out as written: an option, a path or a combination is wrong."""
+
+    exit_code = 2
+
+
+class SourceError(FramenccError, OSError):
+    """Frames or a reference picture cannot be read."""
+
+
+class WarpError(FramenccError):
+    """A frame cannot be brought onto the reference."""
+
+
+class SinkError(FramenccError, OSError):
+    """Maps cannot be written."""
+
+
+class DamagedInputError(SourceError):
+    """The input ends early or decodes with errors; what came before the damage is good."""
+
+    exit_code = 3
+
+
+class MissingExtraError(FramenccError, ImportError):
+    """An optional package is not installed; the message names the pip command that installs it."""
+
+    exit_code = 2

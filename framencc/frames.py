@@ -1,0 +1,78 @@
+"""The values that pass between stages: one frame, and what is known of a whole stream."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Picture = npt.NDArray[np.generic]
+
+PICTURE_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame of a source.
+
+    Parameters
+    ----------
+    data
+        (H, W) or (H, W, 3) array, uint8, uint16 or float32. It may be a view of a reused buffer: it is the
+        consumer's until the consumer hands it back to the allocator it gave the source.
+    index
+        Number of the frame in the input, from 0, also when a selection skips frames.
+    pts_seconds
+        Presentation time in seconds on the input's own clock.
+    """
+
+    data: Picture
+    index: int
+    pts_seconds: float
+
+    def __repr__(self) -> str:
+        return (
+            f"Frame(index={self.index}, pts_seconds={self.pts_seconds:.6f}, shape={self.data.shape}, "
+            f"dtype={self.data.dtype})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """What is known of a source before its first frame is read.
+
+    Parameters
+    ----------
+    height, width
+        Size of every frame in pixels, as displayed (rotation applied).
+    dtype
+        uint8, uint16 or float32.
+    n_frames
+        How many frames the source will yield, or None where only reading tells.
+    frame_rate
+        Nominal frames per second, exact.
+    bits
+        Significant bits of an integer sample (10 for 10-bit video held in uint16), None for floats.
+    time_base
+        Unit of the input's time stamps in seconds, where it has one.
+    details
+        Further facts for people (codec, pixel format, rotation, colour), JSON-ready.
+    """
+
+    height: int
+    width: int
+    dtype: np.dtype[Any]
+    n_frames: int | None
+    frame_rate: Fraction
+    bits: int | None = None
+    time_base: Fraction | None = None
+    details: dict[str, str | int | float | bool | None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise ValueError(f"a stream of {self.width} x {self.height} pixels has no picture")
+        if self.dtype not in PICTURE_DTYPES:
+            raise ValueError(f"a stream's dtype must be uint8, uint16 or float32, not {self.dtype}")
+        if self.frame_rate <= 0:
+            raise ValueError(f"a frame rate must be positive, not {self.frame_rate}")
