@@ -1,0 +1,1 @@
+"""Where maps go. `open_sink` is the one way in."""

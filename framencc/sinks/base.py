@@ -1,0 +1,102 @@
+"""The contract that every sink keeps; tests/contracts/test_sinks.py runs over all of them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from framencc.errors import SinkError
+from framencc.frames import Picture
+
+
+@dataclass(frozen=True, slots=True)
+class MapFormat:
+    """What a sink is going to be given.
+
+    Parameters
+    ----------
+    height, width
+        Size of every map in pixels.
+    dtype
+        uint8 or uint16 for codes, float32 for rho itself.
+    frame_rate
+        Nominal maps per second, exact.
+    time_base
+        Unit of the input's time stamps in seconds, or None: times are multiples of 1 / frame_rate.
+    metadata
+        Names and values (text) that go into the file's own metadata where the container has any.
+    """
+
+    height: int
+    width: int
+    dtype: np.dtype[Any]
+    frame_rate: Fraction
+    time_base: Fraction | None
+    metadata: Mapping[str, str]
+
+
+class Sink(ABC):
+    """A place for a stream of maps, invisible until it is complete.
+
+    Everything is written under hidden names beside the target, on the same file system. `commit` makes it durable and
+    visible; `abort`, and leaving the ``with`` block without a commit, removes every trace. The constructor raises
+    SpecError (the target exists, or the format does not fit) or SinkError (it cannot be written), and leaves nothing.
+    """
+
+    format: MapFormat
+    n_written: int = 0
+
+    @abstractmethod
+    def write(self, data: Picture, index: int, pts_seconds: float) -> None:
+        """Write the next map: (H, W), of the format's dtype, valid only during the call.
+
+        Raises
+        ------
+        ValueError
+            When the shape or dtype is not the format's (nothing is written).
+        SinkError
+            When the map cannot be written, for example on a full disk.
+        """
+
+    @abstractmethod
+    def commit(self, target: Path | None = None) -> Path:
+        """Flush everything to the disk, move it to its target (or to another `target` beside it), return the path.
+
+        Raises
+        ------
+        SinkError
+            When the output cannot be completed; the target is then untouched, and `abort` still has to be called.
+        """
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Remove what was written; the target is untouched. Safe to call twice and after `commit`, from any thread."""
+
+    def check(self, data: Picture) -> None:
+        """Raise ValueError unless `data` is what the format announced.
+
+        An encoder drops a short frame in silence, so the check stands before every write.
+        """
+        expected = (self.format.height, self.format.width)
+        if data.shape != expected or data.dtype != self.format.dtype:
+            raise ValueError(
+                f"a map of shape {data.shape} and dtype {data.dtype} was given to a sink of {expected} {self.format.dtype}"
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abort()
+
+
+def sink_error(path: Path, error: OSError) -> SinkError:
+    """Turn an operating system's error into the one line that a user needs."""
+    return SinkError(f"output {str(path)!r} cannot be written: {error.strerror or error}")

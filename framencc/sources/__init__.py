@@ -1,0 +1,1 @@
+"""Where frames come from. `open_source` is the one way in."""

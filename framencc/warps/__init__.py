@@ -1,0 +1,1 @@
+"""How frames are brought onto the reference. Today they arrive warped (``warp.method = "none"``)."""
