@@ -6,13 +6,16 @@ child's messages are drained by a thread, and those marked as errors are kept fo
 
 import contextlib
 import logging
+import queue
 import re
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from types import TracebackType
 from typing import IO, Self
 
@@ -26,10 +29,15 @@ INPUT_SAFETY = (
     "-protocol_whitelist",
     "file,pipe,fd",
     "-format_whitelist",
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mxf,mpegts,mpeg,mpegvideo,h264,hevc,av1,obu,ivf,flv,asf,ogg,dv,nut,gif,"
-    "yuv4mpegpipe",
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mxf,mpegts,mpeg,mpegvideo,h264,hevc,av1,obu,ivf,flv,asf,ogg,dv,nut,gif,yuv4mpegpipe",
 )
 
+# With these output options the child writes a line for every frame that reaches the encoder, among its messages: as
+# both travel through one pipe, what ffmpeg had complained about by then stands before the frame's own line.
+FRAME_STAMPS = ("-stats_enc_pre", "pipe:2", "-stats_enc_pre_fmt", "@frame {n} {ptsi} {tbi} @")
+
+_STAMP = re.compile(rb"@frame (?P<index>\d+) (?P<pts>-?\d+) (?P<numerator>-?\d+)/(?P<denominator>-?\d+) @$")
+_NO_PTS = (-(1 << 63), (1 << 63) - 1)
 _LEVEL = re.compile(r"^(?:\[[^\]]* @ [^\]]*\] )*\[(?P<level>[a-z]+)\] (?P<text>.*)$")
 _PIPE_BYTES = 1 << 20
 _KEPT_LINES = 400
@@ -57,6 +65,33 @@ def file_url(path: object) -> str:
     return f"file:{path}"
 
 
+@dataclass(frozen=True, slots=True)
+class FrameStamp:
+    """What the child said of one frame before it wrote the frame.
+
+    Parameters
+    ----------
+    index
+        Number of the frame in the child's output, from 0.
+    pts_seconds
+        Time on the input's own clock, exact, or None where the input has none.
+    time_base
+        Unit of the input's time stamps in seconds, or None.
+    clean
+        Nothing had been complained about when the frame left the decoder, so the frame is good.
+    """
+
+    index: int
+    pts_seconds: Fraction | None
+    time_base: Fraction | None
+    clean: bool
+
+
+def is_error(level: str, text: str) -> bool:  # noqa: ARG001  (the text is for those who look closer)
+    """Tell whether a message is a complaint: everything that ffmpeg itself calls an error."""
+    return level in ("error", "fatal", "panic")
+
+
 class FfmpegChild:
     """A running ffmpeg whose pipes are read and written in whole buffers.
 
@@ -68,28 +103,43 @@ class FfmpegChild:
         Which pipes are wanted.
     stall_seconds
         The child is killed when one transfer makes no progress for this long.
+    is_complaint
+        Tells from a message's level and text whether it belongs to `errors`.
     """
 
     def __init__(
-        self, arguments: Sequence[str], *, stdin: bool = False, stdout: bool = False, stall_seconds: float = 60.0
+        self,
+        arguments: Sequence[str],
+        *,
+        stdin: bool = False,
+        stdout: bool = False,
+        stall_seconds: float = 60.0,
+        is_complaint: Callable[[str, str], bool] = is_error,
     ) -> None:
         command = [executable(), "-hide_banner", "-nostats", "-loglevel", "level+info"]
         command += [] if stdin else ["-nostdin"]
         command += arguments
         logger.debug("starting %s", command)
         # In a session of its own a Ctrl-C on the terminal reaches us alone, and we end the child in order.
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-            stdout=subprocess.PIPE if stdout else subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-        )
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if stdout else subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise FramenccError(f"ffmpeg {command[0]!r} cannot be started: {error.strerror}") from None
         self.stalled = False
         self._stall_seconds = stall_seconds
+        self._is_complaint = is_complaint
         self._waiting_since: float | None = None
+        # Held during one read or write: a pipe must not be closed, and its number given to another file, meanwhile.
+        self._transfer = threading.Lock()
         self._over = threading.Event()
+        self._stamps: queue.SimpleQueue[FrameStamp | None] = queue.SimpleQueue()
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._errors: deque[str] = deque(maxlen=_KEPT_ERRORS)
         for pipe in (self._process.stdin, self._process.stdout):
@@ -130,13 +180,29 @@ class FfmpegChild:
         try:
             while done < len(buffer):
                 self._waiting_since = time.monotonic()
-                count = pipe.readinto(buffer[done:])  # type: ignore[attr-defined]
+                with self._transfer:
+                    count = 0 if pipe.closed else pipe.readinto(buffer[done:])  # type: ignore[attr-defined]
                 if not count:
                     break
                 done += count
         finally:
             self._waiting_since = None
         return done
+
+    def next_stamp(self) -> FrameStamp | None:
+        """Wait for the stamp of the next frame of a child that was started with `FRAME_STAMPS`.
+
+        It comes before the frame itself. None: there are no more frames, or the child was killed.
+        """
+        try:
+            stamp = self._stamps.get(timeout=self._stall_seconds)
+        except queue.Empty:
+            self.stalled = True
+            self.kill()
+            return None
+        if stamp is None:
+            self._stamps.put(None)  # for whoever asks again
+        return stamp
 
     def write(self, buffer: memoryview | bytes) -> None:
         """Write all of `buffer` (bytes, contiguous) to the child's input.
@@ -152,7 +218,10 @@ class FfmpegChild:
         try:
             while view:
                 self._waiting_since = time.monotonic()
-                count = pipe.write(view)
+                with self._transfer:
+                    if pipe.closed:
+                        raise BrokenPipeError("the child has been ended")
+                    count = pipe.write(view)
                 view = view[count:]
         finally:
             self._waiting_since = None
@@ -174,16 +243,17 @@ class FfmpegChild:
 
     def kill(self) -> None:
         """End the child at once, if it still runs, and wait until it is gone. Safe to call twice."""
-        if self._process.poll() is None:
+        if self._process.poll() is None and self._process.stdin is not None:
+            # A writer may tidy up; a reader has nothing to tidy, and would first wait for its full pipe to be emptied.
             self._process.terminate()
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.5)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                with contextlib.suppress(OSError):
+                with self._transfer, contextlib.suppress(OSError):
                     pipe.close()
         self._end_threads()
 
@@ -194,7 +264,9 @@ class FfmpegChild:
         if self._errors:
             return self._errors[0]
         status = self._process.poll()
-        return f"ffmpeg ended with exit status {status}" if status is None or status >= 0 else f"signal {-status}"
+        if status is not None and status < 0:
+            return f"ffmpeg was ended by signal {-status}"
+        return f"ffmpeg ended with exit status {status}"
 
     def _end_threads(self) -> None:
         self._over.set()
@@ -205,13 +277,21 @@ class FfmpegChild:
 
     def _drain_messages(self) -> None:
         assert self._process.stderr is not None
-        rest = b""
+        rest = torn = b""
         while chunk := self._process.stderr.read(1 << 16):
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
-                self._keep(line)
+                stamp = _STAMP.search(line) if line.endswith(b" @") else None
+                if stamp is None:
+                    self._keep(torn + line)
+                    torn = b""
+                else:
+                    # ffmpeg writes a message in pieces, and a stamp may come between two of them.
+                    torn += line[: stamp.start()]
+                    self._stamps.put(_read_stamp(stamp, clean=not self._errors))
             rest = rest[-4096:]
-        self._keep(rest)
+        self._keep(torn + rest)
+        self._stamps.put(None)
 
     def _keep(self, raw: bytes) -> None:
         line = raw.decode(errors="replace").rstrip()
@@ -219,7 +299,7 @@ class FfmpegChild:
             return
         self._lines.append(line)
         match = _LEVEL.match(line)
-        if match and match["level"] in ("error", "fatal", "panic") and len(self._errors) < _KEPT_ERRORS:
+        if match and len(self._errors) < _KEPT_ERRORS and self._is_complaint(match["level"], match["text"]):
             self._errors.append(match["text"])
 
     def _watch(self) -> None:
@@ -229,6 +309,14 @@ class FfmpegChild:
                 self.stalled = True
                 self._process.kill()
                 return
+
+
+def _read_stamp(match: re.Match[bytes], *, clean: bool) -> FrameStamp:
+    index, pts, numerator, denominator = (int(match[name]) for name in ("index", "pts", "numerator", "denominator"))
+    if pts in _NO_PTS or numerator <= 0 or denominator <= 0:
+        return FrameStamp(index, None, None, clean)
+    time_base = Fraction(numerator, denominator)
+    return FrameStamp(index, pts * time_base, time_base, clean)
 
 
 def _enlarge(pipe: IO[bytes] | None) -> None:

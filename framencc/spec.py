@@ -23,17 +23,19 @@ FRAME_NUMBER_PATTERN = re.compile(r"%0?\d*d")
 _PATH_FIELDS = ("input", "output", "reference")
 
 Encoding = Literal["clip", "signed", "float"]
+Border = Literal["shrink", "valid", "reflect"]
 
 
-def _refuse_bool(value: object) -> object:
-    if isinstance(value, bool):
+def _plain_number(value: object) -> object:
+    if isinstance(value, bool) or type(value).__name__ == "bool_":
         raise ValueError("a number is expected, not true or false")
-    return value
+    # NumPy's integers are integers too.
+    return value.__index__() if hasattr(value, "__index__") else value
 
 
 # Pydantic takes True for 1; a config that says `radius = true` is a mistake.
-Integer = Annotated[int, BeforeValidator(_refuse_bool)]
-Real = Annotated[float, BeforeValidator(_refuse_bool)]
+Integer = Annotated[int, BeforeValidator(_plain_number)]
+Real = Annotated[float, BeforeValidator(_plain_number)]
 
 
 class _Model(BaseModel):
@@ -45,7 +47,7 @@ class NccSpec(_Model):
     """How the correlation is computed (docs/definition.md)."""
 
     radius: Integer = Field(3, ge=1, le=127, description="window radius in pixels; the window's side is 2 * radius + 1")
-    border: Literal["shrink", "valid", "reflect"] = Field(
+    border: Border = Field(
         "shrink",
         description="shrink: the window is cut at the picture's edge; valid: pixels whose window leaves the picture "
         "are invalid; reflect: the picture is mirrored at its edges",
@@ -267,7 +269,21 @@ def make_spec(values: Mapping[str, Any], *, where: str = "") -> RunSpec:
     try:
         return RunSpec.model_validate(dict(values))
     except ValidationError as error:
-        raise SpecError(where + _explain(error)) from None
+        raise SpecError(where + _explain(error, RunSpec)) from None
+
+
+def make_ncc_spec(**values: Any) -> NccSpec:
+    """Check the options of the correlation alone.
+
+    Raises
+    ------
+    SpecError
+        One line that names the first wrong option and what it may be.
+    """
+    try:
+        return NccSpec.model_validate(values)
+    except ValidationError as error:
+        raise SpecError(_explain(error, NccSpec)) from None
 
 
 def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> RunSpec:
@@ -311,13 +327,14 @@ def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, model: type[BaseModel]) -> str:
     first = error.errors(include_url=False)[0]
-    # The branches of a union follow the option's name; they mean nothing to a user.
-    known = {name for name, _ in leaf_fields(RunSpec)} | {name.split(".")[0] for name, _ in leaf_fields(RunSpec)}
+    leaves = [name for name, _ in leaf_fields(model)]
+    known = {*leaves, *(name.split(".")[0] for name in leaves)}
     parts = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
-        return _unknown_option(".".join(parts))
+        return _unknown_option(".".join(parts), leaves)
+    # The branches of a union follow the option's name; they mean nothing to a user.
     while parts and ".".join(parts) not in known:
         parts.pop()
     name = ".".join(parts)
@@ -330,8 +347,7 @@ def _explain(error: ValidationError) -> str:
     return (f"{name}: " if name else "") + message + shown
 
 
-def _unknown_option(name: str) -> str:
-    known = [known_name for known_name, _ in leaf_fields(RunSpec)]
+def _unknown_option(name: str, known: list[str]) -> str:
     tails = {known_name.rsplit(".", 1)[-1]: known_name for known_name in known}
     close = difflib.get_close_matches(name, known, n=1) or [
         tails[tail] for tail in difflib.get_close_matches(name.rsplit(".", 1)[-1], list(tails), n=1)

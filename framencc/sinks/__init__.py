@@ -1,1 +1,51 @@
-"""Where maps go. `open_sink` is the one way in."""
+"""Where maps go: a video, one picture file a frame, or one array."""
+
+from pathlib import Path
+
+from framencc.sinks.arrays import ArraySink
+from framencc.sinks.base import MapFormat, Sink
+from framencc.sinks.images import ImageSink
+from framencc.sinks.targets import check_target, is_numbered
+from framencc.sinks.video import Codec, VideoSink
+from framencc.spec import VIDEO_OUTPUT_SUFFIXES, RunSpec
+
+__all__ = ["ArraySink", "ImageSink", "MapFormat", "Sink", "VideoSink", "check_target", "open_sink"]
+
+
+def open_sink(spec: RunSpec, map_format: MapFormat) -> Sink:
+    """Open the sink that a job's output name asks for.
+
+    Parameters
+    ----------
+    spec
+        The job.
+    map_format
+        What the sink is going to be given.
+
+    Returns
+    -------
+    Sink
+        It leaves nothing behind unless it is committed.
+
+    Raises
+    ------
+    SpecError
+        When the output exists and may not be replaced, or cannot hold such maps.
+    SinkError
+        When the output cannot be written.
+    """
+    target = Path(spec.output)
+    suffix = target.suffix.lower()
+    if suffix in VIDEO_OUTPUT_SUFFIXES:
+        codec: Codec = spec.output_format.codec or ("ffv1" if suffix == ".mkv" else "h264")
+        return VideoSink(
+            target,
+            map_format,
+            codec=codec,
+            quality=spec.output_format.quality,
+            overwrite=spec.overwrite,
+            stall_seconds=spec.limits.stall_seconds,
+        )
+    if is_numbered(target):
+        return ImageSink(target, map_format, overwrite=spec.overwrite)
+    return ArraySink(target, map_format, overwrite=spec.overwrite)

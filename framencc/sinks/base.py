@@ -85,7 +85,8 @@ class Sink(ABC):
         expected = (self.format.height, self.format.width)
         if data.shape != expected or data.dtype != self.format.dtype:
             raise ValueError(
-                f"a map of shape {data.shape} and dtype {data.dtype} was given to a sink of {expected} {self.format.dtype}"
+                f"a map of shape {data.shape} and dtype {data.dtype} was given to a sink of {expected} "
+                f"{self.format.dtype}"
             )
 
     def __enter__(self) -> Self:

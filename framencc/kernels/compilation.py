@@ -1,0 +1,68 @@
+"""How kernels are compiled, and how their compiled code is kept on disk without ever getting in the way.
+
+Numba's own cache raises at import where no folder is writable, and raises EOFError for a truncated file. Neither may
+stop a measurement: the first falls back to compiling in every process (said once, as a warning), the second to
+compiling again. ``FRAMENCC_CACHE=0`` turns the cache off.
+"""
+
+import logging
+import os
+import pickle
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+logger = logging.getLogger(__name__)
+
+CACHE_SWITCH = "FRAMENCC_CACHE"
+_state = {"warned": False}
+
+
+def kernel() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Compile a function on its first call: no Python objects, the GIL released, IEEE arithmetic.
+
+    No fastmath: reassociation would make results depend on the processor, and nnan would break the tests for NaN.
+    """
+
+    def compile_function(function: Callable[..., Any]) -> Callable[..., Any]:
+        dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
+        if os.environ.get(CACHE_SWITCH, "1") != "0":
+            _enable_cache(dispatcher)
+        result: Callable[..., Any] = dispatcher
+        return result
+
+    return compile_function
+
+
+def _enable_cache(dispatcher: Any) -> None:
+    try:
+        dispatcher.enable_caching()
+    except RuntimeError as error:
+        if not _state["warned"]:
+            _state["warned"] = True
+            warnings.warn(
+                f"compiled kernels cannot be kept on disk, so every start compiles them again: {error}; "
+                f"set NUMBA_CACHE_DIR to a writable folder, or {CACHE_SWITCH}=0 to silence this",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return
+    cache = dispatcher._cache
+    load, save = cache.load_overload, cache.save_overload
+
+    def load_or_compile(signature: Any, target_context: Any) -> Any:
+        try:
+            return load(signature, target_context)
+        except (OSError, EOFError, ValueError, AttributeError, ImportError, pickle.UnpicklingError) as error:
+            logger.info("a cached kernel cannot be read (%s) and is compiled again", error)
+            return None
+
+    def save_or_go_on(signature: Any, data: Any) -> None:
+        try:
+            save(signature, data)
+        except (OSError, EOFError, ValueError, AttributeError, ImportError, pickle.UnpicklingError) as error:
+            logger.info("a compiled kernel cannot be kept on disk: %s", error)
+
+    cache.load_overload, cache.save_overload = load_or_compile, save_or_go_on

@@ -1,0 +1,51 @@
+"""How a map becomes a picture: gray codes."""
+
+import numpy as np
+
+from framencc.frames import Picture
+from framencc.kernels.encode import encode_rows
+from framencc.kernels.threads import TILE_ROWS, default_threads, share_rows
+from framencc.spec import Encoding
+
+
+def maximum_code(bits: int) -> int:
+    """Return the largest code M of a depth: 255 for 8 bits, 65535 for 16."""
+    return (1 << bits) - 1
+
+
+def encode(
+    rho: Picture, encoding: Encoding, bits: int = 8, *, out: Picture | None = None, threads: int | None = None
+) -> Picture:
+    """Turn a map into what is written to a file.
+
+    Parameters
+    ----------
+    rho
+        (H, W) float32 in [-1, 1]; NaN where nothing was measured.
+    encoding
+        ``clip``: round(M * max(rho, 0)); ``signed``: round(M * (rho + 1) / 2), M = 255 or 65535; ``float``: rho itself.
+        Halves are rounded up; NaN becomes code 0, and a `fill` beyond [-1, 1] the nearest code.
+    bits
+        8 or 16.
+    out
+        Array to write to: (H, W), uint8 or uint16; a new one if omitted.
+    threads
+        Kernel threads; all cores if omitted.
+
+    Returns
+    -------
+    numpy.ndarray
+        (H, W) uint8 or uint16; `rho` itself for ``float``.
+    """
+    if encoding == "float":
+        return rho
+    maximum = float(maximum_code(bits))
+    gain, offset = (maximum, 0.0) if encoding == "clip" else (maximum / 2, maximum / 2)
+    codes = np.empty(rho.shape, np.uint8 if bits == 8 else np.uint16) if out is None else out
+    share_rows(
+        lambda y0, y1: encode_rows(rho, gain, offset, maximum, y0, y1, codes),
+        rho.shape[0],
+        TILE_ROWS,
+        threads or default_threads(),
+    )
+    return codes

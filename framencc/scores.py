@@ -1,0 +1,50 @@
+"""The numbers of one map."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from framencc.frames import Picture
+from framencc.kernels.encode import UNITS_PER_ONE, measure_rows
+from framencc.kernels.threads import TILE_ROWS, default_threads, share_rows
+
+
+@dataclass(frozen=True, slots=True)
+class FrameScores:
+    """What one map says in short.
+
+    Parameters
+    ----------
+    mean_confidence
+        Mean of rho over the measured pixels (validity 0), or None where there is none; exact to 1e-9.
+    valid_share
+        Share of the pixels that were measured, 0 to 1.
+    """
+
+    mean_confidence: float | None
+    valid_share: float
+
+
+def score(rho: Picture, validity: Picture, *, threads: int | None = None) -> FrameScores:
+    """Measure a map.
+
+    Parameters
+    ----------
+    rho
+        (H, W) float32 map.
+    validity
+        (H, W) uint8 codes; 0 is measured.
+    threads
+        Kernel threads; all cores if omitted. The result does not depend on it.
+    """
+    height = rho.shape[0]
+    totals, counts = np.empty(height, np.int64), np.empty(height, np.int64)
+    share_rows(
+        lambda y0, y1: measure_rows(rho, validity, y0, y1, totals, counts),
+        height,
+        TILE_ROWS,
+        threads or default_threads(),
+    )
+    count = int(counts.sum())
+    mean = int(totals.sum()) / UNITS_PER_ONE / count if count else None
+    return FrameScores(mean, count / rho.size)

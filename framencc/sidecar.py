@@ -1,0 +1,283 @@
+"""The record beside an output, OUTPUT.json: what was asked, of what, by which versions, and every frame's numbers."""
+
+import contextlib
+import datetime
+import glob
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from framencc.errors import SinkError, SourceError
+from framencc.spec import FRAME_NUMBER_PATTERN, is_sequence_pattern
+from framencc.staging import Staged
+
+FORMAT_VERSION = 1
+_ENDS_BYTES = 1 << 20
+_OWN_KEYS = ("format_version", "frames")
+
+
+def sidecar_path(output: str | Path) -> Path:
+    """Name the sidecar of an output: its name, a pattern's included, and ``.json``."""
+    output = Path(output)
+    return output.with_name(output.name + ".json")
+
+
+class SidecarWriter:
+    """Writes a sidecar frame by frame; it appears beside the output, whole, at `commit`.
+
+    The rows wait in a nameless file on the output's disk, so that memory does not grow with the clip.
+
+    Parameters
+    ----------
+    output
+        The output that the sidecar describes.
+
+    Raises
+    ------
+    SinkError
+        When its folder cannot be made or written.
+    """
+
+    def __init__(self, output: str | Path) -> None:
+        self._path = sidecar_path(output)
+        self._state: Literal["open", "failed", "committed", "aborted"] = "open"
+        self._lock = threading.RLock()
+        self._n_rows = 0
+        with self._explained():
+            self._staged = Staged(self._path)
+            try:
+                self._rows = tempfile.TemporaryFile(dir=self._staged.folder)  # noqa: SIM115  (closed by commit and abort)
+            except BaseException:
+                self._staged.discard()
+                raise
+
+    def add_frame(self, row: Mapping[str, Any]) -> None:
+        """Add the numbers of the next frame.
+
+        Parameters
+        ----------
+        row
+            Names and values: text, numbers (NaN and infinity become null), None, and lists and mappings of those.
+
+        Raises
+        ------
+        SinkError
+            When it cannot be written.
+        """
+        line = json.dumps(_plain(row), allow_nan=False)
+        with self._lock:
+            self._require_open()
+            self._state = "failed"  # until the whole line is written
+            with self._explained():
+                self._rows.write((",\n    " if self._n_rows else "\n    ").encode() + line.encode())
+            self._n_rows += 1
+            self._state = "open"
+
+    def commit(self, head: Mapping[str, Any], output: str | Path | None = None) -> Path:
+        """Write the sidecar and make it visible, in place of an older one.
+
+        Parameters
+        ----------
+        head
+            What is said of the whole run; it comes first in the file, after the version of the format.
+        output
+            The output's name where it is not the one that was announced, in the same folder.
+
+        Returns
+        -------
+        pathlib.Path
+            The sidecar. A second call changes nothing and returns the same.
+
+        Raises
+        ------
+        ValueError
+            When `head` holds a name that is the writer's own (format_version, frames).
+        SinkError
+            When it cannot be written; what was there before is untouched, and `abort` still has to be called.
+        """
+        if clash := [key for key in _OWN_KEYS if key in head]:
+            raise ValueError(f"a sidecar's {clash[0]} is written by the writer")
+        path = self._path if output is None else sidecar_path(output)
+        if path.parent != self._path.parent:
+            raise ValueError(f"{str(path)!r} is not in the folder of {str(self._path)!r}")
+        text = json.dumps(_plain({"format_version": FORMAT_VERSION, **head}), indent=2, allow_nan=False)
+        with self._lock:
+            if self._state == "committed":
+                return self._path
+            self._require_open()
+            self._state = "failed"
+            with self._explained():
+                self._rows.seek(0)
+                with self._staged.path.open("wb") as file:
+                    file.write(text.removesuffix("\n}").encode() + b',\n  "frames": [')
+                    shutil.copyfileobj(self._rows, file, 1 << 20)
+                    file.write(b"\n  ]\n}\n" if self._n_rows else b"]\n}\n")
+                self._staged.publish(path.name)
+            self._rows.close()
+            self._path = path
+            self._state = "committed"
+            return path
+
+    def abort(self) -> None:
+        """Remove what was written. Safe to call twice and after `commit`, from any thread."""
+        with self._lock:
+            if self._state in ("committed", "aborted"):
+                return
+            self._state = "aborted"
+            with contextlib.suppress(OSError):  # rows that still wait in the buffer may not fit on a full disk
+                self._rows.close()
+            self._staged.discard()
+
+    def __enter__(self) -> "SidecarWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.abort()
+
+    def _require_open(self) -> None:
+        if self._state != "open":
+            raise SinkError(f"sidecar {str(self._path)!r} takes no more: it was {self._state}")
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise SinkError(f"sidecar {str(self._path)!r} cannot be written: {error.strerror or error}") from error
+
+
+def read_sidecar(path: str | Path) -> dict[str, Any]:
+    """Read a sidecar.
+
+    Parameters
+    ----------
+    path
+        The sidecar (not the output).
+
+    Returns
+    -------
+    dict
+        The head's names and values, and ``frames``, a list of rows.
+
+    Raises
+    ------
+    SourceError
+        When it cannot be read, is no sidecar, or was written by a later version of the format.
+    """
+    what = f"sidecar {str(path)!r}"
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise SourceError(f"{what} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise SourceError(f"{what} is damaged: {error}") from None
+    version = content.get("format_version") if isinstance(content, dict) else None
+    if not isinstance(version, int) or not isinstance(content.get("frames"), list):
+        raise SourceError(f"{what} is no sidecar of framencc: it has no format_version or no frames")
+    if version > FORMAT_VERSION:
+        raise SourceError(f"{what} has format {version}; this framencc reads up to {FORMAT_VERSION}: update it")
+    return dict(content)
+
+
+def fingerprint(path: str | Path) -> dict[str, Any]:
+    """Describe a file, or a sequence of files, well enough to notice that it was changed or exchanged.
+
+    Parameters
+    ----------
+    path
+        A file, or what names a sequence: a folder, a printf pattern or a glob.
+
+    Returns
+    -------
+    dict
+        Of a file: path, bytes, modified (ISO 8601, UTC) and the SHA-256 of its first and last MiB, or of all of it
+        where it is no longer than both. A change in the middle that keeps size and time is not seen. Of a sequence:
+        path, files (how many), bytes (of all), modified (of the latest), first and last (names in natural order).
+
+    Raises
+    ------
+    SourceError
+        When there is no such file, or none can be read.
+    """
+    path = Path(path)
+    try:
+        if path.is_file():
+            return _fingerprint_file(path)
+        files = sorted((file for file in _sequence(path) if file.is_file()), key=_natural)
+        if not files:
+            raise SourceError(f"input {str(path)!r} does not exist or holds no file")
+        statuses = [file.stat() for file in files]
+    except OSError as error:
+        if isinstance(error, SourceError):
+            raise
+        raise SourceError(f"input {str(path)!r} cannot be read: {error.strerror}") from None
+    return {
+        "path": str(path),
+        "files": len(files),
+        "bytes": sum(status.st_size for status in statuses),
+        "modified": _iso(max(status.st_mtime for status in statuses)),
+        "first": files[0].name,
+        "last": files[-1].name,
+    }
+
+
+def _fingerprint_file(path: Path) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        digest.update(file.read(_ENDS_BYTES))
+        file.seek(max(_ENDS_BYTES, status.st_size - _ENDS_BYTES))
+        digest.update(file.read(_ENDS_BYTES))
+    return {
+        "path": str(path),
+        "bytes": status.st_size,
+        "modified": _iso(status.st_mtime),
+        "sha256_of_first_and_last_mib": digest.hexdigest(),
+    }
+
+
+def _sequence(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        yield from (file for file in path.iterdir() if not file.name.startswith("."))
+    elif is_sequence_pattern(str(path)):
+        before, after = FRAME_NUMBER_PATTERN.split(path.name, maxsplit=1)
+        name = re.compile(re.escape(before) + r" *\d+" + re.escape(after))
+        if path.parent.is_dir():
+            yield from (file for file in path.parent.iterdir() if name.fullmatch(file.name))
+    elif glob.has_magic(str(path)):
+        yield from map(Path, glob.iglob(str(path)))  # noqa: PTH207  (Path.glob takes no absolute pattern)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Sort key under which frame10 comes after frame9."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name) if part]
+
+
+def _iso(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="microseconds")
+
+
+def _plain(value: Any) -> Any:
+    """Turn a value into what JSON has, with null for the numbers that it has not."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Path | Fraction):
+        return str(value)
+    return value

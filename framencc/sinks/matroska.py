@@ -1,0 +1,106 @@
+"""Just enough Matroska to hand ffmpeg raw pictures with a time each.
+
+ffmpeg's rawvideo input knows one constant frame rate and nothing else, so the times of a clip with a variable rate, or
+one that does not start at 0, would be lost on the way in. Matroska with V_UNCOMPRESSED video carries a time stamp per
+picture, in whole nanoseconds, and can be written to a pipe: one header, then one cluster a picture.
+
+Element numbers: RFC 9559, section 5.
+"""
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+# ffmpeg's names of raw gray pictures (libavcodec/raw.c).
+_FOURCC = {np.dtype(np.uint8): b"Y800", np.dtype(np.uint16): b"Y1\x00\x10"}
+_UNKNOWN_SIZE = b"\x01" + b"\xff" * 7
+_FULL_RANGE = 2
+
+
+def stream_header(height: int, width: int, dtype: np.dtype[Any], frame_rate: Fraction) -> bytes:
+    """Open a stream of full-range gray pictures.
+
+    Parameters
+    ----------
+    height, width
+        Size of every picture in pixels.
+    dtype
+        uint8 or uint16.
+    frame_rate
+        Nominal pictures per second; it decides no time.
+
+    Returns
+    -------
+    bytes
+        What comes before the first picture.
+    """
+    ebml = _element(
+        "1A45DFA3",
+        _number("4286", 1)  # EBMLVersion
+        + _number("42F7", 1)  # EBMLReadVersion
+        + _number("42F2", 4)  # EBMLMaxIDLength
+        + _number("42F3", 8)  # EBMLMaxSizeLength
+        + _element("4282", b"matroska")  # DocType
+        + _number("4287", 4)  # DocTypeVersion
+        + _number("4285", 2),  # DocTypeReadVersion
+    )
+    info = _element(
+        "1549A966",
+        _number("2AD7B1", 1)  # TimestampScale: nanoseconds
+        + _element("4D80", b"framencc")  # MuxingApp
+        + _element("5741", b"framencc"),  # WritingApp
+    )
+    video = _element(
+        "E0",
+        _number("B0", width)
+        + _number("BA", height)
+        + _element("2EB524", _FOURCC[dtype])  # UncompressedFourCC
+        + _element("55B0", _number("55B9", _FULL_RANGE)),  # Colour: Range
+    )
+    track = _element(
+        "AE",
+        _number("D7", 1)  # TrackNumber
+        + _number("73C5", 1)  # TrackUID
+        + _number("83", 1)  # TrackType: video
+        + _number("9C", 0)  # FlagLacing
+        + _number("23E383", round(1_000_000_000 / frame_rate))  # DefaultDuration
+        + _element("86", b"V_UNCOMPRESSED")
+        + video,
+    )
+    segment = bytes.fromhex("18538067") + _UNKNOWN_SIZE
+    return ebml + segment + info + _element("1654AE6B", track)
+
+
+def picture_header(nanoseconds: int, n_bytes: int) -> bytes:
+    """Announce one picture.
+
+    Parameters
+    ----------
+    nanoseconds
+        Its time, from 0.
+    n_bytes
+        Size of its pixels, little-endian, without padding, which have to follow.
+
+    Returns
+    -------
+    bytes
+        What comes before its pixels.
+    """
+    time = _number("E7", nanoseconds)
+    key_frame_at_cluster_time = b"\x81\x00\x00\x80"
+    block = bytes.fromhex("A3") + _size(len(key_frame_at_cluster_time) + n_bytes) + key_frame_at_cluster_time
+    return bytes.fromhex("1F43B675") + _size(len(time) + len(block) + n_bytes) + time + block
+
+
+def _size(n_bytes: int) -> bytes:
+    """Write a length in its eight-byte form, which is always allowed."""
+    return (n_bytes | 1 << 56).to_bytes(8, "big")
+
+
+def _element(number: str, content: bytes) -> bytes:
+    return bytes.fromhex(number) + _size(len(content)) + content
+
+
+def _number(number: str, value: int) -> bytes:
+    return _element(number, value.to_bytes(8, "big"))

@@ -1,0 +1,150 @@
+"""The life that all sinks share: written under a hidden name, then published, or removed."""
+
+import contextlib
+import threading
+from abc import abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from framencc.errors import FramenccError, SinkError
+from framencc.frames import Picture
+from framencc.sinks.base import MapFormat, Sink, sink_error
+from framencc.sinks.targets import existing_files, refuse_existing
+from framencc.staging import Staged
+
+
+class StagedSink(Sink):
+    """A sink whose maps gather in a hidden file or folder beside the target.
+
+    A subclass writes into ``self._staged.path`` and describes how; this class keeps the order of events.
+
+    Parameters
+    ----------
+    target
+        The output.
+    map_format
+        What the sink is going to be given.
+    overwrite
+        Whether an existing output may be replaced.
+    folder
+        Whether the maps gather in a folder.
+
+    Raises
+    ------
+    SpecError
+        When the target exists and may not be replaced.
+    SinkError
+        When its folder cannot be made or written.
+    """
+
+    def __init__(self, target: Path, map_format: MapFormat, *, overwrite: bool = False, folder: bool = False) -> None:
+        refuse_existing(target, overwrite=overwrite)
+        self.format = map_format
+        self.n_written = 0
+        self._target = target
+        self._overwrite = overwrite
+        self._last_index = -1
+        self._state: Literal["open", "finished", "committed", "failed", "aborted"] = "open"
+        self._committed = target
+        self._cancelled = False
+        # Held by whoever works on the staged file; `abort` from another thread first makes that work end.
+        self._lock = threading.RLock()
+        try:
+            self._staged = Staged(target, folder=folder)
+        except OSError as error:
+            raise sink_error(target, error) from error
+
+    def write(self, data: Picture, index: int, pts_seconds: float) -> None:
+        """Write the next map; see `Sink.write`. Indices must increase."""
+        self.check(data)
+        with self._lock:
+            self._require("open")
+            if index <= self._last_index:
+                raise ValueError(f"map {index} was given after map {self._last_index}")
+            self._state = "failed"  # until the whole map is written: part of one must never be published
+            with self._explained():
+                self._write(data, index, pts_seconds)
+            self._state = "open"
+            self._last_index = index
+            self.n_written += 1
+
+    def commit(self, target: Path | None = None) -> Path:
+        """Make the output durable and visible; see `Sink.commit`.
+
+        An explicit `target` is replaced where it exists: whoever names one has decided about it. When only the last
+        step fails, because the name cannot be taken, another `commit` may name another target.
+
+        Raises
+        ------
+        ValueError
+            When `target` is not in the output's own folder.
+        """
+        if target is not None and target.parent != self._target.parent:
+            raise ValueError(f"{str(target)!r} is not in the folder of {str(self._target)!r}")
+        with self._lock:
+            if self._state == "committed":
+                return self._committed
+            self._require("open", "finished")
+            if not self.n_written:
+                raise SinkError(f"output {str(self._target)!r} is not made: no map was written to it")
+            with self._explained():
+                if self._state == "open":
+                    self._state = "failed"
+                    self._finish()
+                    self._state = "finished"
+                self._require("finished")  # another thread may have aborted meanwhile
+                if (
+                    target is None
+                    and not self._overwrite
+                    and any(existing_files(self._staged.folder / self._target.name))
+                ):
+                    raise SinkError(f"output {str(self._target)!r} appeared during the run and is not replaced")
+                self._publish((target or self._target).name)
+            self._committed = target or self._target
+            self._state = "committed"
+            return self._committed
+
+    def abort(self) -> None:
+        """Remove what was written; see `Sink.abort`."""
+        self._cancelled = True
+        self._interrupt()
+        with self._lock:
+            if self._state in ("committed", "aborted"):
+                return
+            self._state = "aborted"
+            self._close()
+            self._staged.discard()
+
+    @abstractmethod
+    def _write(self, data: Picture, index: int, pts_seconds: float) -> None:
+        """Add a checked map to the staged file; OSError where that fails."""
+
+    def _finish(self) -> None:
+        """Complete the staged file; OSError where that fails."""
+
+    def _publish(self, name: str) -> None:
+        """Move the staged file to `name` in the target's folder; OSError where that fails, with all as before."""
+        self._staged.publish(name)
+
+    def _close(self) -> None:
+        """Let go of the staged file, so that it can be removed; called after any outcome but success."""
+
+    def _interrupt(self) -> None:
+        """Make a `_write` or `_finish` that waits in another thread return soon; called without the lock."""
+
+    def _require(self, *states: str) -> None:
+        if self._cancelled or self._state not in states:
+            state = "aborted" if self._cancelled else self._state
+            raise SinkError(f"output {str(self._target)!r} takes no more: it was {state}")
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except SinkError:
+            raise
+        except FramenccError as error:
+            raise SinkError(f"output {str(self._target)!r} cannot be written: {error}") from error
+        except OSError as error:
+            raise sink_error(self._target, error) from error

@@ -1,0 +1,91 @@
+"""An array of frames, in memory or as a memory-mapped .npy file."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from framencc.channels import to_luma
+from framencc.errors import SourceError, SpecError
+from framencc.frames import Picture, StreamInfo
+from framencc.sources.selection import (
+    DEFAULT_FRAME_RATE,
+    EVERYTHING,
+    IndexedSource,
+    Selection,
+    picture_dtype,
+    sample_bits,
+)
+
+
+class ArraySource(IndexedSource):
+    """The frames of an (N, H, W) or (N, H, W, 3) array.
+
+    Parameters
+    ----------
+    frames
+        uint8, uint16, or floats (float64 becomes float32, frame by frame), or the path of a .npy file that holds such
+        an array; the file is mapped, not loaded. Colour is reduced to luma.
+    selection
+        The wanted frames.
+    frame_rate
+        Frames per second.
+
+    Raises
+    ------
+    SpecError
+        When there is no such file, or the array has no frames.
+    SourceError
+        When the file is no .npy array, or the array is none of the above.
+    """
+
+    def __init__(
+        self,
+        frames: npt.NDArray[Any] | str | Path,
+        *,
+        selection: Selection = EVERYTHING,
+        frame_rate: Fraction = DEFAULT_FRAME_RATE,
+    ) -> None:
+        path = str(frames) if isinstance(frames, (str, Path)) else "array"
+        array = _map(path) if isinstance(frames, (str, Path)) else np.asarray(frames)
+        dtype = picture_dtype(array.dtype)
+        if dtype is None or array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] != 3):
+            raise SourceError(
+                f"input {path!r} must be (N, H, W) or (N, H, W, 3) of uint8, uint16, float32 or float64, not "
+                f"{array.shape} {array.dtype}"
+            )
+        if 0 in array.shape:
+            raise SpecError(f"input {path!r} of shape {array.shape} holds no pixel")
+        super().__init__(path, selection, array.shape[0], frame_rate)
+        self._array: npt.NDArray[Any] | None = array
+        self.info = StreamInfo(
+            height=array.shape[1],
+            width=array.shape[2],
+            dtype=dtype,
+            n_frames=len(self._indices),
+            frame_rate=frame_rate,
+            bits=sample_bits(dtype),
+            details={"kind": "array", "shape": " x ".join(map(str, array.shape)), "dtype": str(array.dtype)},
+        )
+
+    def close(self) -> None:
+        """Let go of the array, and so of the file; see `Source.close`."""
+        super().close()
+        self._array = None
+
+    def _load(self, index: int) -> Picture:
+        array = self._array
+        if array is None:
+            raise SourceError(f"input {self._path!r} has been closed")
+        return to_luma(array[index])
+
+
+def _map(path: str) -> npt.NDArray[Any]:
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except FileNotFoundError:
+        raise SpecError(f"input {path!r} does not exist") from None
+    except (OSError, ValueError, EOFError, SyntaxError, TypeError) as error:
+        raise SourceError(f"input {path!r} cannot be read as .npy: {' '.join(str(error).split())}") from None

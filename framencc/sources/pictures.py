@@ -1,0 +1,222 @@
+"""One picture file: PNG, JPEG, TIFF or .npy, read whole and without loss, or refused.
+
+The content decides what a file is, not its name, and only these readers are tried: a renamed file reaches no other
+decoder. Pillow's readers are called directly because `PIL.Image.open` only warns of a decompression bomb, and because
+its PNG reader halves 16-bit colour to 8 bits without a word.
+"""
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from framencc.channels import to_luma
+from framencc.errors import DamagedInputError, SourceError, SpecError
+from framencc.frames import Picture
+from framencc.sources.selection import MAX_PIXELS, copy_into, picture_dtype
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_ORIENTATION = 274
+_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB = 0, 1, 2
+
+
+def read_picture(path: str | Path, *, what: str = "picture") -> Picture:
+    """Read the luma of one picture.
+
+    A picture is turned as its EXIF or TIFF orientation asks for; alpha is dropped; palettes are applied; 1-bit pictures
+    become 0 and 255.
+
+    Parameters
+    ----------
+    path
+        The file.
+    what
+        How messages name its role.
+
+    Returns
+    -------
+    numpy.ndarray
+        (H, W), uint8, uint16 or float32.
+
+    Raises
+    ------
+    SpecError
+        When there is no such file.
+    SourceError
+        When it is no picture that can be read without loss.
+    DamagedInputError
+        When it is such a picture, but broken.
+    """
+    path = Path(path)
+    where = f"{what} {str(path)!r}"
+    if not path.exists():
+        raise SpecError(f"{where} does not exist")
+    try:
+        picture = _reader(path, where)(path, where)
+    except SourceError:
+        raise
+    except Exception as error:  # noqa: BLE001  (a damaged file makes the decoders raise nearly anything)
+        raise DamagedInputError(f"{where} is damaged: {_one_line(error)}") from None
+    return _as_luma(picture, where)
+
+
+def _reader(path: Path, where: str) -> Callable[[Path, str], Picture]:
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError as error:
+        raise SourceError(f"{where} cannot be read: {error.strerror}") from None
+    if not start:
+        raise DamagedInputError(f"{where} is empty")
+    if start == _PNG:
+        return _read_png
+    if start.startswith(b"\xff\xd8"):
+        return _read_jpeg
+    if start.startswith(_TIFF):
+        return _read_tiff
+    if start.startswith(b"\x93NUMPY"):
+        return _read_npy
+    raise SourceError(f"{where} is no PNG, JPEG, TIFF or .npy file")
+
+
+def _read_png(path: Path, where: str) -> Picture:
+    from PIL import PngImagePlugin  # noqa: PLC0415  (needed only by jobs that touch pictures)
+
+    content = path.read_bytes()
+    header = _check_png(content, where)
+    _check_size(header[1], header[0], where)
+    bit_depth, colour_type = header[2], header[3]
+    if bit_depth == 16 and colour_type != 0:
+        raise SourceError(f"{where} is a 16-bit colour PNG, which cannot be read without loss; store it as TIFF")
+    return _from_pillow(PngImagePlugin.PngImageFile(io.BytesIO(content)), where)
+
+
+def _check_png(content: bytes, where: str) -> tuple[int, ...]:
+    """Verify the checksums of all chunks, which Pillow skips for pixels; return (width, height, depth, colour type)."""
+    position, header, name = len(_PNG), (0, 0, 0, 0), b""
+    while name != b"IEND":
+        if position + 12 > len(content):
+            raise DamagedInputError(f"{where} is damaged: it ends early")
+        size, name = struct.unpack_from(">I4s", content, position)
+        end = position + 8 + size
+        if content[end : end + 4] != struct.pack(">I", zlib.crc32(memoryview(content)[position + 4 : end])):
+            raise DamagedInputError(f"{where} is damaged: checksum mismatch or early end at byte {position}")
+        if name == b"IHDR":
+            header = struct.unpack_from(">IIBB", content, position + 8)
+        position = end + 4
+    return header
+
+
+def _read_jpeg(path: Path, where: str) -> Picture:
+    from PIL import JpegImagePlugin  # noqa: PLC0415
+
+    return _from_pillow(JpegImagePlugin.JpegImageFile(io.BytesIO(path.read_bytes())), where)
+
+
+def _from_pillow(image: Any, where: str) -> Picture:
+    width, height = image.size
+    _check_size(height, width, where)
+    _check_count(getattr(image, "n_frames", 1), where)
+    if image.mode in ("P", "PA"):
+        image = image.convert("RGB")
+    if image.mode == "I" and image.format == "PNG":  # 16-bit gray, as Pillow 10.0 gave it
+        return np.asarray(image).astype(np.uint16)
+    if image.mode not in ("1", "L", "LA", "RGB", "RGBA", "F") and not image.mode.startswith("I;16"):
+        raise SourceError(f"{where} has colour mode {image.mode}; convert it to gray or RGB")
+    return _turn(np.asarray(image), image.getexif().get(_ORIENTATION, 1))
+
+
+def _read_tiff(path: Path, where: str) -> Picture:
+    import tifffile  # noqa: PLC0415
+
+    with tifffile.TiffFile(path) as file:
+        _check_count(len(file.pages), where)
+        page = file.pages[0]
+        _check_size(page.imagelength, page.imagewidth, where)
+        orientation = page.tags.valueof(_ORIENTATION, 1)
+        kind = int(page.photometric)
+        if kind not in (_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB) or page.axes not in ("YX", "YXS", "SYX"):
+            return _read_tiff_by_pillow(path, where, orientation)
+        try:
+            picture = page.asarray()
+        except ValueError as error:
+            if "imagecodecs" not in str(error):
+                raise
+            # LZW and JPEG inside TIFF need a further package; Pillow knows both, but for 16-bit colour.
+            if page.dtype.itemsize > 1 and (page.samplesperpixel > 1 or kind == _MIN_IS_WHITE):
+                raise SourceError(
+                    f"{where} has compression {page.compression.name}, which cannot be read here at this depth; store "
+                    f"it uncompressed or with deflate"
+                ) from None
+            return _read_tiff_by_pillow(path, where, orientation)
+    if page.axes == "SYX":
+        picture = np.moveaxis(picture, 0, 2)
+    if kind == _MIN_IS_WHITE:
+        picture = ~picture if picture.dtype.kind in "ub" else -picture
+    return _turn(picture, orientation)
+
+
+def _read_tiff_by_pillow(path: Path, where: str, orientation: int) -> Picture:
+    from PIL import TiffImagePlugin  # noqa: PLC0415
+
+    with path.open("rb") as file:
+        image = TiffImagePlugin.TiffImageFile(file)
+        picture = _from_pillow(image, where)
+    if orientation != 1:
+        raise SourceError(f"{where} is a compressed TIFF that asks to be turned; store it upright")
+    return picture
+
+
+def _read_npy(path: Path, where: str) -> Picture:
+    array = np.lib.format.open_memmap(path, mode="r")
+    if array.ndim not in (2, 3):
+        raise SourceError(f"{where} must be (H, W) or (H, W, 1 to 4), not {array.shape}")
+    _check_size(array.shape[0], array.shape[1], where)
+    return np.array(array)
+
+
+def _check_size(height: int, width: int, where: str) -> None:
+    if not 0 < height * width <= MAX_PIXELS:
+        raise SourceError(f"{where} says it is {width} x {height}; pictures of 1 to {MAX_PIXELS} pixels are read")
+
+
+def _check_count(count: int, where: str) -> None:
+    if count != 1:
+        raise SourceError(f"{where} holds {count} pictures; one was expected")
+
+
+def _turn(picture: Picture, orientation: int) -> Picture:
+    """Bring a picture upright: EXIF orientations 2 to 8 are the seven other ways to lay a rectangle."""
+    if orientation >= 5:
+        picture = np.swapaxes(picture, 0, 1)
+    if orientation in (3, 4, 7, 8):
+        picture = picture[::-1]
+    if orientation in (2, 3, 6, 7):
+        picture = picture[:, ::-1]
+    return picture
+
+
+def _as_luma(picture: Picture, where: str) -> Picture:
+    if picture.dtype == np.bool_:
+        picture = picture.astype(np.uint8) * np.uint8(255)
+    dtype = picture_dtype(picture.dtype)
+    if dtype is None:
+        raise SourceError(f"{where} has samples of type {picture.dtype}; use uint8, uint16, float32 or float64")
+    try:
+        luma = to_luma(picture)
+    except ValueError as error:
+        raise SourceError(f"{where}: {error}") from None
+    result = np.empty(luma.shape, dtype)
+    copy_into(result, luma)
+    return result
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

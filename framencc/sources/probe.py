@@ -1,0 +1,156 @@
+"""What a video is, found by decoding its first frame with a short-lived ffmpeg."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from framencc.errors import SourceError
+from framencc.ffmpeg import FRAME_STAMPS, INPUT_SAFETY, FfmpegChild, file_url
+from framencc.frames import StreamInfo
+from framencc.sources.pixel_formats import Layout, find_layout
+from framencc.sources.selection import DEFAULT_FRAME_RATE, MAX_PIXELS
+
+# ffmpeg applies the rotation that a file asks for unless told not to: sizes are those of the picture as displayed.
+# `V` leaves out cover art. Output time stamps are never used, so passthrough only keeps frames from being dropped.
+STREAM_CHOICE = ("-map", "0:V:0", "-an", "-sn", "-dn", "-fps_mode", "passthrough")
+
+_MAPPING = re.compile(r"^\[info\] +Stream #0:(?P<stream>\d+) -> #0:0 \((?P<codec>\w+)")
+_DURATION = re.compile(r"^\[info\] +Duration: (?P<hours>\d+):(?P<minutes>\d+):(?P<seconds>[\d.]+)")
+_CONTAINER = re.compile(r"^\[info\] Input #0, (?P<container>.*), from ")
+_ROTATION = re.compile(r"^\[info\] +Display Matrix: rotation of (?P<degrees>[-\d.]+) degrees")
+_SHOWINFO = r"^\[[^\]]*showinfo[^\]]*\] \[info\] "
+_CONFIG = re.compile(_SHOWINFO + r"config in .*frame_rate: (?P<rate>\d+/\d+)")
+_FRAME = re.compile(
+    _SHOWINFO
+    + r"n: *0 .*\bfmt:(?P<format>\w+) .*\bsar:(?P<sar>\d+/\d+) s:(?P<width>\d+)x(?P<height>\d+) i:(?P<field>\w)"
+)
+_COLOUR = re.compile(
+    _SHOWINFO + r"color_range:(?P<range>\S+) color_space:(?P<space>\S+) color_primaries:(?P<primaries>\S+) "
+    r"color_trc:(?P<transfer>\S+)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VideoProbe:
+    """What is known of a video before it is read.
+
+    Parameters
+    ----------
+    info
+        The stream.
+    layout
+        How its samples are fetched.
+    decoded_size
+        (width, height) before rotation, as ffmpeg's own messages name it.
+    """
+
+    info: StreamInfo
+    layout: Layout
+    decoded_size: tuple[int, int]
+
+
+def input_arguments(path: str) -> tuple[str, ...]:
+    """Return the part of a command line that opens `path` for reading, as a file and nothing else."""
+    return (*INPUT_SAFETY, "-max_pixels", str(MAX_PIXELS), "-copyts", "-i", file_url(path), *STREAM_CHOICE)
+
+
+def probe_video(path: str, stall_seconds: float) -> VideoProbe:
+    """Decode the first frame of a video and say what it is.
+
+    Raises
+    ------
+    SourceError
+        When there is no frame that can be decoded and whose samples can be had unchanged.
+    """
+    arguments = (*input_arguments(path), *FRAME_STAMPS, "-vf", "showinfo=checksum=0", "-frames:v", "1")
+    with FfmpegChild([*arguments, "-f", "null", "-"], stall_seconds=stall_seconds) as child:
+        child.finish()
+        lines = child.lines
+        frame = _first(_FRAME, lines)
+        if frame is None:
+            raise SourceError(f"input {path!r} cannot be read as a video: {_why(child)}")
+        stamp = child.next_stamp()
+    layout = find_layout(frame["format"])
+    if layout is None:
+        raise SourceError(
+            f"input {path!r} has pixel format {frame['format']}, whose samples cannot be read unchanged; "
+            f"convert it to an integer YUV, gray or RGB format"
+        )
+    width, height = int(frame["width"]), int(frame["height"])
+    rate = _frame_rate(lines)
+    rotation = _rotation(lines)
+    info = StreamInfo(
+        height=height,
+        width=width,
+        dtype=layout.dtype,
+        n_frames=None,
+        frame_rate=rate,
+        bits=layout.bits,
+        time_base=stamp.time_base if stamp else None,
+        details=_details(lines, frame, rate) | {"rotation_degrees": rotation, "luma": layout.luma_origin},
+    )
+    return VideoProbe(info, layout, (height, width) if round(rotation) % 180 else (width, height))
+
+
+def _why(child: FfmpegChild) -> str:
+    if any("matches no streams" in line for line in child.lines):
+        return "it holds no video stream"
+    if child.errors and child.errors[0].startswith("Format not on whitelist"):
+        return "its format is none of the media containers that are read"
+    if child.errors or child.stalled:
+        return child.explain().rstrip(".")
+    return "it holds no frame that can be decoded"
+
+
+def _first(pattern: re.Pattern[str], lines: Sequence[str]) -> re.Match[str] | None:
+    return next((match for line in lines if (match := pattern.match(line))), None)
+
+
+def _frame_rate(lines: Sequence[str]) -> Fraction:
+    match = _first(_CONFIG, lines)
+    numerator, denominator = (int(part) for part in match["rate"].split("/")) if match else (0, 0)
+    return Fraction(numerator, denominator) if numerator and denominator else DEFAULT_FRAME_RATE
+
+
+def _details(lines: Sequence[str], frame: re.Match[str], rate: Fraction) -> dict[str, str | int | float | bool | None]:
+    mapping, container, colour = (_first(pattern, lines) for pattern in (_MAPPING, _CONTAINER, _COLOUR))
+    duration = _duration(lines)
+    details: dict[str, str | int | float | bool | None] = {
+        "kind": "video",
+        "container": container["container"] if container else None,
+        "codec": mapping["codec"] if mapping else None,
+        "pixel_format": frame["format"],
+        "sample_aspect_ratio": frame["sar"].replace("/", ":"),
+        "interlaced": frame["field"] != "P",
+        "duration_seconds": duration,
+        "estimated_frames": None if duration is None else round(duration * rate),
+    }
+    for name in ("range", "space", "primaries", "transfer"):
+        details[f"colour_{name}"] = colour[name] if colour else None
+    return details
+
+
+def _duration(lines: Sequence[str]) -> float | None:
+    match = _first(_DURATION, lines)
+    return int(match["hours"]) * 3600 + int(match["minutes"]) * 60 + float(match["seconds"]) if match else None
+
+
+def _rotation(lines: Sequence[str]) -> float:
+    mapping = _first(_MAPPING, lines)
+    match = _first(_ROTATION, _stream_lines(lines, mapping["stream"])) if mapping else None
+    return float(match["degrees"]) if match else 0.0
+
+
+def _stream_lines(lines: Sequence[str], stream: str) -> list[str]:
+    """Return what the input's description says below the line of one stream."""
+    below: list[str] = []
+    inside = False
+    for line in lines:
+        if line.startswith("[info] Stream mapping:"):
+            break
+        if re.match(r"^\[info\] +Stream #0:", line):
+            inside = re.match(rf"^\[info\] +Stream #0:{stream}\b", line) is not None
+        elif inside:
+            below.append(line)
+    return below

@@ -1,0 +1,177 @@
+"""Which frames of an input are wanted, and what every source does about it in the same way."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Self
+
+import numpy as np
+
+from framencc.errors import SourceError, SpecError
+from framencc.frames import Frame, Picture
+from framencc.sources.base import Allocate, Source, allocate_new
+from framencc.spec import parse_frames
+
+DEFAULT_FRAME_RATE = Fraction(25)
+
+MAX_PIXELS = 1 << 27
+"""Larger pictures (16384 x 8192) are refused: a few bytes of a damaged or malicious file can announce terabytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Half-open range of frames, as of a Python slice with a positive step.
+
+    Parameters
+    ----------
+    start, stop, step
+        As of a slice; stop = None: to the end.
+    label
+        How messages name the selection; the option and its value, or nothing.
+    """
+
+    start: int = 0
+    stop: int | None = None
+    step: int = 1
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or self.step < 1 or (self.stop is not None and self.stop <= self.start):
+            raise ValueError(f"a selection counts forward from 0 and is not empty, unlike {self}")
+
+    @classmethod
+    def parse(cls, text: str | None) -> Self:
+        """Read ``start:stop[:step]``; None selects everything."""
+        if text is None:
+            return cls()
+        parsed = parse_frames(text)
+        return cls(parsed.start, parsed.stop, parsed.step, f"frames = {text}")
+
+    @classmethod
+    def single(cls, index: int, label: str) -> Self:
+        """Select one frame."""
+        return cls(index, index + 1, label=label)
+
+    def __contains__(self, index: int) -> bool:
+        return (
+            index >= self.start and (self.stop is None or index < self.stop) and (index - self.start) % self.step == 0
+        )
+
+    @property
+    def end(self) -> int | None:
+        """One past the last selected frame, or None where the input decides."""
+        if self.stop is None:
+            return None
+        return range(self.start, self.stop, self.step)[-1] + 1
+
+    def indices(self, n_frames: int) -> range:
+        """Return the selected ones of `n_frames` frames; like a slice, it takes a stop beyond the end."""
+        stop = n_frames if self.stop is None else min(self.stop, n_frames)
+        return range(self.start, stop, self.step)
+
+    def nothing_selected(self, path: str, n_frames: int) -> SpecError:
+        """Build the error for a selection that starts beyond the input's end."""
+        return SpecError(
+            f"{self.label or 'frames'}: there is no frame {self.start}, input {path!r} has "
+            f"{n_frames} frame{'s' if n_frames != 1 else ''}, counted from 0"
+        )
+
+
+EVERYTHING = Selection()
+
+
+class SelectedSource(Source):
+    """What all sources have in common: a path for messages, a selection, one pass, and an end.
+
+    Parameters
+    ----------
+    path
+        How messages name the input.
+    selection
+        The wanted frames.
+    """
+
+    def __init__(self, path: str, selection: Selection) -> None:
+        self._path = path
+        self._selection = selection
+        self._started = False
+        self._closed = False
+
+    def frames(self, allocate: Allocate = allocate_new) -> Iterator[Frame]:
+        """Yield the selected frames; see `Source.frames`."""
+        self._refuse_closed()
+        if self._started:
+            raise SourceError(f"input {self._path!r} can be read only once; open it again")
+        self._started = True
+        return self._read_frames(allocate)
+
+    @abstractmethod
+    def _read_frames(self, allocate: Allocate) -> Iterator[Frame]:
+        """Yield the selected frames."""
+
+    def close(self) -> None:
+        """Release everything; see `Source.close`."""
+        self._closed = True
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise SourceError(f"input {self._path!r} has been closed")
+
+
+class IndexedSource(SelectedSource):
+    """A source whose frames can be read one by one by their number, at a rate that the user gives.
+
+    The constructor of a subclass sets `info`.
+
+    Parameters
+    ----------
+    path, selection
+        As of `SelectedSource`.
+    n_frames
+        Number of frames in the input.
+    frame_rate
+        Frames per second.
+    """
+
+    def __init__(self, path: str, selection: Selection, n_frames: int, frame_rate: Fraction) -> None:
+        super().__init__(path, selection)
+        self._frame_rate = frame_rate
+        self._indices = selection.indices(n_frames)
+        if not self._indices:
+            raise selection.nothing_selected(path, n_frames)
+
+    @abstractmethod
+    def _load(self, index: int) -> Picture:
+        """Return frame `index`, (H, W) as `info` says or of a dtype that converts to it."""
+
+    def _read_frames(self, allocate: Allocate) -> Iterator[Frame]:
+        for index in self._indices:
+            self._refuse_closed()
+            picture = self._load(index)
+            data = allocate(picture.shape, self.info.dtype)
+            copy_into(data, picture)
+            yield Frame(data, index, float(index / self._frame_rate))
+
+
+def copy_into(out: Picture, picture: Picture) -> None:
+    """Copy a picture; float64 beyond the range of float32 becomes infinite, which is invalid and not an error."""
+    with np.errstate(over="ignore"):
+        np.copyto(out, picture, casting="same_kind")
+
+
+def picture_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
+    """Return the dtype that samples of `dtype` are processed in without loss, or None.
+
+    float64 is the exception that loses digits: it is accepted as float32.
+    """
+    if dtype.type in (np.uint8, np.uint16):
+        return np.dtype(dtype.type)
+    if dtype.kind == "f" and dtype.itemsize <= 8:
+        return np.dtype(np.float32)
+    return None
+
+
+def sample_bits(dtype: np.dtype[Any]) -> int | None:
+    """Return the bits of an integer sample, or None for floats."""
+    return dtype.itemsize * 8 if dtype.kind == "u" else None

@@ -1,0 +1,156 @@
+"""A video file, decoded by an ffmpeg child through a raw pipe: exact samples, exact times, and no frame in silence."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from framencc.errors import DamagedInputError, SourceError, SpecError
+from framencc.ffmpeg import FRAME_STAMPS, FfmpegChild, FrameStamp, is_error
+from framencc.frames import Frame, Picture
+from framencc.sources.base import Allocate
+from framencc.sources.pixel_formats import find_layout, planes_to_luma
+from framencc.sources.probe import input_arguments, probe_video
+from framencc.sources.selection import EVERYTHING, SelectedSource, Selection
+
+_RECONFIGURED = re.compile(
+    r"Reconfiguring filter graph because video parameters changed to (?P<format>\w+)\(.*\), "
+    r"(?P<width>\d+)x(?P<height>\d+)"
+)
+
+
+class VideoSource(SelectedSource):
+    """The luma of a video's first video stream.
+
+    Frames are turned as the file asks for (phones film sideways and say so). A frame is yielded only when ffmpeg had
+    complained about nothing by the time the frame left its decoder. As the decoder reads ahead, the frames
+    withheld may include some good ones before the damage, never a bad one after it. What ffmpeg does not notice is not
+    noticed here: an MPEG transport stream or an AVI that was cut between two packets just ends.
+
+    Parameters
+    ----------
+    path
+        The file.
+    selection
+        The wanted frames. Those before it are decoded and dropped, those after it are not decoded.
+    stall_seconds
+        The decoder is killed when it makes no progress for this long.
+
+    Raises
+    ------
+    SpecError
+        When there is no such file.
+    SourceError
+        When it holds no video that can be decoded.
+    """
+
+    def __init__(self, path: str, *, selection: Selection = EVERYTHING, stall_seconds: float = 60.0) -> None:
+        super().__init__(path, selection)
+        self._stall_seconds = stall_seconds
+        self._child: FfmpegChild | None = None
+        self._change: str | None = None
+        if not Path(path).exists():
+            raise SpecError(f"input {path!r} does not exist")
+        if Path(path).stat().st_size == 0:
+            raise SourceError(f"input {path!r} is empty")
+        self._probe = probe_video(path, stall_seconds)
+        details = dict(self._probe.info.details or {})
+        estimate = details.get("estimated_frames")
+        if isinstance(estimate, int):
+            details["estimated_frames"] = len(selection.indices(estimate))
+        self.info = replace(self._probe.info, details=details)
+
+    def close(self) -> None:
+        """End the child, if it runs; see `Source.close`."""
+        super().close()
+        if self._child is not None:
+            self._child.kill()
+
+    def _read_frames(self, allocate: Allocate) -> Iterator[Frame]:
+        with FfmpegChild(
+            self._arguments(), stdout=True, stall_seconds=self._stall_seconds, is_complaint=self._is_complaint
+        ) as child:
+            self._child = child
+            self._refuse_closed()
+            shape = (self.info.height, self.info.width)
+            raw = np.empty((self._probe.layout.planes, *shape), self.info.dtype)
+            index, end = 0, self._selection.end
+            following = 0.0
+            while index != end and (stamp := child.next_stamp()) is not None:
+                seconds = self._seconds(stamp, index)
+                if not stamp.clean:
+                    raise self._damage(child, index, seconds)
+                wanted = index in self._selection
+                # A plane that needs no work goes straight into the consumer's buffer.
+                direct = wanted and self._probe.layout.planes == 1
+                data = allocate(shape, self.info.dtype) if wanted else raw
+                if not self._fill(child, data if direct else raw):
+                    raise self._damage(child, index, seconds)
+                if wanted:
+                    if not direct:
+                        np.copyto(data, planes_to_luma(raw))
+                    yield Frame(data, index, seconds)
+                    self._refuse_closed()
+                following = seconds + float(1 / self.info.frame_rate)
+                index += 1
+            if index != end:
+                self._check_end(child, index, following)
+
+    def _arguments(self) -> list[str]:
+        layout = self._probe.layout
+        arguments = [*input_arguments(self._path), *FRAME_STAMPS]
+        if layout.filter is not None:
+            arguments += ["-vf", layout.filter]
+        if self._selection.end is not None:
+            arguments += ["-frames:v", str(self._selection.end)]
+        return [*arguments, "-pix_fmt", layout.output_format, "-f", "rawvideo", "pipe:1"]
+
+    def _fill(self, child: FfmpegChild, data: Picture) -> bool:
+        buffer = memoryview(data).cast("B")  # type: ignore[arg-type]
+        return child.readinto(buffer) == len(buffer)
+
+    def _seconds(self, stamp: FrameStamp, index: int) -> float:
+        exact = stamp.pts_seconds
+        return float(index / self.info.frame_rate if exact is None else exact)
+
+    def _is_complaint(self, level: str, text: str) -> bool:
+        """Tell what must not pass in silence: ffmpeg conceals damage and scales to the first size without an error."""
+        if is_error(level, text):
+            return True
+        if level == "warning":
+            return text.startswith(("corrupt decoded frame", "corrupt input packet"))
+        match = _RECONFIGURED.match(text)
+        if match is None:
+            return False
+        size = (int(match["width"]), int(match["height"]))
+        if size == self._probe.decoded_size and find_layout(match["format"]) == self._probe.layout:
+            return False
+        self._change = self._change or f"the picture changes to {size[0]} x {size[1]}, {match['format']}"
+        return True
+
+    def _check_end(self, child: FfmpegChild, n_frames: int, following: float) -> None:
+        """Raise unless the child ended well after `n_frames` frames and there was something to yield."""
+        status = child.finish()
+        self._refuse_closed()
+        if status != 0 or child.errors or child.stalled:
+            raise self._damage(child, n_frames, following)
+        if not self._selection.indices(n_frames):
+            raise self._selection.nothing_selected(self._path, n_frames)
+
+    def _damage(self, child: FfmpegChild, index: int, seconds: float) -> SourceError:
+        """Build the error that says why there is no good frame `index`."""
+        where = f"frame {index} ({seconds:.3f} s)"
+        # When the child has not complained, its end tells more; the complaint may also still be on its way.
+        status = 0 if child.errors else child.finish()
+        if self._closed:
+            return SourceError(f"input {self._path!r} was closed while it was being read")
+        reason = child.explain().rstrip(".")
+        if child.stalled or (status < 0 and not child.errors):
+            return SourceError(f"input {self._path!r} cannot be read on from {where}: {reason}")
+        if self._change is not None and _RECONFIGURED.match(reason):
+            reason = self._change
+        return DamagedInputError(
+            f"input {self._path!r} is damaged at {where} or soon after: {reason}; the frames before it are good"
+        )

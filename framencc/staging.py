@@ -1,0 +1,145 @@
+"""Files that appear whole or not at all: hidden names, flushing to the disk, one rename, nothing left on failure."""
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import BinaryIO
+
+_NAME_BYTES = 255  # the longest file name of the usual file systems
+
+
+class Staged:
+    """A hidden file or folder that stands in for a target, in the target's own folder.
+
+    The same folder means the same file system, where a rename is one step that is done or not done.
+
+    Parameters
+    ----------
+    target
+        What is to appear in the end. Missing parent folders are made.
+    folder
+        Make a hidden folder instead of a hidden file.
+
+    Raises
+    ------
+    OSError
+        When it cannot be made; nothing is left behind.
+    """
+
+    def __init__(self, target: Path, *, folder: bool = False) -> None:
+        # Absolute, so that a later change of the working folder cannot strand it.
+        self.folder = target.absolute().parent
+        self.path = self.folder / hidden_name(target.name)
+        self._made = make_folders(self.folder)
+        try:
+            if folder:
+                self.path.mkdir()
+            else:
+                self.path.open("xb").close()
+        except BaseException:
+            remove_folders(self._made)
+            raise
+
+    def publish(self, name: str) -> None:
+        """Flush the hidden file to the disk and give it `name` in the target's folder, in one step.
+
+        Raises
+        ------
+        OSError
+            When that fails; what has the name is then as it was.
+        """
+        sync_file(self.path)
+        self.path.replace(self.folder / name)
+        self.sync_names()
+
+    def sync_names(self) -> None:
+        """Flush the target's folder, and those that were made for it, to the disk."""
+        sync_folder(self.folder)
+        for folder in self._made:
+            sync_folder(folder.parent)
+
+    def discard(self) -> None:
+        """Remove what is left under the hidden name, and the folders that were made for it where they are empty."""
+        if self.path.is_dir():
+            shutil.rmtree(self.path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                self.path.unlink(missing_ok=True)
+        remove_folders(self._made)
+
+
+def hidden_name(name: str) -> str:
+    """Make up a name that listings leave out and that says whose work in progress it is, with `name`'s own suffix."""
+    suffix = Path(name).suffix
+    tail = os.fsencode(f".framencc-{secrets.token_hex(4)}{suffix}")
+    return "." + os.fsdecode(os.fsencode(name)[: _NAME_BYTES - 1 - len(tail)] + tail)
+
+
+def make_folders(path: Path) -> list[Path]:
+    """Make `path` and its missing parents; return those that were made, outermost first.
+
+    Raises
+    ------
+    OSError
+        When one cannot be made; those made before it are removed again.
+    """
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        if path.parent == path:
+            break
+        path = path.parent
+    made: list[Path] = []
+    for folder in reversed(missing):
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            if folder.is_dir():  # another job made it a moment ago: it is not ours to remove
+                continue
+            remove_folders(made)
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
+        except OSError:
+            remove_folders(made)
+            raise
+        made.append(folder)
+    return made
+
+
+def remove_folders(made: list[Path]) -> None:
+    """Remove the folders that `make_folders` made, as far as they are empty."""
+    for folder in reversed(made):
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+
+
+def write_all(file: BinaryIO, buffer: memoryview | bytes) -> None:
+    """Write all of `buffer` (bytes) to an unbuffered file, which alone may take a part and say so."""
+    view = memoryview(buffer)
+    while view:
+        view = view[file.write(view) :]
+
+
+def sync_file(path: Path) -> None:
+    """Flush a file's content to the disk."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Flush a folder's names to the disk, where the system can.
+
+    The content is safe by then; without this only a power cut could take the new name back.
+    """
+    if os.name == "nt":  # folders cannot be opened there
+        return
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

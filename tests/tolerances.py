@@ -1,0 +1,44 @@
+"""The one tolerance policy: what may differ, by how much, and why. Tests state no other numbers of their own.
+
+Validity codes, fill values, inputs and anything promised bit for bit must be equal; only correlations have a tolerance.
+"""
+
+import numpy as np
+
+# The promises of docs/definition.md against the float64 oracle. Rounding the result to float32 takes 6e-8 of them.
+INTEGER = 1e-6
+FLOAT = 1e-5
+# OpenCV's matchTemplate takes its sums partly in float32, so it, not framencc, sets this distance.
+OPENCV = 1e-4
+
+
+def promised(*pictures: np.ndarray) -> float:
+    """Tell how near the oracle the map of these pictures must be."""
+    return INTEGER if all(picture.dtype.kind == "u" for picture in pictures) else FLOAT
+
+
+def assert_maps_close(actual: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
+    """Check a float32 map: same shape, nan at the same places, and everywhere else within the tolerance."""
+    assert actual.dtype == np.float32
+    assert actual.shape == expected.shape
+    np.testing.assert_array_equal(np.isnan(actual), np.isnan(expected), err_msg="nan at different places")
+    error = np.abs(actual.astype(np.float64) - expected)
+    error[np.isnan(expected)] = 0
+    worst = error.max(initial=0)
+    place = tuple(int(i[0]) for i in np.nonzero(error == worst)) if worst > 0 else None
+    assert worst <= tolerance, (
+        f"off by {worst:.3g} at {place}: {actual[place]!r}, expected {expected[place]!r}; "
+        f"{np.count_nonzero(error > tolerance)} of {error.size} pixels are off by more than {tolerance:g}"
+    )
+
+
+def assert_twins_close(first: np.ndarray, second: np.ndarray, tolerance: float) -> None:
+    """Check two maps of ours that equal one and the same true map: each may be off by the tolerance."""
+    assert_maps_close(first, second.astype(np.float64), 2 * tolerance)
+
+
+def assert_same_bits(first: np.ndarray, second: np.ndarray) -> None:
+    """Check that two arrays are equal bit for bit, nan and the sign of zero included."""
+    assert first.dtype == second.dtype
+    assert first.shape == second.shape
+    assert first.tobytes() == second.tobytes(), f"{np.count_nonzero(first != second)} values differ"
