@@ -7,6 +7,7 @@ the others stop, the children end, and the first cause is what the caller sees.
 
 import contextlib
 import dataclasses
+import json
 import logging
 import platform
 import sys
@@ -22,12 +23,12 @@ import numpy as np
 import framencc
 from framencc.channels import LUMA_MATRIX
 from framencc.conveyor import BufferPool, Conveyor, Stopped
-from framencc.errors import DamagedInputError, FramenccError, SpecError
+from framencc.errors import DamagedInputError, SpecError
 from framencc.frames import Frame, Picture, StreamInfo
 from framencc.ncc import Reference
 from framencc.render import encode, maximum_code
 from framencc.scores import FrameScores, score
-from framencc.sidecar import SidecarWriter, fingerprint
+from framencc.sidecar import SidecarWriter, fingerprint, sidecar_path
 from framencc.sinks import MapFormat, Sink, check_target, open_sink
 from framencc.sources import ReferencePicture, Source, open_source, read_reference
 from framencc.spec import RunSpec
@@ -128,12 +129,15 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
         head = _head(spec, reference_picture, rescaled, source.info, job.tally, seconds)
         head |= {"complete": damage is None, "error": str(damage) if damage else None}
         target = _partial_name(Path(spec.output)) if damage else None
+        if damage is None:
+            # An old description must never stand beside new maps, not even between these two lines.
+            sidecar_path(spec.output).unlink(missing_ok=True)
         output = sink.commit(target)
-        sidecar_path = sidecar.commit(head, output)
+        description = sidecar.commit(head, output)
     if damage is not None:
-        kept = f"the {job.tally.n_frames} maps before it are in {str(output)!r}"
+        kept = f"{job.tally.n_frames} maps are kept in {str(output)!r}"
         raise DamagedInputError(f"{damage}; {kept}") from None
-    return RunReport(output, sidecar_path, job.tally.n_frames, job.tally.mean_confidence, seconds)
+    return RunReport(output, description, job.tally.n_frames, job.tally.mean_confidence, seconds)
 
 
 def describe(spec: RunSpec) -> dict[str, Any]:
@@ -149,7 +153,7 @@ def describe(spec: RunSpec) -> dict[str, Any]:
     with open_source(spec) as source:
         _require_equal_size(reference, source.info, spec)
         return {
-            "spec": spec.model_dump(mode="json"),
+            "spec": json.loads(spec.model_dump_json()),
             "output": str(Path(spec.output).absolute()),
             "encoding": _encoding(spec),
             "stream": _stream(source.info),
@@ -355,7 +359,7 @@ def _head(
         reference_details["rescaled_by"] = rescaled
     return {
         "framencc": framencc.__version__,
-        "spec": spec.model_dump(mode="json"),
+        "spec": json.loads(spec.model_dump_json()),
         "encoding": _encoding(spec),
         "luma_of_colour_pictures": LUMA_MATRIX,
         "input": fingerprint(spec.input),
@@ -385,5 +389,3 @@ def _versions() -> dict[str, str]:
 def _partial_name(output: Path) -> Path:
     return output.with_name(f"{output.stem}.partial{output.suffix}")
 
-
-__all__ = ["FramenccError", "RunReport", "describe", "run"]

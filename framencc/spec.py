@@ -99,12 +99,15 @@ class OutputFormatSpec(_Model):
         None,
         description="clip: round(M * max(rho, 0)); signed: round(M * (rho + 1) / 2), M = 255 or 65535; float: rho "
         "itself; unset: float for .npy and .tif, clip for the others",
+        examples=["clip"],
     )
     bits: Annotated[Literal[8, 16], BeforeValidator(lambda v: int(v) if isinstance(v, str) and v.isdigit() else v)] = (
         Field(8, description="bits of a clip or signed code")
     )
     codec: Literal["ffv1", "h264"] | None = Field(
-        None, description="ffv1: lossless; h264: for viewing; unset: ffv1 for .mkv, h264 for .mp4 and .mov"
+        None,
+        description="ffv1: lossless; h264: for viewing; unset: ffv1 for .mkv, h264 for .mp4 and .mov",
+        examples=["ffv1"],
     )
     quality: Integer = Field(18, ge=0, le=51, description="H.264 constant rate factor; lower is better and larger")
 
@@ -123,24 +126,33 @@ class RunSpec(_Model):
     input: str = Field(
         min_length=1,
         description="a video, a directory of images, a glob, a printf pattern (frame_%04d.png) or an (N, H, W) .npy",
+        examples=["take01.mp4"],
     )
     output: str = Field(
         min_length=1,
         description=".mkv (FFV1 lossless), .mp4 or .mov (H.264), dir/%06d.png, .tif or .npy (one file a frame), or "
         "one .npy array",
+        examples=["out/take01.mkv"],
     )
-    reference: int | str = Field(description="a picture's path, or the index of a frame of the input")
+    reference: int | str = Field(
+        description="a picture's path, or the index of a frame of the input", examples=["neutral.png"]
+    )
     frames: str | None = Field(
-        None, description="frames to process, start:stop or start:stop:step, half-open, from 0; unset: all"
+        None,
+        description="frames to process, start:stop or start:stop:step, half-open, from 0; unset: all",
+        examples=["0:300"],
     )
     frame_rate: str | None = Field(
         None,
         description="frames per second of an image sequence or array, as 25 or 30000/1001; unset: 25; a video has "
         "its own",
+        examples=["30000/1001"],
     )
     allow_gaps: bool = Field(False, description="accept an image sequence with missing numbers")
     overwrite: bool = Field(False, description="replace an existing output")
-    threads: Integer | None = Field(None, ge=1, description="threads of the kernels; unset: all cores")
+    threads: Integer | None = Field(
+        None, ge=1, description="threads of the kernels; unset: NUMBA_NUM_THREADS or all cores", examples=[2]
+    )
     ncc: NccSpec = NccSpec()
     warp: WarpSpec = WarpSpec()
     output_format: OutputFormatSpec = OutputFormatSpec()

@@ -20,9 +20,7 @@ def footage(name: str = "carphone_pristine.mp4") -> Path:
 def ffmpeg(*arguments: object, stdin: bytes = b"") -> bytes:
     """Run ffmpeg, demand success, return what it wrote to its standard output."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostats", "-loglevel", "error", "-y"]
-    result = subprocess.run(
-        [*command, *map(str, arguments)], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False
-    )
+    result = subprocess.run([*command, *map(str, arguments)], input=stdin, capture_output=True, check=False)
     assert result.returncode == 0, result.stderr.decode(errors="replace")
     return result.stdout
 
@@ -69,8 +67,9 @@ def gbr_planes(rgb: np.ndarray) -> np.ndarray:
 
 def luma_of_rgb(rgb: np.ndarray) -> np.ndarray:
     """Y = 0.299 R + 0.587 G + 0.114 B, rounded to the nearest code."""
-    exact = rgb.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
-    return np.rint(exact).astype(rgb.dtype)
+    red, green, blue = (rgb[..., channel].astype(np.float64) for channel in range(3))
+    # In this order, as some sums end in .5 exactly and fall to either side with the rounding of the terms.
+    return np.rint(0.299 * red + 0.587 * green + 0.114 * blue).astype(rgb.dtype)
 
 
 def decode_luma(path: Path, height: int, width: int) -> np.ndarray:

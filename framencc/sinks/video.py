@@ -22,7 +22,7 @@ Codec = Literal["ffv1", "h264"]
 _MUXERS = {".mkv": "matroska", ".mp4": "mp4", ".mov": "mov"}
 # An mp4 sample may last 2^31 units at most: 3.5 minutes at this one, 2 seconds with nanoseconds.
 _FINEST_MP4_UNIT = Fraction(1, 10_000_000)
-_FRAMES_WRITTEN = re.compile(r"frame=\s*(\d+)")
+_FRAMES_WRITTEN = re.compile(r"\] frame=\s*(\d+) fps=")
 
 
 class VideoSink(StagedSink):

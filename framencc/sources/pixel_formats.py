@@ -12,7 +12,7 @@ from framencc.frames import Picture
 
 _SUFFIX = "le" if sys.byteorder == "little" else "be"
 
-_LUMA = re.compile(r"(yuv|nv\d\d|p[024]1\d|y21\d|xv\d\d|v30x|ayuv|vuy|vyu|uyv|uyyv|yvyu|gray|ya\d)")
+_LUMA = re.compile(r"(yuv|nv\d\d|p[024]1\d|y21\d|xv\d\d|v30x|ayuv|vuy|vyu|uyv|uyyv|yvyu|yuyv|gray|ya\d)")
 _MONOCHROME = re.compile(r"mono[bw]$")
 _COLOUR = re.compile(r"(gbr|0?rgb|0?bgr|argb|abgr|x2rgb|x2bgr|pal8$)")
 _ALPHA = re.compile(r"(gbrap|rgba|bgra|argb|abgr|pal8$)")

@@ -1,0 +1,144 @@
+"""The commands; each is a few lines around one function of the package."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from framencc import __version__
+from framencc.cli.config_text import config_text
+from framencc.cli.flags import with_spec_flags
+from framencc.spec import RunSpec, load_config, make_spec
+
+app = App(
+    name="framencc",
+    help="Measure, pixel by pixel, how well each frame of a face-capture video matches a reference picture.",
+    version=__version__,
+    version_flags=["--version"],
+    help_format="plaintext",
+)
+
+
+def _switch(help_text: str, *names: str) -> Parameter:
+    return Parameter(name=names or None, negative="", show_default=False, help=help_text)
+
+
+Quiet = Annotated[bool, _switch("no progress and no messages", "--quiet", "-q")]
+Verbose = Annotated[bool, _switch("say what is done, on stderr", "--verbose", "-v")]
+Overwrite = Annotated[bool, _switch("replace existing files")]
+DryRun = Annotated[bool, _switch("check everything, say what would be done, write nothing")]
+Schema = Annotated[bool, _switch("print the JSON Schema of the config file instead")]
+AsJson = Annotated[bool, _switch("print JSON", "--json")]
+
+
+@app.command
+@with_spec_flags
+def run(
+    options: dict[str, Any],
+    *,
+    config: Annotated[Path | None, Parameter(help="a TOML file with the same options; flags win over it")] = None,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Write one confidence map for each frame of INPUT to OUTPUT."""
+    spec = load_config(config, options) if config is not None else make_spec(options)
+    from framencc import pipeline  # noqa: PLC0415  (brings Numba)
+
+    _set_up_messages(verbose)
+    if dry_run:
+        _print_json(pipeline.describe(spec))
+        return
+    report = pipeline.run(spec, progress=not quiet)
+    if not quiet:
+        mean = (
+            "no pixel measured" if report.mean_confidence is None else f"mean confidence {report.mean_confidence:.3f}"
+        )
+        speed = f"{report.n_frames / report.seconds:.1f} frames/s"
+        _say(f"{report.n_frames} maps in {report.seconds:.1f} s ({speed}), {mean}; described in {report.sidecar}")
+    print(report.output)
+
+
+@app.command
+def demo(
+    directory: Annotated[Path, Parameter(name="DIR", help="where the files go")] = Path("framencc-demo"),
+    *,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a face clip with known motion, run the whole job on it, and say where to look."""
+    from framencc.demo import run_demo  # noqa: PLC0415  (brings Numba)
+
+    report = run_demo(directory, overwrite=overwrite, progress=not quiet)
+    if not quiet:
+        _say(f"look at {report.contact_sheet}: static, warped dynamic, confidence; white is full confidence")
+    for path in report.paths:
+        print(path)
+
+
+@app.command
+def probe(
+    file: Annotated[str, Parameter(name="FILE", help="a video, a directory of images, a glob, a pattern or a .npy")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a source is: size, depth, rate, frames, colour."""
+    from framencc.sources import probe_source  # noqa: PLC0415  (brings NumPy)
+
+    info = probe_source(file)
+    facts: dict[str, Any] = {
+        "size": f"{info.width} x {info.height}",
+        "dtype": str(info.dtype),
+        "bits": info.bits,
+        "frame_rate": str(info.frame_rate),
+        "n_frames": info.n_frames,
+        "time_base": None if info.time_base is None else str(info.time_base),
+        **(info.details or {}),
+    }
+    if as_json:
+        _print_json(facts)
+        return
+    for name, value in facts.items():
+        print(f"{name:20} {'unknown' if value is None else value}")
+
+
+@app.command
+def config(
+    *,
+    schema: Schema = False,
+) -> None:
+    """Print a commented config file that holds every option and its default."""
+    if schema:
+        _print_json(RunSpec.model_json_schema())
+    else:
+        print(config_text(), end="")
+
+
+@app.command
+def warmup(*, quiet: Quiet = False) -> None:
+    """Compile the kernels and keep them on disk, so that the first run does not wait for it."""
+    from framencc.warmup import warm_up  # noqa: PLC0415  (brings Numba)
+
+    seconds = warm_up()
+    if not quiet:
+        _say(f"the kernels are ready ({seconds:.1f} s)")
+
+
+def _set_up_messages(verbose: bool) -> None:
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.WARNING, format="framencc: %(message)s", stream=sys.stderr
+    )
+    for talkative in ("numba", "PIL", "tifffile", "imageio"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
+
+
+def _say(message: str) -> None:
+    print(f"framencc: {message}", file=sys.stderr)
+
+
+def _print_json(value: Any) -> None:
+    json.dump(value, sys.stdout, indent=2)
+    print()

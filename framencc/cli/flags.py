@@ -1,0 +1,86 @@
+"""Command-line flags made from the spec: every option of a job is a flag, described by its own field."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt, Le, Lt
+from cyclopts import Parameter
+from pydantic.fields import FieldInfo
+
+from framencc.spec import RunSpec, leaf_fields
+
+SHORTCUTS = {"ncc.radius": "--radius", "warp.method": "--warp"}
+POSITIONAL = ("input", "output")
+_BOUNDS: tuple[tuple[type, str, str], ...] = ((Ge, "ge", ">="), (Gt, "gt", ">"), (Le, "le", "<="), (Lt, "lt", "<"))
+
+
+def with_spec_flags(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command one parameter for each option of a job.
+
+    The command gets those that were given, nested as in a config file, as its first argument.
+    """
+    own = list(inspect.signature(function).parameters.values())[1:]
+    names = {name.replace(".", "__"): name for name, _ in leaf_fields(RunSpec)}
+
+    def command(*arguments: Any, **named: Any) -> Any:
+        values = signature.bind(*arguments, **named).arguments
+        given = {names[key]: value for key, value in values.items() if key in names and value is not None}
+        others = {key: value for key, value in values.items() if key not in names}
+        return function(_nested(given), **others)
+
+    parameters = [*(_parameter(name, field) for name, field in leaf_fields(RunSpec)), *own]
+    signature = inspect.Signature(sorted(parameters, key=lambda parameter: parameter.kind))
+    command.__signature__ = signature  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    command.__name__ = function.__name__
+    command.__doc__ = function.__doc__
+    return command
+
+
+def range_text(field: FieldInfo) -> str:
+    """Say a numeric field's limits, as in ``>= 1, <= 127``; empty where it has none."""
+    parts = [
+        f"{sign} {getattr(constraint, attribute):g}"
+        for kind, attribute, sign in _BOUNDS
+        for constraint in field.metadata
+        if isinstance(constraint, kind)
+    ]
+    return ", ".join(parts)
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    positional = name in POSITIONAL
+    flag = "--" + name.replace("_", "-")
+    flags = [SHORTCUTS[name], flag] if name in SHORTCUTS else [flag]
+    hints = [text for text in (range_text(field), _default_text(field)) if text]
+    help_text = (field.description or "") + (f" ({'; '.join(hints)})" if hints else "")
+    section = name.split(".", maxsplit=1)[0] if "." in name else "job"
+    settings: dict[str, Any] = {"help": help_text, "show_default": False, "group": f"Options: {section}"}
+    if positional:
+        settings |= {"name": name.upper(), "group": "Arguments"}
+    else:
+        settings |= {"name": flags}
+    return inspect.Parameter(
+        name.replace(".", "__"),
+        inspect.Parameter.POSITIONAL_OR_KEYWORD if positional else inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[field.annotation | None, Parameter(**settings)],  # type: ignore[operator]
+    )
+
+
+def _default_text(field: FieldInfo) -> str:
+    if field.is_required() or field.default is None or isinstance(field.default, bool):
+        return ""
+    return f"default: {field.default}"
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, value in values.items():
+        *sections, leaf = name.split(".")
+        inside = nested
+        for section in sections:
+            inside = inside.setdefault(section, {})
+        inside[leaf] = value
+    return nested

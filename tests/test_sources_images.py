@@ -1,0 +1,408 @@
+"""ImageSequenceSource and read_picture: order, numbering, every kind of picture, and damage."""
+
+import struct
+import zlib
+from fractions import Fraction
+from pathlib import Path
+
+import imageio.v3 as iio
+import media
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageOps
+
+from framencc.errors import DamagedInputError, SourceError, SpecError
+from framencc.sources import ImageSequenceSource, Selection, open_source, probe_source, read_picture, read_reference
+from framencc.spec import RunSpec
+
+
+def write_sequence(folder: Path, names: list[str]) -> np.ndarray:
+    """Write one picture for each name, filled with its place, so that the order can be told."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for place, name in enumerate(names):
+        iio.imwrite(folder / name, np.full((4, 6), place, np.uint8))
+    return np.arange(len(names))
+
+
+def order(path: Path | str, **options: object) -> list[int]:
+    with ImageSequenceSource(str(path), **options) as source:
+        return [int(frame.data[0, 0]) for frame in source.frames()]
+
+
+def png(path: Path, width: int, height: int, depth: int, colour_type: int, rows: bytes) -> Path:
+    """Write a PNG chunk by chunk, for the kinds that no writer at hand makes."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    return path
+
+
+# ---------------------------------------------------------------------------------------------------- sequences
+
+
+def test_natural_order(tmp_path: Path) -> None:
+    names = ["frame_2.png", "frame_9.png", "frame_10.png", "frame_11.png", "frame_100.png"]
+    write_sequence(tmp_path, names)
+    assert order(tmp_path, allow_gaps=True) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", ["a b", "100% %d", "-x", "[0-9]", "ä"])
+def test_directory_names_are_only_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    write_sequence(tmp_path / name, ["f_1.png", "f_2.png"])
+    monkeypatch.chdir(tmp_path)
+    assert order(name) == [0, 1]
+    with open_source(RunSpec(input=name, output="o.mkv", reference=0)) as source:
+        assert source.info.n_frames == 2
+
+
+def test_gaps(tmp_path: Path) -> None:
+    write_sequence(tmp_path, ["f_0001.png", "f_0002.png", "f_0005.png"])
+    with pytest.raises(
+        SpecError, match=r"lacks number 3, between 'f_0002.png' and 'f_0005.png'; allow_gaps accepts that"
+    ):
+        ImageSequenceSource(str(tmp_path))
+    with ImageSequenceSource(str(tmp_path), allow_gaps=True, frame_rate=Fraction(10)) as source:
+        frames = list(source.frames())
+    assert [frame.index for frame in frames] == [0, 1, 2]
+    assert [frame.pts_seconds for frame in frames] == [0.0, 0.1, 0.2]
+    info = probe_source(tmp_path)
+    assert info.details is not None
+    assert (info.n_frames, info.details["missing_numbers"]) == (3, 2)
+
+
+def test_a_number_twice(tmp_path: Path) -> None:
+    write_sequence(tmp_path, ["f_1.png", "f_2.png", "f_02.png"])
+    with pytest.raises(SpecError, match="has one number twice: 'f_0?2.png' and 'f_0?2.png'"):
+        ImageSequenceSource(str(tmp_path), allow_gaps=True)
+    (tmp_path / "f_1.png").unlink()
+    with pytest.raises(SpecError, match="has one number twice"):
+        ImageSequenceSource(str(tmp_path))
+
+
+def test_the_frame_number_is_the_one_that_changes(tmp_path: Path) -> None:
+    write_sequence(tmp_path, ["cam2_0007_v3.png", "cam2_0008_v3.png", "cam2_0009_v3.png"])
+    assert order(tmp_path) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["take1_0001.png", "take1_0002.png", "take2_0001.png"],
+        ["a_0001.png", "a_0002.png", "b_0001.png"],
+        ["f_0001.png", "f_0002.png", "neutral.png"],
+    ],
+)
+def test_two_sequences_in_one_directory(tmp_path: Path, names: list[str]) -> None:
+    write_sequence(tmp_path, names)
+    with pytest.raises(SpecError, match="holds more than one sequence"):
+        ImageSequenceSource(str(tmp_path))
+    assert order(tmp_path / f"{names[0].split('0')[0]}*1.png") == [0]
+    assert order(tmp_path / names[0].replace("0001", "%04d")) == [0, 1]
+
+
+def test_names_without_numbers(tmp_path: Path) -> None:
+    write_sequence(tmp_path, ["anger.png", "joy.png", "surprise.png"])
+    assert order(tmp_path) == [0, 1, 2]
+
+
+def test_one_picture_is_a_sequence(tmp_path: Path) -> None:
+    write_sequence(tmp_path, ["f_0003.png", "f_0004.png"])
+    assert order(tmp_path / "f_0004.png") == [1]
+    assert order(tmp_path, selection=Selection(1)) == [1]
+
+
+def test_other_files_in_a_directory(tmp_path: Path) -> None:
+    write_sequence(tmp_path, ["f_1.PNG", "f_2.png"])
+    (tmp_path / "notes.txt").write_text("")
+    (tmp_path / ".f_3.png").write_text("")
+    (tmp_path / "f_4.png").mkdir()
+    assert order(tmp_path) == [0, 1]
+    with pytest.raises(SpecError, match=r"'notes.txt' is no .png, .jpg, .jpeg, .tif, .tiff, .npy file"):
+        ImageSequenceSource(str(tmp_path / "*"))
+    write_sequence(tmp_path, ["f_3.jpg"])
+    with pytest.raises(SpecError, match="mixes 'f_1.PNG' and 'f_3.jpg'"):
+        ImageSequenceSource(str(tmp_path))
+
+
+def test_printf_pattern_means_what_printf_writes(tmp_path: Path) -> None:
+    names = ["f_0008.png", "f_0009.png", "f_0010.png", "f_9.png", "f_00011.png", "f_0012.png.bak", "f_x.png"]
+    for place, name in enumerate(names):
+        (tmp_path / name).write_bytes(iio.imwrite("<bytes>", np.full((4, 6), place, np.uint8), extension=".png"))
+    assert order(tmp_path / "f_%04d.png") == [0, 1, 2]
+    assert order(tmp_path / "f_%d.png") == [3]
+    write_sequence(tmp_path, ["f_10000.png"])
+    assert order(tmp_path / "f_%04d.png", allow_gaps=True) == [0, 1, 2, 0]
+
+
+@pytest.mark.parametrize("name", ["f_%04d.png", "*.png", "f_[0-9].png"])
+def test_patterns_that_match_nothing(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SpecError, match="matches no file"):
+        open_source(RunSpec(input=str(tmp_path / name), output="o.mkv", reference=0))
+
+
+def test_requests_that_cannot_be(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="holds no picture"):
+        ImageSequenceSource(str(tmp_path))
+    with pytest.raises(SpecError, match="must hold one frame number"):
+        ImageSequenceSource(str(tmp_path / "%d_%d.png"))
+    with pytest.raises(SpecError, match=r"input .*nothing.png' does not exist"):
+        open_source(RunSpec(input=str(tmp_path / "nothing.png"), output="o.mkv", reference=0))
+    with pytest.raises(SpecError, match="cannot be looked up"):
+        open_source(RunSpec(input="x" * 5000, output="o.mkv", reference=0))
+
+
+def test_frame_rate_and_frames_options(tmp_path: Path) -> None:
+    write_sequence(tmp_path, [f"f_{number}.png" for number in range(10)])
+    spec = RunSpec(input=str(tmp_path), output="o.mkv", reference=3, frames="2:8:3", frame_rate="30000/1001")
+    with open_source(spec) as source:
+        assert source.info.frame_rate == Fraction(30000, 1001)
+        frames = list(source.frames())
+    assert [frame.index for frame in frames] == [2, 5]
+    assert [frame.pts_seconds for frame in frames] == [float(Fraction(1001 * k, 30000)) for k in (2, 5)]
+    assert read_reference(spec).data[0, 0] == 3
+    with pytest.raises(SpecError, match="reference = 10: there is no frame 10"):
+        read_reference(spec.model_copy(update={"reference": 10}))
+
+
+def test_size_and_type_must_not_change(tmp_path: Path) -> None:
+    write_sequence(tmp_path, ["f_1.png", "f_2.png"])
+    iio.imwrite(tmp_path / "f_3.png", np.zeros((4, 7), np.uint8))
+    with ImageSequenceSource(str(tmp_path)) as source, pytest.raises(SourceError) as caught:
+        list(source.frames())
+    assert "f_3.png' (frame 2) is 7 x 4 uint8, but the sequence is 6 x 4 uint8 as 'f_1.png'" in str(caught.value)
+    iio.imwrite(tmp_path / "f_3.png", np.zeros((4, 6), np.uint16))
+    with ImageSequenceSource(str(tmp_path)) as source, pytest.raises(SourceError, match="is 6 x 4 uint16, but"):
+        list(source.frames())
+
+
+def test_damage_in_a_sequence(tmp_path: Path) -> None:
+    for number, picture in enumerate(media.random_frames(5)):
+        iio.imwrite(tmp_path / f"f_{number}.png", picture)
+    media.cut(tmp_path / "f_3.png", tmp_path / "f_3.png", 0.6)
+    with ImageSequenceSource(str(tmp_path)) as source:
+        frames = source.frames()
+        assert [next(frames).index for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(DamagedInputError, match=r"f_3.png' is damaged: .* \(frame 3, 0.120 s\)"):
+            next(frames)
+    # With nothing good before it there is no partial result to speak of.
+    with pytest.raises(SourceError, match="is damaged") as caught:
+        ImageSequenceSource(str(tmp_path), selection=Selection(3))
+    assert not isinstance(caught.value, DamagedInputError)
+
+
+def test_a_file_that_goes_away(tmp_path: Path) -> None:
+    write_sequence(tmp_path, ["f_1.png", "f_2.png"])
+    with ImageSequenceSource(str(tmp_path)) as source:
+        (tmp_path / "f_2.png").unlink()
+        with pytest.raises(SourceError, match=r"f_2.png' \(frame 1\) is gone since the run began"):
+            list(source.frames())
+
+
+# ---------------------------------------------------------------------------------------------------- pictures
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_gray_png(tmp_path: Path, bits: int) -> None:
+    picture = media.random_frames(1, bits=bits)[0]
+    iio.imwrite(tmp_path / "p.png", picture)
+    read = read_picture(tmp_path / "p.png")
+    assert read.dtype == picture.dtype
+    np.testing.assert_array_equal(read, picture)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_colour_and_alpha(tmp_path: Path, suffix: str, channels: int) -> None:
+    picture = media.random_frames(1, channels=channels)[0]
+    Image.fromarray(picture, {2: "LA", 3: "RGB", 4: "RGBA"}[channels]).save(tmp_path / f"p{suffix}")
+    expected = picture[..., 0] if channels == 2 else media.luma_of_rgb(picture[..., :3])
+    np.testing.assert_array_equal(read_picture(tmp_path / f"p{suffix}"), expected)
+
+
+def test_jpeg(tmp_path: Path) -> None:
+    Image.fromarray(media.random_frames(1)[0]).save(tmp_path / "gray.jpg")
+    Image.fromarray(media.random_frames(1, channels=3)[0]).save(tmp_path / "rgb.jpg")
+    np.testing.assert_array_equal(read_picture(tmp_path / "gray.jpg"), np.asarray(Image.open(tmp_path / "gray.jpg")))
+    with Image.open(tmp_path / "rgb.jpg") as image:
+        np.testing.assert_array_equal(read_picture(tmp_path / "rgb.jpg"), media.luma_of_rgb(np.asarray(image)))
+    Image.fromarray(media.random_frames(1, channels=4)[0], "RGBA").convert("CMYK").save(tmp_path / "cmyk.jpg")
+    with pytest.raises(SourceError, match="colour mode CMYK"):
+        read_picture(tmp_path / "cmyk.jpg")
+
+
+def test_few_bits_and_palettes(tmp_path: Path) -> None:
+    bits = media.random_frames(1)[0] > 127
+    for suffix in (".png", ".tif"):
+        Image.fromarray(bits).save(tmp_path / f"bits{suffix}")
+        np.testing.assert_array_equal(read_picture(tmp_path / f"bits{suffix}"), bits * np.uint8(255))
+        image = Image.fromarray(media.random_frames(1, channels=3)[0]).quantize(16)
+        image.save(tmp_path / f"palette{suffix}")
+        expected = media.luma_of_rgb(np.asarray(image.convert("RGB")))
+        np.testing.assert_array_equal(read_picture(tmp_path / f"palette{suffix}"), expected)
+    png(tmp_path / "two.png", 4, 1, 2, 0, b"\0\x1b")
+    np.testing.assert_array_equal(read_picture(tmp_path / "two.png"), [[0, 85, 170, 255]])
+
+
+@pytest.mark.parametrize(("colour_type", "channels"), [(2, 3), (4, 2), (6, 4)])
+def test_16_bit_colour_png_is_refused_not_halved(tmp_path: Path, colour_type: int, channels: int) -> None:
+    png(tmp_path / "p.png", 2, 1, 16, colour_type, b"\0" + bytes(range(4 * channels)))
+    with pytest.raises(SourceError, match="16-bit colour PNG, which cannot be read without loss; store it as TIFF"):
+        read_picture(tmp_path / "p.png")
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", ">u2", "f2", "f4", ">f4", "f8"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_tiff_types(tmp_path: Path, dtype: str, compression: str | None) -> None:
+    picture = media.random_frames(1)[0].astype(dtype) * np.dtype(dtype).type(0.25 if "f" in dtype else 1)
+    tifffile.imwrite(tmp_path / "p.tif", picture, byteorder=">" if ">" in dtype else "<", compression=compression)
+    read = read_picture(tmp_path / "p.tif")
+    assert read.dtype == (np.float32 if "f" in dtype else np.dtype(dtype).type)
+    np.testing.assert_array_equal(read, picture)
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i2", "u4", "i4", "c8"])
+def test_unsupported_types(tmp_path: Path, dtype: str) -> None:
+    tifffile.imwrite(tmp_path / "p.tif", np.zeros((4, 6), dtype))
+    with pytest.raises(SourceError, match=r"p.tif' has samples of type .*; use uint8, uint16, float32 or float64"):
+        read_picture(tmp_path / "p.tif")
+
+
+def test_tiff_layouts(tmp_path: Path) -> None:
+    rgb = media.random_frames(1, bits=16, channels=3)[0]
+    tifffile.imwrite(tmp_path / "chunky.tif", rgb, photometric="rgb")
+    tifffile.imwrite(tmp_path / "planar.tif", np.moveaxis(rgb, 2, 0), photometric="rgb", planarconfig="separate")
+    tifffile.imwrite(tmp_path / "white.tif", 65535 - rgb[..., 0], photometric="miniswhite")
+    tifffile.imwrite(tmp_path / "big.tif", rgb[..., 0], bigtiff=True)
+    np.testing.assert_array_equal(read_picture(tmp_path / "chunky.tif"), media.luma_of_rgb(rgb))
+    np.testing.assert_array_equal(read_picture(tmp_path / "planar.tif"), media.luma_of_rgb(rgb))
+    np.testing.assert_array_equal(read_picture(tmp_path / "white.tif"), rgb[..., 0])
+    np.testing.assert_array_equal(read_picture(tmp_path / "big.tif"), rgb[..., 0])
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "packbits", "tiff_adobe_deflate"])
+def test_tiff_compressions(tmp_path: Path, compression: str) -> None:
+    gray, deep = media.random_frames(1)[0], media.random_frames(1, bits=16)[0]
+    rgb = media.random_frames(1, channels=3)[0]
+    for name, picture in (("gray", gray), ("deep", deep), ("rgb", rgb)):
+        Image.fromarray(picture).save(tmp_path / f"{name}.tif", compression=compression)
+        expected = media.luma_of_rgb(picture) if name == "rgb" else picture
+        np.testing.assert_array_equal(read_picture(tmp_path / f"{name}.tif"), expected)
+
+
+def test_pictures_of_several_pages(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "p.tif", np.zeros((3, 4, 6), np.uint8), photometric="minisblack")
+    pages = [Image.fromarray(picture) for picture in media.random_frames(3)]
+    pages[0].save(tmp_path / "p.png", save_all=True, append_images=pages[1:])
+    for name in ("p.tif", "p.png"):
+        with pytest.raises(SourceError, match="holds 3 pictures; one was expected"):
+            read_picture(tmp_path / name)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_orientation_is_applied(tmp_path: Path, suffix: str, orientation: int) -> None:
+    picture = media.random_frames(1)[0]
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = tmp_path / f"p{suffix}"
+    if suffix == ".tif":
+        tifffile.imwrite(path, picture, extratags=[(274, 3, 1, orientation, True)])
+        expected = ImageOps.exif_transpose(_tagged(picture, exif))
+    else:
+        Image.fromarray(picture).save(path, exif=exif)
+        with Image.open(path) as image:
+            expected = ImageOps.exif_transpose(image)
+    np.testing.assert_array_equal(read_picture(path), np.asarray(expected))
+
+
+def _tagged(picture: np.ndarray, exif: Image.Exif) -> Image.Image:
+    image = Image.fromarray(picture)
+    image.getexif()[274] = exif[274]
+    return image
+
+
+def test_npy_picture(tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).normal(size=(4, 6))
+    np.save(tmp_path / "p.npy", picture)
+    np.testing.assert_array_equal(read_picture(tmp_path / "p.npy"), picture.astype(np.float32))
+    np.save(tmp_path / "p.npy", np.zeros((2, 4, 6, 3)))
+    with pytest.raises(SourceError, match=r"must be \(H, W\)"):
+        read_picture(tmp_path / "p.npy")
+
+
+def test_the_content_decides_not_the_name(tmp_path: Path) -> None:
+    picture = media.random_frames(1)[0]
+    iio.imwrite(tmp_path / "p.png", picture)
+    (tmp_path / "p.png").rename(tmp_path / "p.jpg")
+    np.testing.assert_array_equal(read_picture(tmp_path / "p.jpg"), picture)
+    for content in (b"GIF89a", b"%!PS-Adobe", b"text", b"BM"):
+        (tmp_path / "p.png").write_bytes(content + bytes(100))
+        with pytest.raises(SourceError, match="is no PNG, JPEG, TIFF or .npy file"):
+            read_picture(tmp_path / "p.png")
+
+
+def test_a_decompression_bomb_is_refused_unread(tmp_path: Path) -> None:
+    png(tmp_path / "p.png", 20000, 10000, 8, 0, b"")
+    tifffile.imwrite(
+        tmp_path / "p.tif", shape=(20000, 10000), dtype=np.uint8, compression="zlib", tile=(5008, 5008), data=None
+    )
+    for name in ("p.png", "p.tif"):
+        with pytest.raises(
+            SourceError, match=r"says it is (20000 x 10000|10000 x 20000); pictures of 1 to 134217728 pixels"
+        ):
+            read_picture(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".npy"])
+@pytest.mark.parametrize("fraction", [0.0, 0.02, 0.5, 0.97])
+def test_cut_pictures_are_damaged(tmp_path: Path, suffix: str, fraction: float) -> None:
+    picture = media.random_frames(1, 100, 100)[0]
+    path = tmp_path / f"p{suffix}"
+    np.save(path, picture) if suffix == ".npy" else iio.imwrite(path, picture)
+    media.cut(path, path, fraction)
+    with pytest.raises(DamagedInputError) as caught:
+        read_picture(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
+def test_a_changed_byte_in_a_png_is_damage(tmp_path: Path, place: float) -> None:
+    iio.imwrite(tmp_path / "p.png", media.random_frames(1)[0], compress_level=0)
+    media.corrupt(tmp_path / "p.png", tmp_path / "p.png", place, n_bytes=1)
+    with pytest.raises(DamagedInputError, match="checksum mismatch"):
+        read_picture(tmp_path / "p.png")
+
+
+# ---------------------------------------------------------------------------------------------------- references
+
+
+def test_reference_picture(tmp_path: Path) -> None:
+    picture = media.random_frames(1, bits=16)[0]
+    iio.imwrite(tmp_path / "neutral.png", picture)
+    reference = read_reference(RunSpec(input="in.mkv", output="o.mkv", reference=str(tmp_path / "neutral.png")))
+    np.testing.assert_array_equal(reference.data, picture)
+    assert reference.bits == 16
+    assert reference.details == {"kind": "picture", "path": str(tmp_path / "neutral.png")}
+    assert "shape" not in repr(reference)
+    assert len(repr(reference)) < 300
+
+
+def test_references_that_cannot_be_read(tmp_path: Path) -> None:
+    def read(name: str) -> None:
+        read_reference(RunSpec(input="in.mkv", output="o.mkv", reference=str(tmp_path / name)))
+
+    with pytest.raises(SpecError, match=r"reference '.*nothing.png' does not exist"):
+        read("nothing.png")
+    iio.imwrite(tmp_path / "cut.png", media.random_frames(1)[0])
+    media.cut(tmp_path / "cut.png", tmp_path / "cut.png", 0.5)
+    with pytest.raises(SourceError, match=r"reference '.*cut.png' is damaged") as caught:
+        read("cut.png")
+    assert not isinstance(caught.value, DamagedInputError)
+    with pytest.raises(SourceError, match="cannot be read"):
+        read("")
