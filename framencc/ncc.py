@@ -1,40 +1,20 @@
 """Local normalized cross-correlation on arrays: `local_ncc` for one pair, `Reference` for many frames."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from framencc.channels import to_luma
+from framencc.engine import MASKED, NO_CODES, NOT_FINITE, Engine, Map, Validity, split_channels
 from framencc.errors import SpecError
 from framencc.frames import PICTURE_DTYPES, Picture
-from framencc.kernels import float_ncc, integer_ncc
-from framencc.kernels.threads import default_threads, share_rows, tile_rows
-from framencc.spec import Border, NccSpec, make_ncc_spec
+from framencc.kernels.threads import default_threads
+from framencc.spec import Border, Channel, Combine, NccSpec, make_ncc_spec
 
-Map = npt.NDArray[np.float32]
-Validity = npt.NDArray[np.uint8]
-
-_NO_MAP = np.empty((0, 0), np.float32)
-_NO_VALIDITY = np.empty((0, 0), np.uint8)
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """What the kernel of one arithmetic needs of a reference."""
-
-    kernel: Any
-    reference: Any
-    settings: Any
-
-    def correlate(self, frame: Picture, out: Map, validity: Validity, threads: int) -> None:
-        share_rows(
-            lambda y0, y1: self.kernel(self.reference, frame, self.settings, y0, y1, out, validity),
-            frame.shape[0],
-            tile_rows(self.settings.radius),
-            threads,
-        )
+_DEFAULT = {name: field.default for name, field in NccSpec.model_fields.items()}
+_NO_VALIDITY: Validity = np.empty((0, 0), np.uint8)
 
 
 class Reference:
@@ -49,13 +29,16 @@ class Reference:
     two-pass loop the error is at most 1e-6 for integer pictures of any content, and 1e-5 for float pictures whose
     standard deviation in the window is at least 1e-3 of its mean. The result has the same bits for any `threads`.
 
+    With several channels (`channel` = ``joint``) each is centred by its own mean, and the sums are pooled over them,
+    n s^2 once for each.
+
     Parameters
     ----------
     image
-        (H, W), or (H, W, C) of which the luma is taken; uint8, uint16 or float32 (float64 is converted). Any strides;
-        read-only arrays are fine. The picture is copied.
+        (H, W), or (H, W, C) with C = 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGBA); uint8, uint16 or float32 (float64
+        is converted). Any strides; read-only arrays are fine. The picture is copied.
     radius
-        Window radius in pixels, 1 to 127; the window's side is 2 * radius + 1.
+        Window radius in pixels, 1 to 127; the window's side is 2 * radius + 1. Of several radii the maps are combined.
     border
         ``shrink``: the window is cut at the edge; ``valid``: pixels whose window leaves the picture are invalid (code
         3, value `fill`); ``reflect``: the picture is mirrored (NumPy's ``symmetric``).
@@ -65,51 +48,98 @@ class Reference:
         2.4e-7 of the root mean square.
     noise_sigma
         Standard deviation s of the sensor noise in code values; 0 switches the noise model off.
+    mask
+        (H, W) array of any dtype: pixels where it is > 0 are used, all others take no part in any window. For every
+        frame; `ncc` takes one for a single frame. It is copied.
+    min_valid_fraction
+        Share, above 0 up to 1, of a window's pixels in the picture that must be usable (else code 5).
+    channel
+        ``luma`` (BT.601 of RGB), ``red``, ``green``, ``blue``, or ``joint``: all of them.
+    combine
+        How the maps of several radii become one: their ``mean``, ``min`` or ``max`` at each pixel, over the radii that
+        measured it. Where none did, the first radius of the list says why.
+    smooth_sigma
+        Standard deviation in pixels of a Gaussian, cut at 3 sigma, that smooths the finished map over the pixels that
+        hold a value (codes 0, 1 and 2), normalised by their weights; 0 switches it off.
     fill
-        Value of the pixels without a measurement.
+        Value of the pixels without a measurement (codes 3 to 7).
     threads
         Threads to use; by default NUMBA_NUM_THREADS or all cores.
 
     Raises
     ------
     SpecError
-        (a ValueError) When an option is out of range, or the picture has no supported shape or dtype.
+        (a ValueError) When an option is out of range, or a picture has no supported shape or dtype.
     """
 
     def __init__(
         self,
         image: npt.ArrayLike,
-        radius: int = NccSpec.model_fields["radius"].default,
+        radius: int | Sequence[int] = _DEFAULT["radius"],
         *,
-        border: Border = NccSpec.model_fields["border"].default,
-        flat: float = NccSpec.model_fields["flat"].default,
-        noise_sigma: float = NccSpec.model_fields["noise_sigma"].default,
-        fill: float = NccSpec.model_fields["fill"].default,
+        border: Border = _DEFAULT["border"],
+        flat: float = _DEFAULT["flat"],
+        noise_sigma: float = _DEFAULT["noise_sigma"],
+        mask: npt.ArrayLike | None = None,
+        min_valid_fraction: float = _DEFAULT["min_valid_fraction"],
+        channel: Channel = _DEFAULT["channel"],
+        combine: Combine = _DEFAULT["combine"],
+        smooth_sigma: float = _DEFAULT["smooth_sigma"],
+        fill: float = _DEFAULT["fill"],
         threads: int | None = None,
     ) -> None:
-        self.spec = make_ncc_spec(radius=radius, border=border, flat=flat, noise_sigma=noise_sigma, fill=fill)
+        self.spec = make_ncc_spec(
+            radius=radius,
+            border=border,
+            flat=flat,
+            noise_sigma=noise_sigma,
+            min_valid_fraction=min_valid_fraction,
+            channel=channel,
+            combine=combine,
+            smooth_sigma=smooth_sigma,
+            fill=fill,
+        )
         self._threads = _checked_threads(threads)
-        self._image = _checked_picture(image, "reference")
-        self._prepared: dict[np.dtype[Any], _Prepared] = {}
+        self._image_shape = np.shape(image)
+        self._planes = _planes(image, "reference", self.spec.channel, self._threads).copy()
+        self._why = _codes(self._planes, None if mask is None else _checked_mask(mask, self.shape))
+        self._engines: dict[tuple[np.dtype[Any], bool], Engine] = {}
         # So that the first frame costs no more than the others, unless it brings another dtype.
-        self._prepare(self._image.dtype)
+        self._engine(self._planes.dtype, masked=self._why is not None)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels."""
-        height, width = self._image.shape
+        _, height, width = self._planes.shape
         return height, width
 
     @overload
-    def ncc(self, frame: npt.ArrayLike, out: Map | None = None, *, return_validity: Literal[False] = False) -> Map: ...
+    def ncc(
+        self,
+        frame: npt.ArrayLike,
+        out: Map | None = None,
+        *,
+        mask: npt.ArrayLike | None = None,
+        return_validity: Literal[False] = False,
+    ) -> Map: ...
 
     @overload
     def ncc(
-        self, frame: npt.ArrayLike, out: Map | None = None, *, return_validity: Literal[True]
+        self,
+        frame: npt.ArrayLike,
+        out: Map | None = None,
+        *,
+        mask: npt.ArrayLike | None = None,
+        return_validity: Literal[True],
     ) -> tuple[Map, Validity]: ...
 
     def ncc(
-        self, frame: npt.ArrayLike, out: Map | None = None, *, return_validity: bool = False
+        self,
+        frame: npt.ArrayLike,
+        out: Map | None = None,
+        *,
+        mask: npt.ArrayLike | None = None,
+        return_validity: bool = False,
     ) -> Map | tuple[Map, Validity]:
         """Correlate a frame with the reference.
 
@@ -120,6 +150,8 @@ class Reference:
             taken in the wider one, values unchanged.
         out
             C-contiguous writable (H, W) float32 array for the map; a new one if omitted.
+        mask
+            (H, W): pixels of this frame where it is > 0 are used, if the reference's mask agrees.
         return_validity
             Also return why a pixel has no measured value.
 
@@ -129,35 +161,53 @@ class Reference:
             (H, W) float32 in [-1, 1], or `flat` and `fill` where there is no measurement.
         validity : numpy.ndarray
             Only with `return_validity`: (H, W) uint8; 0 measured, 1 flat reference, 2 flat frame (both flat is 1),
-            3 outside.
+            3 outside, 4 masked, 5 too few usable pixels, 6 not finite.
 
         Raises
         ------
         SpecError
-            (a ValueError) When the shapes differ, or a picture or `out` is of no supported kind.
+            (a ValueError) When the shapes differ, or a picture, a mask or `out` is of no supported kind.
         """
-        picture = _checked_picture(frame, "frame")
-        if picture.shape != self.shape:
-            raise SpecError(f"the frame has shape {picture.shape}, the reference {self.shape}; they must be equal")
-        rho = self._checked_out(out, picture)
+        planes = _planes(frame, "frame", self.spec.channel, self._threads)
+        if planes.shape[1:] != self.shape:
+            raise SpecError(f"the frame has shape {planes.shape[1:]}, the reference {self.shape}; they must be equal")
+        if len(planes) != len(self._planes):
+            raise SpecError(
+                f"the frame has shape {np.shape(frame)}, the reference {self._image_shape}; channel = joint needs as "
+                f"many channels in both"
+            )
+        rho = self._checked_out(out, planes)
         validity = np.empty(self.shape, np.uint8) if return_validity else _NO_VALIDITY
-        self.correlate(picture, rho, validity)
+        self.correlate(planes, rho, validity, None if mask is None else _checked_mask(mask, self.shape))
         return (rho, validity) if return_validity else rho
 
-    def correlate(self, picture: Picture, rho: Map, validity: Validity) -> None:
-        """Fill `rho`, and `validity` unless it is empty, from a C-contiguous (H, W) picture; nothing is checked."""
-        dtype = np.result_type(self._image.dtype, picture.dtype)
-        picture = _frozen(picture.astype(dtype, copy=False))
-        self._prepare(dtype).correlate(picture, rho, validity, self._threads)
-        if self.spec.border == "valid":
-            _mark_margin(rho, self.spec.radius, np.float32(self.spec.fill))
-            if validity.size:
-                _mark_margin(validity, self.spec.radius, np.uint8(3))
+    def correlate(
+        self, planes: Picture, rho: Map, validity: Validity, use: npt.NDArray[np.bool_] | None = None
+    ) -> None:
+        """Fill `rho`, and `validity` unless it is empty; shapes are not checked.
 
-    def _prepare(self, dtype: np.dtype[Any]) -> _Prepared:
-        if dtype not in self._prepared:
-            self._prepared[dtype] = _prepare(_frozen(self._image.astype(dtype)), self.spec)
-        return self._prepared[dtype]
+        `planes` is (C, H, W); `use` is (H, W) bool, False for the pixels of this frame that are masked.
+        """
+        why = self._why
+        codes = _codes(planes, use)
+        if codes is not None:
+            # A masked pixel is masked, whatever else it may be.
+            why = (
+                codes if why is None else np.where((why == MASKED) | (codes == MASKED), MASKED, np.maximum(why, codes))
+            )
+        engine = self._engine(planes.dtype, masked=why is not None)
+        dtype = np.result_type(self._planes.dtype, planes.dtype)
+        engine.correlate(
+            planes.astype(dtype, copy=False), NO_CODES if why is None else why, rho, validity, self._threads
+        )
+
+    def _engine(self, frame_dtype: np.dtype[Any], *, masked: bool) -> Engine:
+        key = (frame_dtype, masked)
+        if key not in self._engines:
+            own = self._planes.dtype
+            planes = self._planes.astype(np.result_type(own, frame_dtype), copy=False)
+            self._engines[key] = Engine(planes, self.spec, dtypes=(own, frame_dtype), masked=masked)
+        return self._engines[key]
 
     def _checked_out(self, out: Map | None, picture: Picture) -> Map:
         if out is None:
@@ -175,102 +225,70 @@ class Reference:
         return out
 
 
-@overload
 def local_ncc(
     reference: npt.ArrayLike,
     frame: npt.ArrayLike,
-    radius: int = ...,
+    radius: int | Sequence[int] = _DEFAULT["radius"],
     *,
-    border: Border = ...,
-    flat: float = ...,
-    noise_sigma: float = ...,
-    fill: float = ...,
-    out: Map | None = ...,
-    return_validity: Literal[False] = ...,
-    threads: int | None = ...,
-) -> Map: ...
-
-
-@overload
-def local_ncc(
-    reference: npt.ArrayLike,
-    frame: npt.ArrayLike,
-    radius: int = ...,
-    *,
-    border: Border = ...,
-    flat: float = ...,
-    noise_sigma: float = ...,
-    fill: float = ...,
-    out: Map | None = ...,
-    return_validity: Literal[True],
-    threads: int | None = ...,
-) -> tuple[Map, Validity]: ...
-
-
-def local_ncc(
-    reference: npt.ArrayLike,
-    frame: npt.ArrayLike,
-    radius: int = NccSpec.model_fields["radius"].default,
-    *,
+    border: Border = _DEFAULT["border"],
+    flat: float = _DEFAULT["flat"],
+    noise_sigma: float = _DEFAULT["noise_sigma"],
+    mask: npt.ArrayLike | None = None,
+    min_valid_fraction: float = _DEFAULT["min_valid_fraction"],
+    channel: Channel = _DEFAULT["channel"],
+    combine: Combine = _DEFAULT["combine"],
+    smooth_sigma: float = _DEFAULT["smooth_sigma"],
+    fill: float = _DEFAULT["fill"],
     out: Map | None = None,
     return_validity: bool = False,
-    **options: Any,
-) -> Map | tuple[Map, Validity]:
-    """Correlate one frame with one reference; `Reference` documents the formula and every option.
+    threads: int | None = None,
+) -> Any:
+    """Correlate one frame with one reference.
+
+    The same as ``Reference(reference, radius, ...).ncc(frame, out)``; `Reference` gives the formula and the promises.
 
     Parameters
     ----------
     reference, frame
-        Pictures of one shape: (H, W), or (H, W, C) of which the luma is taken; uint8, uint16 or float32.
-    radius
-        Window radius in pixels, 1 to 127.
+        Pictures of one height and width: (H, W) or (H, W, C); uint8, uint16 or float32 (float64 is converted).
+    radius, border, flat, noise_sigma, mask, min_valid_fraction, channel, combine, smooth_sigma, fill, threads
+        As for `Reference`.
     out
         C-contiguous writable (H, W) float32 array for the map; a new one if omitted.
     return_validity
         Also return the (H, W) uint8 validity codes.
-    **options
-        ``border``, ``flat``, ``noise_sigma``, ``fill`` and ``threads`` of `Reference`.
 
     Returns
     -------
     numpy.ndarray or tuple of numpy.ndarray
-        (H, W) float32 map, or the map and its validity.
+        (H, W) float32 map in [-1, 1]; with `return_validity` the map and its validity codes.
 
     Raises
     ------
     SpecError
         (a ValueError) As `Reference` and `Reference.ncc` do.
     """
-    prepared = Reference(reference, radius, **options)
+    prepared = Reference(
+        reference,
+        radius,
+        border=border,
+        flat=flat,
+        noise_sigma=noise_sigma,
+        mask=mask,
+        min_valid_fraction=min_valid_fraction,
+        channel=channel,
+        combine=combine,
+        smooth_sigma=smooth_sigma,
+        fill=fill,
+        threads=threads,
+    )
     if return_validity:
         return prepared.ncc(frame, out, return_validity=True)
     return prepared.ncc(frame, out)
 
 
-def _prepare(picture: Picture, spec: NccSpec) -> _Prepared:
-    height, width = picture.shape
-    kernel: Any
-    reference: Any
-    settings: Any
-    if picture.dtype == np.float32:
-        kernel = float_ncc.correlate_rows
-        settings = float_ncc.float_settings(
-            spec.radius, spec.border, spec.flat, spec.noise_sigma, tile_rows(spec.radius)
-        )
-        reference = float_ncc.FloatReference(picture, np.empty(picture.shape), np.empty(picture.shape))
-    else:
-        kernel = integer_ncc.correlate_rows
-        settings = integer_ncc.integer_settings(
-            picture.dtype, width, spec.radius, spec.border, spec.flat, spec.noise_sigma
-        )
-        sums = np.empty(picture.shape, settings.accumulator.dtype)
-        reference = integer_ncc.IntegerReference(picture, sums, np.empty(picture.shape, np.float32))
-    kernel(reference, picture, settings, 0, height, _NO_MAP, _NO_VALIDITY)
-    return _Prepared(kernel, reference, settings)
-
-
-def _checked_picture(image: npt.ArrayLike, name: str) -> Picture:
-    """Return the C-contiguous luma of a picture in one of the three dtypes."""
+def _planes(image: npt.ArrayLike, name: str, channel: Channel, threads: int) -> Picture:
+    """Return the (C, H, W) channels of a picture, C-contiguous and in one of the three dtypes."""
     picture = np.asarray(image)
     if picture.dtype == np.float64:
         with np.errstate(over="ignore"):
@@ -278,16 +296,38 @@ def _checked_picture(image: npt.ArrayLike, name: str) -> Picture:
     picture = picture.astype(picture.dtype.newbyteorder("="), copy=False)
     if picture.dtype not in PICTURE_DTYPES:
         raise SpecError(f"the {name} has dtype {picture.dtype}; supported are uint8, uint16, float32 and float64")
-    try:
-        picture = to_luma(picture)
-    except ValueError as error:
-        raise SpecError(f"the {name} has shape {picture.shape}: {error}") from None
+    if picture.ndim not in (2, 3) or (picture.ndim == 3 and not 1 <= picture.shape[2] <= 4):
+        raise SpecError(f"the {name} has shape {picture.shape}; supported are (H, W) and (H, W, 1 to 4)")
     if picture.size == 0:
         raise SpecError(f"the {name} has shape {picture.shape}, which holds no pixel")
+    n_colours = 1 if picture.ndim == 2 or picture.shape[2] <= 2 else 3
+    if channel in ("red", "green", "blue"):
+        if n_colours == 1:
+            raise SpecError(f"the {name} is gray, so channel = {channel} cannot be taken from it")
+        return np.ascontiguousarray(picture[:, :, ("red", "green", "blue").index(channel)])[np.newaxis]
+    if channel == "joint" and n_colours == 3:
+        return split_channels(picture[:, :, :3], threads)
+    return np.ascontiguousarray(to_luma(picture))[np.newaxis]
+
+
+def _checked_mask(mask: npt.ArrayLike, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    use = np.asarray(mask)
+    if use.shape != shape:
+        raise SpecError(f"the mask has shape {use.shape}, the reference {shape}; they must be equal")
+    with np.errstate(invalid="ignore"):
+        positive: npt.NDArray[np.bool_] = use > 0
+    return positive
+
+
+def _codes(planes: Picture, use: npt.NDArray[np.bool_] | None) -> Validity | None:
+    """Say which pixels of a picture cannot be used, as validity codes; None where all can."""
+    codes: Validity | None = None
     # The extremes are NaN where any pixel is, and infinite where any is.
-    if picture.dtype == np.float32 and not (np.isfinite(picture.min()) and np.isfinite(picture.max())):
-        raise SpecError(f"the {name} holds pixels that are not finite (NaN or infinity); replace them first")
-    return np.ascontiguousarray(picture)
+    if planes.dtype == np.float32 and not (np.isfinite(planes.min()) and np.isfinite(planes.max())):
+        codes = np.where(np.isfinite(planes).all(axis=0), np.uint8(0), NOT_FINITE)
+    if use is not None:
+        codes = np.where(use, np.uint8(0) if codes is None else codes, MASKED)
+    return codes
 
 
 def _checked_threads(threads: int | None) -> int:
@@ -296,17 +336,3 @@ def _checked_threads(threads: int | None) -> int:
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise SpecError(f"threads must be at least 1, not {threads!r}")
     return threads
-
-
-def _frozen(picture: Picture) -> Picture:
-    """Return a read-only view: kernels are compiled for one kind of input, and cannot write to it."""
-    view = np.ascontiguousarray(picture).view()
-    view.flags.writeable = False
-    return view
-
-
-def _mark_margin(array: npt.NDArray[Any], radius: int, value: np.generic) -> None:
-    array[:radius] = value
-    array[-radius:] = value
-    array[:, :radius] = value
-    array[:, -radius:] = value

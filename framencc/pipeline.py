@@ -23,7 +23,7 @@ import numpy as np
 import framencc
 from framencc.channels import LUMA_MATRIX
 from framencc.conveyor import BufferPool, Conveyor, Stopped
-from framencc.errors import DamagedInputError, SpecError
+from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.frames import Frame, Picture, StreamInfo
 from framencc.ncc import Reference
 from framencc.render import encode, maximum_code
@@ -123,7 +123,8 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
             job.carry_out()
         except DamagedInputError as error:
             if job.tally.n_frames == 0:
-                raise
+                # Exit code 3 promises a partial result, and there is none.
+                raise SourceError(str(error)) from None
             damage = error
         seconds = time.perf_counter() - started
         head = _head(spec, reference_picture, rescaled, source.info, job.tally, seconds)
@@ -249,7 +250,7 @@ class _Job:
             data = self._map_buffers.take(shape, self.sink.format.dtype)
             target = data if spec.encoding == "float" else rho
             warped = warp.estimate(frame).apply(frame.data)
-            self.reference.correlate(warped, target, validity)
+            self.reference.correlate(warped[np.newaxis], target, validity)
             encode(target, spec.encoding, spec.output_format.bits, out=data, threads=spec.threads)
             scores = score(target, validity, threads=spec.threads)
             self._frame_buffers.give_back(frame.data)
@@ -388,4 +389,3 @@ def _versions() -> dict[str, str]:
 
 def _partial_name(output: Path) -> Path:
     return output.with_name(f"{output.stem}.partial{output.suffix}")
-

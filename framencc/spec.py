@@ -7,7 +7,7 @@ import difflib
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -24,6 +24,9 @@ _PATH_FIELDS = ("input", "output", "reference")
 
 Encoding = Literal["clip", "signed", "float"]
 Border = Literal["shrink", "valid", "reflect"]
+Channel = Literal["luma", "red", "green", "blue", "joint"]
+Combine = Literal["mean", "min", "max"]
+MAX_RADIUS = 127
 
 
 def _plain_number(value: object) -> object:
@@ -38,6 +41,9 @@ Integer = Annotated[int, BeforeValidator(_plain_number)]
 Real = Annotated[float, BeforeValidator(_plain_number)]
 
 
+Radius = Annotated[Integer, Field(ge=1, le=MAX_RADIUS)]
+
+
 class _Model(BaseModel):
     # NaN is a legal value of two options; as a JSON string it survives the sidecar.
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
@@ -46,7 +52,11 @@ class _Model(BaseModel):
 class NccSpec(_Model):
     """How the correlation is computed (docs/definition.md)."""
 
-    radius: Integer = Field(3, ge=1, le=127, description="window radius in pixels; the window's side is 2 * radius + 1")
+    radius: Radius | tuple[Radius, ...] = Field(
+        3,
+        description=f"window radius in pixels, 1 to {MAX_RADIUS}; the window's side is 2 * radius + 1; of a list, such "
+        "as [2, 3, 5], the maps are combined",
+    )
     border: Border = Field(
         "shrink",
         description="shrink: the window is cut at the picture's edge; valid: pixels whose window leaves the picture "
@@ -63,7 +73,30 @@ class NccSpec(_Model):
         description="standard deviation of the sensor noise in code values of the input; windows that hold little "
         "more than noise move smoothly towards flat; 0: off",
     )
-    fill: Real = Field(0.0, description="value of pixels without a measurement (outside, not finite), or nan")
+    min_valid_fraction: Real = Field(
+        0.5, gt=0, le=1, description="share of a window's pixels in the picture that must be usable"
+    )
+    channel: Channel = Field(
+        "luma", description="joint: red, green and blue together, each centred by its own mean, sums pooled"
+    )
+    combine: Combine = Field("mean", description="how the maps of several radii become one, over those that measured")
+    smooth_sigma: Real = Field(
+        0.0, ge=0, le=MAX_RADIUS, description="Gaussian smoothing of the finished map, in pixels; 0: off"
+    )
+    fill: Real = Field(0.0, description="value of pixels without a measurement (masked, outside, not finite), or nan")
+
+    @field_validator("radius", mode="before")
+    @classmethod
+    def _radius_is_one_or_several(cls, radius: object) -> object:
+        if isinstance(radius, str):
+            radius = [part.strip() for part in radius.strip("[]() ").split(",")]
+            radius = radius[0] if len(radius) == 1 else radius
+        several = not hasattr(radius, "__index__") and isinstance(radius, Iterable) and not isinstance(radius, str)
+        radii = list(radius) if several else [radius]  # type: ignore[call-overload]
+        if not radii:
+            raise ValueError("needs at least one radius")
+        numbers = [_radius(value) for value in radii]
+        return tuple(numbers) if several else numbers[0]
 
     @field_validator("flat")
     @classmethod
@@ -205,6 +238,15 @@ class RunSpec(_Model):
     def encoding(self) -> Encoding:
         """The encoding that the output will have: the one asked for, or its name's own."""
         return resolve_encoding(self.output, self.output_format)
+
+
+def _radius(value: object) -> int:
+    value = _plain_number(value)
+    if isinstance(value, str) and value.isdigit():
+        value = int(value)
+    if not isinstance(value, int) or not 1 <= value <= MAX_RADIUS:
+        raise ValueError(f"must be a whole number of pixels from 1 to {MAX_RADIUS}, not {value!r}")
+    return value
 
 
 def parse_frames(text: str) -> slice:

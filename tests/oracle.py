@@ -22,9 +22,10 @@ docs/definition.md speaks in fewer words:
  6. Code of one radius, first match wins: 4 the pixel is masked; 6 it is not finite; 3 border = valid and the window
     leaves the picture; 5 n / N < min_valid_fraction, the quotient in float64; with noise_sigma = 0 only: 1 the
     reference's window is flat; 2 the frame's is; 0 measured.
- 7. Flat. A window of integers is flat when every channel is constant in it. A window of floats is flat when S_XX <= C
-    n (2^-22 m)^2, m the largest |x| in it: when its rms deviation is at most 2^-22 of its largest magnitude. Each
-    picture is judged by its own dtype.
+ 7. Flat. A channel of integers is flat in a window when it is constant there. A channel of floats is flat when its own
+    S_XX <= n (2^-22 m)^2, m its largest |x| there: when its rms deviation is at most 2^-22 of its largest magnitude.
+    What is left is rounding noise and counts as none: a flat channel adds 0 to its S_XX and to S_RF, also with
+    noise_sigma > 0. A window is flat when all its channels are. Each picture is judged by its own dtype.
  8. Value of one radius: rho, clamped to [-1, 1], for code 0; `flat` for codes 1 and 2; `fill` for the others. With
     noise_sigma > 0 there are no codes 1 and 2, and the formula serves for flat windows too.
  9. Several radii. mean, min or max is taken over the radii whose code is 0 at the pixel, and the code is 0. Where
@@ -175,9 +176,9 @@ def _one_radius(
         return fill, TOO_FEW
     s_rr, s_ff, s_rf = _sums(reference, frame, usable)
     if noise_sigma == 0:
-        if _is_flat(reference, usable, s_rr):
+        if s_rr == 0:
             return flat, FLAT_REFERENCE
-        if _is_flat(frame, usable, s_ff):
+        if s_ff == 0:
             return flat, FLAT_FRAME
         rho = s_rf / (math.sqrt(s_rr) * math.sqrt(s_ff))
     else:
@@ -206,26 +207,29 @@ def _mirrored(index: int, size: int) -> int:
 
 
 def _sums(reference: _Side, frame: _Side, usable: list[Point]) -> tuple[float, float, float]:
+    """S_RR, S_FF and S_RF (rule 5); S_RR or S_FF is exactly 0 where the window is flat (rule 7)."""
     s_rr = s_ff = s_rf = 0.0
     for plane_r, plane_f in zip(reference.planes, frame.planes, strict=True):
-        mean_r = sum(plane_r[i][j] for i, j in usable) / len(usable)
-        mean_f = sum(plane_f[i][j] for i, j in usable) / len(usable)
-        for i, j in usable:
-            centred_r = plane_r[i][j] - mean_r
-            centred_f = plane_f[i][j] - mean_f
-            s_rr += centred_r * centred_r
-            s_ff += centred_f * centred_f
-            s_rf += centred_r * centred_f
+        centred_r = _centred([plane_r[i][j] for i, j in usable], reference.is_integer)
+        centred_f = _centred([plane_f[i][j] for i, j in usable], frame.is_integer)
+        for r, f in zip(centred_r, centred_f, strict=True):
+            s_rr += r * r
+            s_ff += f * f
+            s_rf += r * f
     return s_rr, s_ff, s_rf
 
 
-def _is_flat(side: _Side, usable: list[Point], s_xx: float) -> bool:
-    """Rule 7."""
-    if side.is_integer:
-        first_y, first_x = usable[0]
-        return all(plane[i][j] == plane[first_y][first_x] for plane in side.planes for i, j in usable)
-    largest = max(abs(plane[i][j]) for plane in side.planes for i, j in usable)
-    return s_xx <= len(side.planes) * len(usable) * (FLOAT_FLATNESS * largest) ** 2
+def _centred(samples: list[float], is_integer: bool) -> list[float]:
+    """One channel of a window less its mean; nothing but zeros where it is flat (rule 7)."""
+    n = len(samples)
+    mean = sum(samples) / n
+    centred = [sample - mean for sample in samples]
+    if is_integer:
+        is_flat = min(samples) == max(samples)
+    else:
+        largest = max(abs(sample) for sample in samples)
+        is_flat = sum(c * c for c in centred) <= n * (FLOAT_FLATNESS * largest) ** 2
+    return [0.0] * n if is_flat else centred
 
 
 def _combined(measured: list[tuple[float, int]], combine: str) -> tuple[float, int]:

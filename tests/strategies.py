@@ -74,7 +74,7 @@ def float_pictures(kind: str, shape: Sequence[int], rng: np.random.Generator) ->
     """Make two unrelated float32 pictures of one of FLOAT_KINDS; any choice of pixels out of both obeys its rule."""
     scale = 2.0 ** rng.choice([0, 0, 0, -40, 40])
     if kind == "constant":
-        level = np.float32(rng.uniform(-1, 1) * min(scale, 1.0))  # under noise, rounding must stay below the noise
+        level = np.float32(rng.uniform(-1, 1) * scale)
         return np.full(shape, level), np.full(shape, level)
     if kind == "steps":
         rows, columns = np.indices(shape[:2])

@@ -16,7 +16,6 @@ from tolerances import (
     OPENCV,
     assert_maps_close,
     assert_same_bits,
-    assert_twins_close,
     promised,
 )
 
@@ -194,7 +193,7 @@ def test_a_reference_gives_the_same_bits_as_the_function_whatever_came_before(dt
     for earlier in (
         frame,
         make_pair(np.uint8, (50, 60))[0],
-        np.full((50, 60), np.nan, np.float32),
+        np.full((50, 60), 1e9, np.float32),
         np.zeros_like(frame),
     ):
         prepared.ncc(earlier)
@@ -298,10 +297,10 @@ def test_mixed_dtypes_find_flat_windows_by_the_rule_of_each():
         assert validity[35, 35] == code
 
 
-@pytest.mark.parametrize("radius", [np.int64(2), np.uint8(2), [2], (2,)])
-def test_a_radius_may_be_a_numpy_integer_or_a_list_of_one(radius: object):
+@pytest.mark.parametrize("radius", [np.int64(2), np.uint8(2)])
+def test_a_radius_may_be_a_numpy_integer(radius: object):
     pair = make_pair(np.uint8)
-    assert_twins_close(local_ncc(*pair, radius), local_ncc(*pair, 2), INTEGER)
+    assert_same_bits(local_ncc(*pair, radius), local_ncc(*pair, 2))
 
 
 # ---- what is refused
@@ -309,8 +308,9 @@ def test_a_radius_may_be_a_numpy_integer_or_a_list_of_one(radius: object):
 
 def test_different_shapes_are_refused_by_naming_both():
     for refuse in (local_ncc, lambda image, frame: Reference(image).ncc(frame)):
-        with pytest.raises(ValueError, match=r"(?s)\(4, 5\).*\(5, 4\)"):
+        with pytest.raises(ValueError, match=r"\(4, 5\)") as refusal:
             refuse(np.zeros((4, 5), np.uint8), np.zeros((5, 4), np.uint8))
+        assert "(5, 4)" in str(refusal.value)
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (2, 5, 5, 3), (5, 5, 5), (0, 5), (5, 0)])

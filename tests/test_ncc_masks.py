@@ -201,6 +201,19 @@ def test_integers_and_floats_mix_with_nan_in_the_floats():
     assert_maps_close(rho, expected, FLOAT)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_frames_full_of_nan_leave_nothing_behind(dtype: type):
+    reference, frame = make_pair(dtype)
+    expected = local_ncc(reference, frame, 3, return_validity=True)
+    prepared = Reference(reference, 3)
+    for earlier in (np.full(frame.shape, np.nan, np.float32), np.full(frame.shape, np.inf, np.float32)):
+        _, validity = prepared.ncc(earlier, return_validity=True)
+        assert (validity == NOT_FINITE).all()
+        rho, validity = prepared.ncc(frame, return_validity=True)
+        assert_same_bits(rho, expected[0])
+        assert_same_bits(validity, expected[1])
+
+
 # ---- codes
 
 

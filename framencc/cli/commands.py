@@ -74,8 +74,14 @@ def demo(
 
     report = run_demo(directory, overwrite=overwrite, progress=not quiet)
     if not quiet:
-        _say(f"look at {report.contact_sheet}: static, warped dynamic, confidence; white is full confidence")
-    for path in report.paths:
+        _say(
+            f"mean confidence on the face {report.face_confidence:.2f}, behind the hand "
+            f"{report.occluder_confidence:.2f}, in the open mouth {report.mouth_confidence:.2f}"
+        )
+        _say(
+            f"look at {report.files.contact_sheet} (static, dynamic, warped, confidence) and play the videos beside it"
+        )
+    for path in report.files:
         print(path)
 
 

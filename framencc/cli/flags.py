@@ -1,11 +1,12 @@
 """Command-line flags made from the spec: every option of a job is a flag, described by its own field."""
 
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 from pydantic.fields import FieldInfo
 
 from framencc.spec import RunSpec, leaf_fields
@@ -56,17 +57,44 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     hints = [text for text in (range_text(field), _default_text(field)) if text]
     help_text = (field.description or "") + (f" ({'; '.join(hints)})" if hints else "")
     section = name.split(".", maxsplit=1)[0] if "." in name else "job"
-    settings: dict[str, Any] = {"help": help_text, "show_default": False, "group": f"Options: {section}"}
-    if positional:
-        settings |= {"name": name.upper(), "group": "Arguments"}
-    else:
-        settings |= {"name": flags}
+    group = "Arguments" if positional else f"Options: {section}"
+    settings: dict[str, Any] = {"name": flags, "help": help_text, "show_default": False, "group": group}
+    kinds = _plain_types(_flag_type(field))
+    if int in kinds:
+        settings |= {"converter": _whole_number_or_text if str in kinds else _whole_number}
     return inspect.Parameter(
         name.replace(".", "__"),
         inspect.Parameter.POSITIONAL_OR_KEYWORD if positional else inspect.Parameter.KEYWORD_ONLY,
         default=None,
-        annotation=Annotated[field.annotation | None, Parameter(**settings)],  # type: ignore[operator]
+        annotation=Annotated[_flag_type(field) | None, Parameter(**settings)],
     )
+
+
+def _plain_types(annotation: Any) -> set[Any]:
+    """Return the types that an annotation is made of, without their extras."""
+    parts = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        return _plain_types(parts[0])
+    return {kind for part in parts for kind in _plain_types(part)} or {annotation}
+
+
+def _whole_number(annotation: Any, tokens: Sequence[Token]) -> int:
+    """Read an integer; cyclopts itself would round 3.5 without a word."""
+    value = _whole_number_or_text(annotation, tokens)
+    if isinstance(value, str):
+        raise ValueError(f"a whole number is expected, not {value!r}")
+    return value
+
+
+def _whole_number_or_text(annotation: Any, tokens: Sequence[Token]) -> int | str:  # noqa: ARG001  (cyclopts' signature)
+    text = tokens[0].value
+    return int(text) if re.fullmatch(r"[+-]?[0-9]+", text) else text
+
+
+def _flag_type(field: FieldInfo) -> Any:
+    """Return the type the command line converts a word to; a list is one word, as in 2,3,5, which the spec reads."""
+    lists = any(get_origin(part) in (tuple, list) for part in get_args(field.annotation))
+    return str if lists else field.annotation
 
 
 def _default_text(field: FieldInfo) -> str:

@@ -14,11 +14,11 @@ SIZE = 512
 
 FloatArray = npt.NDArray[np.float32]
 
-_NECK = (256.0, 400.0)  # what the head tilts about
+_NECK = (256.0, 470.0)  # what the head tilts about
 _JAW_CENTRE = 250.0
-_JAW_HALF_WIDTH = 120.0
+_JAW_HALF_WIDTH = 150.0
 # Down the face the jaw's share grows from none above the upper lip to all at the lower lip and fades on the neck.
-_JAW_ROWS = (266.0, 322.0, 365.0, 480.0)
+_JAW_ROWS = (317.0, 387.0, 430.0, 508.0)
 _TOLERANCE = 1e-3
 _MAX_ITERATIONS = 100
 
@@ -67,10 +67,12 @@ def displacement_at(pose: Pose, x: FloatArray, y: FloatArray) -> tuple[FloatArra
     u, v = x * np.float32(1 / (SIZE - 1)), y * np.float32(1 / (SIZE - 1))
     # 1 in the middle, 0 on the edge, as the depth of a head is: what stands out moves most when it turns.
     depth = np.square(16 * u * (1 - u) * v * (1 - v))
-    jaw = _ramp(y, *_JAW_ROWS[:2]) * (1 - _ramp(y, *_JAW_ROWS[2:]))
-    jaw *= np.square(np.clip(1 - np.square((x - _JAW_CENTRE) / _JAW_HALF_WIDTH), 0, None))
     dx = depth * (pose.turn - pose.tilt * (y - _NECK[1]))
-    dy = depth * (pose.nod + pose.tilt * (x - _NECK[0])) + pose.jaw * jaw
+    dy = depth * (pose.nod + pose.tilt * (x - _NECK[0]))
+    if pose.jaw:
+        jaw = _ramp(y, *_JAW_ROWS[:2]) * (1 - _ramp(y, *_JAW_ROWS[2:]))
+        jaw *= np.square(np.clip(1 - np.square((x - _JAW_CENTRE) / _JAW_HALF_WIDTH), 0, None))
+        dy += pose.jaw * jaw
     return dx, dy
 
 
@@ -120,5 +122,6 @@ def origins(pose: Pose) -> tuple[FloatArray, FloatArray]:
 
 def _ramp(value: FloatArray, low: float, high: float) -> FloatArray:
     """Rise smoothly from 0 at `low` to 1 at `high`."""
-    part = np.clip((value - low) / (high - low), 0, 1)
-    return part * part * (3 - 2 * part)
+    part: FloatArray = np.clip((value - low) / (high - low), 0, 1)
+    risen: FloatArray = part * part * (3 - 2 * part)
+    return risen

@@ -19,11 +19,12 @@ NOISE_SIGMA = 2.0
 
 _SEED = 2014
 # The part of the 512 x 512 photograph that a camera on the head would see, and how much larger it is shown.
-_LEFT, _TOP, _ZOOM = 100.0, 0.0, 2.0
-_MOUTH = (250.0, 281.0)  # midway between the corners
-_MOUTH_HALF_WIDTH, _MOUTH_HALF_HEIGHT, _SMILE = 39.0, 9.0, 12.0
-_JAW_DROP = 22.0
-_FACE = (252.0, 248.0, 88.0, 112.0)  # centre and half axes of the skin from the fringe to the chin
+_LEFT, _TOP, _ZOOM = 125.0, 6.0, 2.5
+_MOUTH = (250.0, 336.0)  # midway between the corners
+_MOUTH_HALF_WIDTH, _MOUTH_HALF_HEIGHT, _SMILE = 49.0, 11.0, 15.0
+_JAW_DROP = 27.0
+_OPEN = 0.5  # from here on the mouth counts as open
+_FACE = (248.0, 295.0, 104.0, 128.0)  # centre and half axes of the skin from the fringe to the chin
 
 MaskArray = npt.NDArray[np.bool_]
 CodeArray = npt.NDArray[np.uint8]
@@ -40,7 +41,7 @@ class Areas:
     occluder
         The face behind the hand.
     mouth
-        The dark inside of the mouth where the hand does not hide it.
+        The dark inside of the mouth while it is more than half open.
     """
 
     face: MaskArray
@@ -108,11 +109,10 @@ class Take:
             hand_distance = hand.distance(self._x + offset[..., 0], self._y + offset[..., 1])
         opening = mouth_opening(index)
         mouth_distance = _mouth_distance(self._x, self._y, opening) if opening else np.full_like(self._x, np.inf)
-        seen = hand_distance > 0
         return Areas(
             face=face & (hand_distance > margin) & (mouth_distance > margin),
-            occluder=face & ~seen,
-            mouth=seen & (mouth_distance < 0),
+            occluder=face & (hand_distance < 0),
+            mouth=(hand_distance > 0) & (mouth_distance < 0) & (opening > _OPEN),
         )
 
     def _look(self, x: FloatArray, y: FloatArray) -> FloatArray:
@@ -124,7 +124,7 @@ def pose(index: int) -> Pose:
     """Return what the head does in a frame."""
     time = _seconds(index)
     return Pose(
-        turn=20 * _bump(time, 2.4, 0.75) - 9 * _bump(time, 1.0, 0.9),
+        turn=26 * _bump(time, 2.4, 0.75) - 11 * _bump(time, 1.0, 0.9),
         nod=8 * _bump(time, 0.95, 0.8) - 7 * _bump(time, 1.75, 0.7) + 5 * _bump(time, 2.4, 0.5),
         tilt=0.06 * _bump(time, 2.45, 0.7) - 0.03 * _bump(time, 0.8, 0.7),
         jaw=_JAW_DROP * mouth_opening(index),
@@ -140,16 +140,17 @@ def mouth_opening(index: int) -> float:
 def _hand(index: int) -> Hand | None:
     """Return the hand where it is in a frame, or None where it is out of sight."""
     near = _bump(_seconds(index), 1.6, 0.6)
-    return Hand(700 - 360 * near, 420 - 40 * near, -0.85 + 0.35 * near) if near else None
+    return Hand(760 - 430 * near, 500 - 90 * near, -0.9 + 0.45 * near) if near else None
 
 
 def _light(picture: FloatArray, x: FloatArray, y: FloatArray, index: int) -> FloatArray:
     """Let the light grow dimmer and walk about the head, as a picture's gain, offset and gradient."""
     time = _seconds(index)
     change = _bump(time, 1.5, 1.5)
-    angle = 2.4 * time
-    slope = 0.2 * change * (math.cos(angle) * (x / SIZE - 0.5) + math.sin(angle) * (y / SIZE - 0.5))
-    return picture * (1 - 0.22 * change + slope) + 12 * change
+    gain, slope, offset = np.float32(1 - 0.22 * change), 0.2 * change / SIZE, np.float32(12 * change)
+    across, down = (np.float32(slope * part) for part in (math.cos(2.4 * time), math.sin(2.4 * time)))
+    middle = np.float32(SIZE / 2)
+    return picture * (gain + across * (x - middle) + down * (y - middle)) + offset
 
 
 def _open_mouth(picture: FloatArray, x: FloatArray, y: FloatArray, opening: float) -> FloatArray:
@@ -157,9 +158,12 @@ def _open_mouth(picture: FloatArray, x: FloatArray, y: FloatArray, opening: floa
     if not opening:
         return picture
     opacity = np.clip(0.5 - _mouth_distance(x, y, opening) / 3, 0, 1) * min(1.0, opening / 0.15)
-    tongue = np.exp(-np.square((x - _MOUTH[0]) / 20) - np.square((y - _MOUTH[1] - 18) / 6))
-    wet = np.sin(0.61 * x + 0.23 * y) * np.sin(0.83 * y - 0.17 * x)
-    return picture + opacity * (26 + 26 * tongue + 9 * wet - picture)
+    tongue = np.exp(-np.square((x - _MOUTH[0]) / 25) - np.square((y - _MOUTH[1] - 23) / 7))
+    # Uneven on purpose: without any texture the inside would count as flat, and flat is no reason for doubt.
+    folds = np.sin(0.31 * x + 0.17 * y + 2.3 * np.sin(0.09 * y - 0.05 * x))
+    folds += np.sin(0.43 * y - 0.12 * x + 1.9 * np.sin(0.13 * x))
+    opened: FloatArray = picture + opacity * (26 + 30 * tongue + 6 * folds - picture)
+    return opened
 
 
 def _mouth_distance(x: FloatArray, y: FloatArray, opening: float) -> FloatArray:
@@ -168,7 +172,8 @@ def _mouth_distance(x: FloatArray, y: FloatArray, opening: float) -> FloatArray:
     # The lips smile: the middle of the opening lies lower than its corners.
     along = y - _MOUTH[1] - _SMILE * (1 - np.square(across))
     half_height = _MOUTH_HALF_HEIGHT * opening
-    return (np.hypot(across, along / half_height) - 1) * half_height
+    distance: FloatArray = (np.hypot(across, along / half_height) - 1) * half_height
+    return distance
 
 
 def _sample(picture: FloatArray, rows_columns: FloatArray, *, order: int) -> FloatArray:

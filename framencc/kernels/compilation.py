@@ -5,11 +5,13 @@ stop a measurement: the first falls back to compiling in every process (said onc
 compiling again. ``FRAMENCC_CACHE=0`` turns the cache off.
 """
 
+import contextlib
+import functools
 import logging
 import os
-import pickle
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -36,6 +38,13 @@ def kernel() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return compile_function
 
 
+@functools.cache
+def _folder_stamp() -> tuple[tuple[str, float, int], ...]:
+    """Tell one state of the kernels' folder from another."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return tuple((file.name, file.stat().st_mtime, file.stat().st_size) for file in files)
+
+
 def _enable_cache(dispatcher: Any) -> None:
     try:
         dispatcher.enable_caching()
@@ -50,19 +59,23 @@ def _enable_cache(dispatcher: Any) -> None:
             )
         return
     cache = dispatcher._cache
+    # Numba looks for changes in the kernel's own file only, but a kernel is made of what it calls, too.
+    cache._cache_file._source_stamp = _folder_stamp()
     load, save = cache.load_overload, cache.save_overload
 
     def load_or_compile(signature: Any, target_context: Any) -> Any:
         try:
             return load(signature, target_context)
-        except (OSError, EOFError, ValueError, AttributeError, ImportError, pickle.UnpicklingError) as error:
+        except Exception as error:  # noqa: BLE001  (a damaged pickle can raise anything)
             logger.info("a cached kernel cannot be read (%s) and is compiled again", error)
+            with contextlib.suppress(OSError):
+                cache.flush()  # a damaged index would otherwise stop every later save
             return None
 
     def save_or_go_on(signature: Any, data: Any) -> None:
         try:
             save(signature, data)
-        except (OSError, EOFError, ValueError, AttributeError, ImportError, pickle.UnpicklingError) as error:
+        except Exception as error:  # noqa: BLE001  (a damaged pickle can raise anything)
             logger.info("a compiled kernel cannot be kept on disk: %s", error)
 
     cache.load_overload, cache.save_overload = load_or_compile, save_or_go_on

@@ -8,11 +8,9 @@ fits, because addition, subtraction and multiplication commute with the wrapping
 - uint8, radius <= 127: sums stay below 2^32, differences are taken in 64 bits;
 - uint16, radius <= 127: |n S_xy| <= n^2 65535^2 / 4 < 2^63, so everything is done in 64 bits.
 
-Only the last step, numerator / sqrt(variance), is in float32, which costs at most 4e-7.
+Only the last step, numerator / sqrt(variance), and the pooling over channels are in float32, which costs at most 4e-7.
 
-A band of rows keeps one sum a column down the rows (the entering row is added, the leaving one subtracted), and adds
-2 r + 1 of them along the row. Every loop touches few arrays, each through a slice that starts at 0: with more arrays,
-or an offset in the index, the compiler gives up vectorising.
+The reference's sums are known beforehand, so three remain to be taken for a frame: F, F F and R F.
 """
 
 from typing import Any, NamedTuple
@@ -20,20 +18,22 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from framencc.kernels.box_sums import NO_ROW, count, extent, row_index, row_sums, slide, slide_products
 from framencc.kernels.compilation import kernel
 
 Array = npt.NDArray[Any]
 
 MAX_RADIUS_32_BIT = 9
-_NO_ROW = -(1 << 30)
+FRAME, FRAME_SQUARES, PRODUCTS = range(3)
+ONE, ZERO = np.float32(1.0), np.float32(0.0)
 
 
 class IntegerReference(NamedTuple):
     """A reference and what every frame needs of it, computed once."""
 
-    plane: Array  # (H, W) uint8 or uint16
-    sums: Array  # (H, W) window sums, in the accumulator's type
-    scale: Array  # (H, W) float32, 1 / sqrt(n S_RR + n^2 noise), 0 where flat
+    planes: Array  # (C, H, W) uint8 or uint16
+    sums: Array  # (C, H, W) window sums, in the accumulator's type
+    scale: Array  # (H, W) float32, 1 / sqrt(sum over C of n S_RR + n^2 noise), 0 where flat
 
 
 class IntegerSettings(NamedTuple):
@@ -42,196 +42,131 @@ class IntegerSettings(NamedTuple):
     radius: int
     reflect: bool
     flat: np.float32
-    noise: np.float32  # noise_sigma^2
+    noise: np.float32  # C * noise_sigma^2
+    fill: np.float32
+    min_valid_fraction: float  # of the window's pixels in the picture
     blank: Array  # (W,) zeros of the picture's dtype: the rows above and below the picture
+    blank_why: Array  # (W,) ones: no pixel of those rows counts
     accumulator: Array  # (0,) of the dtype of sums: int32, uint32 or int64
     wide: bool | None  # None: n S_xy fits 32 bits. Decided by type, so that only one of the loops is compiled
 
 
 def integer_settings(
-    dtype: np.dtype[Any], width: int, radius: int, border: str, flat: float, noise_sigma: float
+    dtype: np.dtype[Any],
+    n_channels: int,
+    width: int,
+    *,
+    radius: int,
+    reflect: bool,
+    flat: float,
+    noise_sigma: float,
+    fill: float,
+    min_valid_fraction: float,
 ) -> IntegerSettings:
     """Choose the arithmetic for a dtype and a radius."""
     narrow = dtype == np.uint8 and radius <= MAX_RADIUS_32_BIT
     accumulator = np.int32 if narrow else np.uint32 if dtype == np.uint8 else np.int64
     blank = np.zeros(width, dtype)
-    blank.flags.writeable = False
+    blank_why = np.ones(width, np.uint8)
+    for row in (blank, blank_why):
+        row.flags.writeable = False
     return IntegerSettings(
         radius,
-        border == "reflect",
+        reflect,
         np.float32(flat),
-        np.float32(noise_sigma**2),
+        np.float32(n_channels * noise_sigma**2),
+        np.float32(fill),
+        min_valid_fraction,
         blank,
+        blank_why,
         np.empty(0, accumulator),
         None if narrow else True,
     )
 
 
 @kernel()
-def _mirror(index, size):
-    index %= 2 * size
-    return index if index < size else 2 * size - 1 - index
-
-
-@kernel()
-def _row(plane, index, settings):
-    """Return the row at `index`; beyond the picture the mirrored row, or zeros."""
-    height = plane.shape[0]
-    if index == _NO_ROW or not (settings.reflect or 0 <= index < height):
-        return settings.blank
-    return plane[_mirror(index, height)]
-
-
-@kernel()
-def _slide(new, old, sums):
-    for x in range(sums.size):
-        sums[x] += np.int64(new[x]) - np.int64(old[x])
-
-
-@kernel()
-def _slide_products(new, new_other, old, old_other, sums):
-    for x in range(sums.size):
-        sums[x] += np.int64(new[x]) * np.int64(new_other[x]) - np.int64(old[x]) * np.int64(old_other[x])
-
-
-@kernel()
-def _mirror_margins(columns, radius):
-    """Mirror the column sums beyond the picture's sides (where the window is cut, they stay zero)."""
-    width = columns.size - 2 * radius
-    for x in range(radius):
-        columns[x] = columns[radius + _mirror(x - radius, width)]
-        columns[radius + width + x] = columns[radius + _mirror(width + x, width)]
-
-
-@kernel()
-def _advance(reference, frame, entering, leaving, settings, columns):
+def advance(reference, frame, entering, leaving, settings, columns):
     """Move the column sums of F, F F and R F down by one row."""
     inside = slice(settings.radius, settings.radius + frame.shape[1])
-    new, new_reference = _row(frame, entering, settings), _row(reference, entering, settings)
-    old, old_reference = _row(frame, leaving, settings), _row(reference, leaving, settings)
-    _slide(new, old, columns[0, inside])
-    _slide_products(new, new, old, old, columns[1, inside])
-    _slide_products(new, new_reference, old, old_reference, columns[2, inside])
-    if settings.reflect:
-        for plane in range(3):
-            _mirror_margins(columns[plane], settings.radius)
+    height = frame.shape[0]
+    new, new_reference, old, old_reference = settings.blank, settings.blank, settings.blank, settings.blank
+    entering, leaving = row_index(entering, height, settings), row_index(leaving, height, settings)
+    if entering >= 0:
+        new, new_reference = frame[entering], reference[entering]
+    if leaving >= 0:
+        old, old_reference = frame[leaving], reference[leaving]
+    slide(new, old, columns[FRAME, inside])
+    slide_products(new, new, old, old, columns[FRAME_SQUARES, inside])
+    slide_products(new, new_reference, old, old_reference, columns[PRODUCTS, inside])
 
 
 @kernel()
-def _sum3(a, b, c, out):
+def _variance(n_pixels, sums, squares, noise, wide, out):
     for x in range(out.size):
-        out[x] = a[x] + b[x] + c[x]
-
-
-@kernel()
-def _difference(ahead, behind, out):
-    for x in range(out.size):
-        out[x] = ahead[x] - behind[x]
-
-
-@kernel()
-def _running_totals(columns, out):
-    total = np.int64(0)
-    for x in range(columns.size):
-        total += np.int64(columns[x])
-        out[x] = total
-
-
-@kernel()
-def _row_sums(columns, radius, scratch, out):
-    """Add every 2 r + 1 neighbours: in threes while that is short, else as a difference of running totals."""
-    if radius > 4:
-        _running_totals(columns, scratch[1:])
-        _difference(scratch[2 * radius + 1 :], scratch, out)
-        return
-    triples = out if radius == 1 else scratch[: columns.size - 2]
-    _sum3(columns, columns[1:], columns[2:], triples)
-    if radius > 1:
-        second = columns[3:] if radius == 2 else triples[3:]
-        third = columns[4:] if radius == 2 else columns[6:] if radius == 3 else triples[6:]
-        _sum3(triples, second, third, out)
-
-
-@kernel()
-def _extent(position, size, settings):
-    """How many of the 2 r + 1 rows or columns around `position` lie in the picture."""
-    if settings.reflect:
-        return 2 * settings.radius + 1
-    return min(size - 1, position + settings.radius) - max(0, position - settings.radius) + 1
-
-
-@kernel()
-def _variance(n_rows, n_columns, sums, squares, noise, wide, out):
-    for x in range(out.size):
-        n = np.int32(n_rows * n_columns[x])
-        exact = np.int64(n) * np.int64(squares[x]) - np.int64(sums[x]) * np.int64(sums[x])
+        n = np.float32(n_pixels[x])
+        exact = np.int64(n_pixels[x]) * np.int64(squares[x]) - np.int64(sums[x]) * np.int64(sums[x])
         if wide is None:
-            out[x] = np.float32(np.int32(exact)) + np.float32(n) * np.float32(n) * noise
+            out[x] = np.float32(np.int32(exact)) + n * n * noise
         else:
-            out[x] = np.float32(exact) + np.float32(n) * np.float32(n) * noise
+            out[x] = np.float32(exact) + n * n * noise
 
 
 @kernel()
-def _finish(n_rows, n_columns, reference_sums, scale, sums, products, variance, prior, flat, wide, out):
+def _finish(n_pixels, reference_sums, scale, sums, products, variance, prior, flat, wide, out):
     for x in range(out.size):
-        n = np.int32(n_rows * n_columns[x])
-        exact = np.int64(n) * np.int64(products[x]) - np.int64(reference_sums[x]) * np.int64(sums[x])
+        n = np.float32(n_pixels[x])
+        exact = np.int64(n_pixels[x]) * np.int64(products[x]) - np.int64(reference_sums[x]) * np.int64(sums[x])
         if wide is None:
-            numerator = np.float32(np.int32(exact)) + np.float32(n) * np.float32(n) * prior
+            covariance = np.float32(np.int32(exact))
         else:
-            numerator = np.float32(exact) + np.float32(n) * np.float32(n) * prior
-        rho = numerator * scale[x] / np.sqrt(variance[x])
-        rho = min(max(rho, np.float32(-1.0)), np.float32(1.0))
-        out[x] = rho if (variance[x] > np.float32(0.0)) & (scale[x] > np.float32(0.0)) else flat
+            covariance = np.float32(exact)
+        numerator = covariance + n * n * prior
+        rho = min(max(numerator * scale[x] / np.sqrt(variance[x]), -ONE), ONE)
+        out[x] = rho if (variance[x] > ZERO) & (scale[x] > ZERO) else flat
 
 
 @kernel()
-def _invert_root(variance, out):
-    for x in range(out.size):
-        out[x] = np.float32(1.0) / np.sqrt(variance[x]) if variance[x] > np.float32(0.0) else np.float32(0.0)
-
-
-@kernel()
-def _classify(variance, scale, validity):
+def classify(variance, scale, validity):
+    """Tell measured windows (0) from those with a flat reference (1) or a flat frame (2)."""
     for x in range(validity.size):
-        flat_frame = np.uint8(2) if variance[x] <= np.float32(0.0) else np.uint8(0)
-        validity[x] = np.uint8(1) if scale[x] <= np.float32(0.0) else flat_frame
+        flat_frame = np.uint8(2) if variance[x] <= ZERO else np.uint8(0)
+        validity[x] = np.uint8(1) if scale[x] <= ZERO else flat_frame
 
 
 @kernel()
 def correlate_rows(reference, frame, settings, y0, y1, out, validity):
-    """Correlate the rows y0 to y1 of a frame with a prepared reference.
+    """Correlate the rows y0 to y1 of one channel, nothing masked: the shortest way, for the most frequent case.
 
-    `frame` is (H, W), of the reference's dtype; `out` is (H, W) float32. `validity` is (H, W) uint8, or empty where it
-    is not wanted, and receives 0 (measured), 1 (flat reference) or 2 (flat frame). Where `out` is empty, `frame` must
-    be the reference's own plane, and its sums and scale are filled instead.
+    `frame` is (1, H, W) like the reference's planes. `out` is (y1 - y0, W) float32, and `validity` of that shape,
+    uint8, or empty where it is not wanted; it receives 0 (measured), 1 (flat reference) or 2 (flat frame). Where `out`
+    is empty, `frame` must be the reference's plane: its sums are filled, and its variance is added to `scale`.
     """
-    width = frame.shape[1]
+    _, height, width = frame.shape
     radius, wide = settings.radius, settings.wide
     columns = np.zeros((3, width + 2 * radius), settings.accumulator.dtype)
     sums = np.empty((3, width), settings.accumulator.dtype)
     scratch = np.zeros(width + 2 * radius + 1, settings.accumulator.dtype)
     variance = np.empty(width, np.float32)
-    n_columns = np.empty(width, np.int32)
+    n_columns, n_pixels = np.empty(width, np.int32), np.empty(width, np.int32)
     for x in range(width):
-        n_columns[x] = _extent(x, width, settings)
-    prior = settings.flat * settings.noise if settings.noise > 0 else np.float32(0.0)
+        n_columns[x] = extent(x, width, settings)
+    prior = settings.flat * settings.noise if settings.noise > 0 else ZERO
     for y in range(y0 - 2 * radius, y1):  # the first 2 r turns only fill the window of row y0
-        leaving = y - radius - 1 if y > y0 else _NO_ROW
-        _advance(reference.plane, frame, y + radius, leaving, settings, columns)
+        leaving = y - radius - 1 if y > y0 else NO_ROW
+        advance(reference.planes[0], frame[0], y + radius, leaving, settings, columns)
         if y < y0:
             continue
         for plane in range(3):
-            _row_sums(columns[plane], radius, scratch, sums[plane])
-        n_rows = _extent(y, frame.shape[0], settings)
-        _variance(n_rows, n_columns, sums[0], sums[1], settings.noise, wide, variance)
+            row_sums(columns[plane], settings, scratch, sums[plane])
+        count(extent(y, height, settings), n_columns, n_pixels)
+        _variance(n_pixels, sums[FRAME], sums[FRAME_SQUARES], settings.noise, wide, variance)
+        known, scale = reference.sums[0, y], reference.scale[y]
         if out.size == 0:
-            reference.sums[y] = sums[0]
-            _invert_root(variance, reference.scale[y])
+            known[:] = sums[FRAME]
+            for x in range(width):
+                scale[x] += variance[x]
             continue
-        scale = reference.scale[y]
-        _finish(
-            n_rows, n_columns, reference.sums[y], scale, sums[0], sums[2], variance, prior, settings.flat, wide, out[y]
-        )
+        flat = settings.flat
+        _finish(n_pixels, known, scale, sums[FRAME], sums[PRODUCTS], variance, prior, flat, wide, out[y - y0])
         if validity.size > 0:
-            _classify(variance, scale, validity[y])
+            classify(variance, scale, validity[y - y0])

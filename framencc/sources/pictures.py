@@ -136,6 +136,7 @@ def _from_pillow(image: Any, where: str) -> Picture:
 def _read_tiff(path: Path, where: str) -> Picture:
     import tifffile  # noqa: PLC0415
 
+    _check_tiff(path, where)
     with tifffile.TiffFile(path) as file:
         _check_count(len(file.pages), where)
         page = file.pages[0]
@@ -161,6 +162,18 @@ def _read_tiff(path: Path, where: str) -> Picture:
     if kind == _MIN_IS_WHITE:
         picture = ~picture if picture.dtype.kind in "ub" else -picture
     return _turn(picture, orientation)
+
+
+def _check_tiff(path: Path, where: str) -> None:
+    """Find a TIFF cut before its directory, of which tifffile would print a message of its own."""
+    with path.open("rb") as file:
+        header = file.read(16).ljust(16, b"\0")
+        size = file.seek(0, io.SEEK_END)
+    order = "<" if header.startswith(b"II") else ">"
+    is_big = header[2:4] in (b"+\0", b"\0+")
+    (offset,) = struct.unpack_from(f"{order}Q", header, 8) if is_big else struct.unpack_from(f"{order}I", header, 4)
+    if not 0 < offset < size:
+        raise DamagedInputError(f"{where} is damaged: it ends early")
 
 
 def _read_tiff_by_pillow(path: Path, where: str, orientation: int) -> Picture:

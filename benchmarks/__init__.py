@@ -1,0 +1,1 @@
+"""How fast framencc is, beside what one would use instead: ``python -m benchmarks.kernels``, ``.pipeline``."""

@@ -1,0 +1,75 @@
+"""Times several ways of doing one thing side by side.
+
+Clocks, caches and neighbours drift over seconds, so the candidates take turns (A B C A B C ...) and are compared
+within a round. A median of such ratios holds where absolute times do not.
+"""
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The wall times of one candidate, in the order of the rounds."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def minimum(self) -> float:
+        return min(self.seconds)
+
+    def ratio_of_medians(self, base: "Timing") -> float:
+        """How many times longer than `base` this takes."""
+        return self.median / base.median
+
+    def median_ratio(self, base: "Timing") -> float:
+        """Likewise, each round compared with itself: what slows a whole round down cancels out."""
+        return statistics.median(own / other for own, other in zip(self.seconds, base.seconds, strict=True))
+
+
+def time_side_by_side(
+    candidates: Mapping[str, Callable[[], object]], rounds: int, *, warm_ups: int = 2
+) -> dict[str, Timing]:
+    """Call every candidate once a round; warm-up rounds (compilation, page faults, thread pools) are not counted."""
+    if rounds < 1:
+        raise ValueError(f"rounds must be at least 1, not {rounds}")
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    collects = gc.isenabled()
+    gc.collect()
+    gc.disable()  # else a collection lands in whichever candidate happens to allocate
+    try:
+        for number in range(-warm_ups, rounds):
+            for name, candidate in candidates.items():
+                started = time.perf_counter()
+                candidate()
+                if number >= 0:
+                    seconds[name].append(time.perf_counter() - started)
+    finally:
+        if collects:
+            gc.enable()
+    return {name: Timing(tuple(values)) for name, values in seconds.items()}
+
+
+def describe(timings: Mapping[str, Timing], base: str) -> str:
+    """List every figure of every candidate, one a line."""
+    lines = []
+    for name, timing in timings.items():
+        ratios = f"{timing.ratio_of_medians(timings[base]):.2f} of medians, {timing.median_ratio(timings[base]):.2f}"
+        lines.append(
+            f"  {name}: median {milliseconds(timing.median)}, minimum {milliseconds(timing.minimum)}, "
+            f"ratio to {base} {ratios} pairwise"
+        )
+    return "\n".join(lines)
+
+
+def milliseconds(seconds: float) -> str:
+    """Three digits are more than the noise leaves."""
+    value = 1000 * seconds
+    return f"{value:.0f} ms" if value >= 100 else f"{value:.3g} ms"

@@ -1,0 +1,211 @@
+"""The options of the correlation put to work: one reference, prepared for one dtype and every radius."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from framencc.frames import Picture
+from framencc.kernels import float_ncc, integer_ncc, maps, pooled_ncc
+from framencc.kernels.threads import TILE_ROWS, share_rows, tile_rows
+from framencc.spec import NccSpec
+
+Map = npt.NDArray[np.float32]
+Validity = npt.NDArray[np.uint8]
+
+MASKED, NOT_FINITE, OUTSIDE = np.uint8(4), np.uint8(6), np.uint8(3)
+NO_MAP: Map = np.empty((0, 0), np.float32)
+NO_CODES: Validity = np.empty((0, 0), np.uint8)
+NO_CODES.flags.writeable = False
+_NO_VALIDITY: Validity = np.empty((0, 0), np.uint8)
+
+_COMBINE = {"mean": maps.MEAN, "min": maps.MINIMUM, "max": maps.MAXIMUM}
+
+
+def frozen(picture: Picture) -> Picture:
+    """Return a C-contiguous read-only view: kernels are compiled for one kind of input, and cannot write to it."""
+    view = np.ascontiguousarray(picture).view()
+    view.flags.writeable = False
+    return view
+
+
+@dataclass(frozen=True)
+class _OneRadius:
+    """A reference prepared for one radius."""
+
+    reference: Any
+    settings: Any
+
+    def correlate(self, frame: Picture, why: Validity, y0: int, y1: int, out: Map, validity: Validity) -> None:
+        rows = (self.settings, y0, y1, out, validity)
+        if isinstance(self.reference, float_ncc.FloatReference):
+            float_ncc.correlate_floats(self.reference, frame, why, *rows)
+        elif why.size or frame.shape[0] > 1:
+            pooled_ncc.pool_rows(self.reference, frame, why, *rows)
+        else:
+            integer_ncc.correlate_rows(self.reference, frame, *rows)
+
+
+class Engine:
+    """A reference prepared for one dtype.
+
+    Parameters
+    ----------
+    planes
+        (C, H, W) uint8, uint16 or float32 channels of the reference.
+    spec
+        The options.
+    dtypes
+        What the reference and the frames hold by themselves; in float32 planes there may be integers.
+    masked
+        Whether every frame will come with codes: then nothing of the reference can be summed beforehand.
+    """
+
+    def __init__(
+        self, planes: Picture, spec: NccSpec, *, dtypes: tuple[np.dtype[Any], np.dtype[Any]], masked: bool
+    ) -> None:
+        self._spec = spec
+        self._shape = planes.shape[1:]
+        self._masked = masked
+        radii = (spec.radius,) if isinstance(spec.radius, int) else spec.radius
+        self._tile_rows = tile_rows(max(radii))
+        planes = frozen(planes)
+        if planes.dtype == np.float32:
+            floats, integers = float_ncc.FLAT_SHARE_OF_FLOATS, float_ncc.FLAT_SHARE_OF_INTEGERS
+            shares = tuple(floats if dtype == np.float32 else integers for dtype in dtypes)
+            self._radii = [_prepare_floats(planes, spec, radius, self._tile_rows, shares, masked) for radius in radii]
+        else:
+            self._radii = [_prepare_integers(planes, spec, radius, masked) for radius in radii]
+
+    def correlate(self, frame: Picture, why: Validity, rho: Map, validity: Validity, threads: int) -> None:
+        """Fill `rho`, and `validity` unless it is empty.
+
+        Parameters
+        ----------
+        frame
+            (C, H, W) like the reference's planes, of the same dtype.
+        why
+            (H, W) uint8: 0 for the pixels that count, otherwise their code; or empty, and all count.
+        rho, validity
+            (H, W) float32 and uint8.
+        threads
+            How many threads to use.
+        """
+        smooth = self._spec.smooth_sigma > 0
+        # Whatever follows the correlation needs to know which pixels hold a value.
+        if not validity.size and (why.size or smooth or len(self._radii) > 1):
+            validity = np.empty(self._shape, np.uint8)
+        target = np.empty(self._shape, np.float32) if smooth else rho
+        frame, why = frozen(frame), frozen(why)
+        one = self._one_radius if len(self._radii) == 1 else self._all_radii
+        share_rows(
+            lambda y0, y1: one(frame, why, y0, y1, target[y0:y1], validity[y0:y1] if validity.size else validity),
+            self._shape[0],
+            self._tile_rows,
+            threads,
+        )
+        if smooth:
+            weights = _gaussian(self._spec.smooth_sigma)
+            with_flat = not math.isnan(self._spec.flat)
+            share_rows(
+                lambda y0, y1: maps.smooth_rows(target, validity, weights, with_flat, y0, y1, rho),
+                self._shape[0],
+                TILE_ROWS,
+                threads,
+            )
+
+    def _one_radius(
+        self, frame: Picture, why: Validity, y0: int, y1: int, out: Map, validity: Validity, which: int = 0
+    ) -> None:
+        one = self._radii[which]
+        one.correlate(frame, why, y0, y1, out, validity)
+        if self._spec.border == "valid":
+            _mark_margin(out, validity, y0, self._shape[0], one.settings.radius, np.float32(self._spec.fill))
+
+    def _all_radii(self, frame: Picture, why: Validity, y0: int, y1: int, out: Map, validity: Validity) -> None:
+        each = np.empty((len(self._radii), *out.shape), np.float32)
+        codes = np.empty(each.shape, np.uint8)
+        for which in range(len(self._radii)):
+            self._one_radius(frame, why, y0, y1, each[which], codes[which], which)
+        maps.combine_rows(each, codes, _COMBINE[self._spec.combine], out, validity)
+
+
+def split_channels(picture: Picture, threads: int) -> Picture:
+    """Copy an (H, W, C) picture to (C, H, W) planes."""
+    height, width, n_channels = picture.shape
+    planes = np.empty((n_channels, height, width), picture.dtype)
+    source = frozen(picture)
+    share_rows(lambda y0, y1: maps.split_rows(source, y0, y1, planes), height, TILE_ROWS, threads)
+    return planes
+
+
+def _prepare_integers(planes: Picture, spec: NccSpec, radius: int, masked: bool) -> _OneRadius:
+    n_channels, height, width = planes.shape
+    settings = integer_ncc.integer_settings(
+        planes.dtype,
+        n_channels,
+        width,
+        radius=radius,
+        reflect=spec.border == "reflect",
+        flat=spec.flat,
+        noise_sigma=spec.noise_sigma,
+        fill=spec.fill,
+        min_valid_fraction=spec.min_valid_fraction,
+    )
+    shape = (0, 0) if masked else (height, width)
+    sums = np.empty((n_channels, *shape), settings.accumulator.dtype)
+    scale = np.zeros(shape, np.float32)
+    reference = integer_ncc.IntegerReference(planes, sums, scale)
+    if not masked:
+        one_channel = settings._replace(noise=np.float32(spec.noise_sigma**2))
+        for channel in range(n_channels):
+            part = slice(channel, channel + 1)
+            one = integer_ncc.IntegerReference(planes[part], sums[part], scale)
+            integer_ncc.correlate_rows(one, planes[part], one_channel, 0, height, NO_MAP, _NO_VALIDITY)
+        textured = scale > 0
+        scale[textured] = 1.0 / np.sqrt(scale[textured].astype(np.float64))
+    return _OneRadius(reference, settings)
+
+
+def _prepare_floats(
+    planes: Picture, spec: NccSpec, radius: int, rows: int, flat_shares: tuple[float, ...], masked: bool
+) -> _OneRadius:
+    n_channels, height, width = planes.shape
+    settings = float_ncc.FloatSettings(
+        radius=radius,
+        reflect=spec.border == "reflect",
+        flat=float(spec.flat),
+        flat_share=flat_shares[1],
+        reference_flat_share=flat_shares[0],
+        noise=n_channels * float(spec.noise_sigma) ** 2,
+        fill=float(spec.fill),
+        min_valid_fraction=float(spec.min_valid_fraction),
+        tile_rows=rows,
+        tile_columns=float_ncc.tile_columns(radius, n_channels * (6 if masked else 3)),
+    )
+    shape = (0, 0) if masked else (height, width)
+    reference = float_ncc.FloatReference(planes, np.empty((n_channels, *shape)), np.empty(shape))
+    if not masked:
+        own = settings._replace(flat_share=settings.reference_flat_share)
+        float_ncc.correlate_floats(reference, planes, NO_CODES, own, 0, height, NO_MAP, _NO_VALIDITY)
+    return _OneRadius(reference, settings)
+
+
+def _mark_margin(out: Map, validity: Validity, y0: int, height: int, radius: int, fill: np.float32) -> None:
+    """Mark the pixels whose window leaves the picture; what is masked or not finite keeps its code."""
+    n_rows, width = out.shape
+    top, bottom = max(0, radius - y0), max(0, height - radius - y0)
+    columns = min(radius, width)
+    margins = (np.s_[:top], np.s_[bottom:], np.s_[:, :columns], np.s_[:, width - columns :])
+    for margin in margins[: 4 if n_rows else 0]:
+        out[margin] = fill
+        if validity.size:
+            codes = validity[margin]
+            codes[(codes != MASKED) & (codes != NOT_FINITE)] = OUTSIDE
+
+
+def _gaussian(sigma: float) -> npt.NDArray[np.float64]:
+    reach = math.ceil(3 * sigma)
+    return np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma * sigma))

@@ -1,0 +1,127 @@
+"""The benchmarks run, tiny, and print their tables. Nothing here depends on how long anything takes."""
+
+import argparse
+import importlib
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = ("--size", "96x64", "--rounds", "2")
+
+needs_peers = pytest.mark.skipif(
+    find_spec("cv2") is None or find_spec("scipy") is None, reason="the peers, OpenCV and SciPy, are not installed"
+)
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch):
+    """Import modules of benchmarks/, which is not installed."""
+    monkeypatch.syspath_prepend(ROOT)
+
+    def load_module(name: str) -> ModuleType:
+        return importlib.import_module(f"benchmarks.{name}")
+
+    return load_module
+
+
+def run_benchmark(name: str, *options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", f"benchmarks.{name}", *map(str, options)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def rows(markdown: str) -> list[list[str]]:
+    """The cells of every table row, heads included, rules left out."""
+    lines = [line for line in markdown.splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [row for row in cells if row[0] != "---"]
+
+
+@pytest.mark.slow
+@needs_peers
+def test_kernels_prints_a_row_for_every_case_and_writes_the_same_between_its_markers(tmp_path: Path) -> None:
+    document = tmp_path / "README.md"
+    document.write_text("before\n<!-- benchmark:kernels -->\nold\n<!-- /benchmark:kernels -->\nafter\n")
+    result = run_benchmark("kernels", *TINY, "--threads", 1, "--write", document)
+    assert result.returncode == 0, result.stderr
+    head, *body = rows(result.stdout)
+    assert head[:2] == ["96 x 64, 1 threads", "framencc"]
+    assert [row[0] for row in body] == [
+        *(f"uint8, r = {radius}" for radius in (1, 3, 5, 10, 31)),
+        "uint16, r = 3",
+        "float32, r = 3",
+    ]
+    for row in body:
+        assert len(row) == len(head) == 6
+        assert row[1].endswith(" ms")
+        assert all(cell.endswith(" x)") for cell in row[2:])
+    written = f"before\n<!-- benchmark:kernels -->\n{result.stdout.rstrip()}\n<!-- /benchmark:kernels -->\nafter\n"
+    assert document.read_text() == written
+
+
+@pytest.mark.slow
+def test_pipeline_prints_both_runs_and_the_time_to_start() -> None:
+    result = run_benchmark("pipeline", *TINY, "--frames", 5, "--startup-rounds", 1)
+    assert result.returncode == 0, result.stderr
+    table = rows(result.stdout)
+    assert [row[0] for row in table] == [
+        "5 frames of 96 x 64",
+        "framencc: decode, correlate, encode",
+        "ffmpeg alone: decode, encode the gray plane",
+        "Starting",
+        "`framencc --help`, whole process (median of 1)",
+        "for comparison: `python -c pass` (median of 1)",
+        "first uint8 `Reference(...).ncc(...)`, nothing compiled yet (median of 1)",
+        "the same in a later process, compiled kernels on disk (median of 1)",
+    ]
+    assert [len(row) for row in table] == [5] * 3 + [2] * 5
+
+
+@pytest.mark.parametrize("size", ["96", "62x64", "97x64", "0x64", "axb"])
+def test_a_size_that_cannot_be_measured_is_refused(load, size: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        load("tables").parse_size(size)
+
+
+def test_candidates_take_turns_after_their_warm_up(load) -> None:
+    calls: list[str] = []
+    timings = load("timing").time_side_by_side(
+        {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=3, warm_ups=1
+    )
+    assert calls == ["a", "b"] * 4
+    assert [len(timing.seconds) for timing in timings.values()] == [3, 3]
+
+
+def test_ratios_of_medians_and_pairwise(load) -> None:
+    timing = load("timing").Timing
+    base, other = timing((1.0, 2.0, 10.0)), timing((3.0, 4.0, 50.0))
+    assert (other.median, other.minimum) == (4.0, 3.0)
+    assert other.ratio_of_medians(base) == 2.0
+    assert other.median_ratio(base) == 3.0
+
+
+def test_a_document_without_its_markers_is_refused(load) -> None:
+    for content in ("", "<!-- benchmark:a -->", "<!-- /benchmark:a --><!-- benchmark:a -->"):
+        with pytest.raises(ValueError, match="no place for the table"):
+            load("tables").replace_marked(content, "a", "text")
+
+
+@needs_peers
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_a_wrong_map_is_not_timed(load, dtype: str) -> None:
+    reference, frame = load("pictures").textured_pair(96, 64, dtype)
+    agreement = load("agreement")
+    judge = agreement.make_judge(reference, frame, 3)
+    good = np.zeros(frame.shape)
+    good[3:-3, 3:-3] = judge.rho
+    judge.check("good", good, tolerance=agreement.EXACT_TOLERANCE)
+    judge.check("good", good, tolerance=agreement.FLOAT32_TOLERANCE)
+    for wrong in (good * 0.9, np.full(frame.shape, np.nan)):
+        for tolerance in (agreement.EXACT_TOLERANCE, agreement.FLOAT32_TOLERANCE):
+            with pytest.raises(AssertionError, match="wrong, radius 3: off by"):
+                judge.check("wrong", wrong, tolerance=tolerance)

@@ -1,0 +1,258 @@
+"""FfmpegChild: whole buffers, every complaint, stamps, time limits, and no orphan."""
+
+import os
+import signal
+import stat
+import sys
+import threading
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import media
+import numpy as np
+import pytest
+
+from framencc.errors import FramenccError
+from framencc.ffmpeg import FRAME_STAMPS, INPUT_SAFETY, FfmpegChild, FrameStamp, executable, file_url
+
+DECODE = ("-f", "rawvideo", "-pix_fmt", "gray", "pipe:1")
+
+
+def decode(path: Path, *options: str) -> list[str]:
+    return [*INPUT_SAFETY, "-i", file_url(path), *options, *DECODE]
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write a stand-in for ffmpeg: a script that a test fills."""
+    path = tmp_path / "program"
+    path.write_text(f"#!{sys.executable}\nimport os, sys, time\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(path))
+    return path
+
+
+def script(program: Path, text: str) -> None:
+    with program.open("a") as file:
+        file.write(text)
+
+
+def stamps(child: FfmpegChild) -> list[FrameStamp]:
+    found = []
+    while (stamp := child.next_stamp()) is not None:
+        found.append(stamp)
+    return found
+
+
+def assert_gone(pid: int, threads: set[threading.Thread]) -> None:
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert set(threading.enumerate()) == threads
+
+
+def test_reading_to_the_end(tmp_path: Path) -> None:
+    luma = media.random_frames(20)
+    threads = set(threading.enumerate())
+    with FfmpegChild(decode(media.write_clip(tmp_path / "in.mkv", luma)), stdout=True) as child:
+        read = np.empty_like(luma)
+        assert child.readinto(memoryview(read).cast("B")) == read.nbytes
+        assert child.readinto(memoryview(bytearray(5))) == 0
+        assert child.finish() == 0
+    assert child.errors == []
+    assert not child.stalled
+    np.testing.assert_array_equal(read, luma)
+    assert_gone(child.pid, threads)
+
+
+def test_writing_to_the_end(tmp_path: Path) -> None:
+    luma = media.random_frames(20)
+    threads = set(threading.enumerate())
+    source = ["-f", "rawvideo", "-pix_fmt", "gray", "-s", "52x36", "-i", "pipe:0"]
+    with FfmpegChild([*source, *media.FFV1, file_url(tmp_path / "-o.mkv")], stdin=True) as child:
+        for picture in luma:
+            child.write(memoryview(picture).cast("B"))
+        assert child.finish() == 0
+    assert media.ffmpeg("-i", tmp_path / "-o.mkv", *DECODE) == luma.tobytes()
+    assert_gone(child.pid, threads)
+
+
+def test_writing_to_a_child_that_has_ended(tmp_path: Path) -> None:
+    child = FfmpegChild(["-f", "nonsense", "-i", "pipe:0", "-f", "null", "-"], stdin=True)
+
+    def write() -> None:
+        for _ in range(100):
+            child.write(bytes(1 << 16))
+
+    with child, pytest.raises(BrokenPipeError):
+        write()
+    assert child.finish() != 0
+    assert "nonsense" in child.explain()
+
+
+def test_why_it_failed(tmp_path: Path) -> None:
+    with FfmpegChild(decode(tmp_path / "nothing.mkv"), stdout=True) as child:
+        assert child.finish() != 0
+    assert child.explain() == "Error opening input: No such file or directory"
+
+
+def test_protocols_and_playlists_are_not_followed(tmp_path: Path) -> None:
+    clip = media.write_clip(tmp_path / "clip.mkv", media.random_frames(1))
+    playlist = tmp_path / "list.mkv"
+    playlist.write_text(f"ffconcat version 1.0\nfile {clip.name}\n")
+    for name in (playlist, f"concat:{clip}|{clip}", "http://127.0.0.1:9/x.mkv", "data:,x"):
+        with FfmpegChild(decode(Path(name)), stdout=True) as child:
+            assert child.finish() != 0
+        assert child.errors
+
+
+def test_killing_and_closing_twice() -> None:
+    threads = set(threading.enumerate())
+    child = FfmpegChild(decode(media.footage("bigbuckbunny.mp4")), stdout=True)
+    child.kill()
+    child.kill()
+    assert_gone(child.pid, threads)
+    assert child.readinto(memoryview(bytearray(5))) == 0
+    assert child.next_stamp() is None
+
+
+def test_killing_while_another_thread_reads() -> None:
+    threads = set(threading.enumerate())
+    child = FfmpegChild(["-f", "lavfi", "-i", "testsrc2=s=64x48:r=1,realtime", *DECODE], stdout=True)
+    counts: list[int] = []
+    reader = threading.Thread(target=lambda: counts.append(child.readinto(memoryview(bytearray(1 << 24)))))
+    reader.start()
+    time.sleep(0.3)
+    child.kill()
+    reader.join(10)
+    assert not reader.is_alive()
+    assert counts[0] < 1 << 24
+    assert_gone(child.pid, threads)
+
+
+def test_killing_while_another_thread_writes(program: Path) -> None:
+    script(program, "time.sleep(60)\n")
+    child = FfmpegChild([], stdin=True)
+    errors: list[Exception] = []
+
+    def write() -> None:
+        try:
+            child.write(bytes(1 << 24))
+        except BrokenPipeError as error:
+            errors.append(error)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    time.sleep(0.2)
+    child.kill()
+    writer.join(10)
+    assert not writer.is_alive()
+    assert len(errors) == 1
+
+
+@pytest.mark.parametrize("wait", ["readinto", "next_stamp", "write", "finish"])
+def test_a_stalled_child_is_killed(program: Path, wait: str) -> None:
+    script(program, "time.sleep(60)\n")
+    threads = set(threading.enumerate())
+    started = time.monotonic()
+    with FfmpegChild([], stdin=wait == "write", stdout=wait == "readinto", stall_seconds=0.3) as child:
+        if wait == "readinto":
+            assert child.readinto(memoryview(bytearray(5))) == 0
+        elif wait == "next_stamp":
+            assert child.next_stamp() is None
+        elif wait == "write":
+            with pytest.raises(BrokenPipeError):
+                child.write(bytes(1 << 24))
+        else:
+            assert child.finish() == -signal.SIGKILL
+    assert time.monotonic() - started < 10
+    assert child.stalled
+    assert child.explain() == "ffmpeg made no progress for 0.3 s and was killed"
+    assert_gone(child.pid, threads)
+
+
+def test_a_signal_from_outside_is_named(program: Path) -> None:
+    script(program, "os.kill(os.getpid(), 9)\n")
+    with FfmpegChild([], stdout=True) as child:
+        assert child.finish() == -9
+    assert child.explain() == "ffmpeg was ended by signal 9"
+
+
+def test_a_program_that_cannot_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "nothing"))
+    assert executable() == str(tmp_path / "nothing")
+    with pytest.raises(FramenccError, match=r"ffmpeg '.*nothing' cannot be started: No such file or directory"):
+        FfmpegChild([])
+
+
+# ---------------------------------------------------------------------------------------------------- messages
+
+
+def test_complaints_lose_their_prefixes(program: Path) -> None:
+    lines = [
+        "[info] fine",
+        "[h264 @ 0x1] [error] bad",
+        "[a @ 0x1] [b @ 0x2] [fatal] worse",
+        "[warning] hm",
+        "  [error]",
+    ]
+    script(program, f"sys.stderr.write({chr(10).join(lines)!r})\n")
+    with FfmpegChild([]) as child:
+        child.finish()
+    assert child.errors == ["bad", "worse"]
+    assert child.lines == lines
+
+
+def test_what_is_a_complaint_can_be_told(program: Path) -> None:
+    script(program, "print('[info] a', '[warning] b', '[error] c', sep='\\n', file=sys.stderr)\n")
+    with FfmpegChild([], is_complaint=lambda level, text: (level, text) != ("info", "a")) as child:
+        child.finish()
+    assert child.errors == ["b", "c"]
+
+
+def test_a_flood_of_messages_does_not_grow(program: Path) -> None:
+    script(program, "for n in range(20000): print('[error]', n, file=sys.stderr)\n")
+    with FfmpegChild([]) as child:
+        child.finish()
+    assert child.errors == [str(n) for n in range(50)]
+    assert child.lines[-1] == "[error] 19999"
+    assert len(child.lines) <= 400
+
+
+def test_stamps(tmp_path: Path) -> None:
+    path = media.write_clip(tmp_path / "in.mkv", media.random_frames(5), rate="20")
+    with FfmpegChild([*decode(path, "-copyts", *FRAME_STAMPS)], stdout=True) as child:
+        found = stamps(child)
+        assert child.next_stamp() is None
+    assert found == [FrameStamp(n, Fraction(n, 20), Fraction(1, 1000), clean=True) for n in range(5)]
+
+
+def test_a_stamp_comes_before_its_frame(tmp_path: Path) -> None:
+    path = media.write_clip(tmp_path / "in.mkv", media.random_frames(200))
+    buffer = memoryview(bytearray(36 * 52))
+    with FfmpegChild([*decode(path, *FRAME_STAMPS)], stdout=True, stall_seconds=5) as child:
+        for index in range(200):
+            stamp = child.next_stamp()
+            assert stamp is not None
+            assert stamp.index == index
+            assert child.readinto(buffer) == len(buffer)
+        assert child.next_stamp() is None
+        assert child.finish() == 0
+
+
+def test_stamps_after_a_complaint_are_not_clean_even_inside_torn_messages(program: Path) -> None:
+    pieces = [
+        *("[info] one\n", "@frame 0 0 1/25 @\n", "[h264 @ 0x1] [warn", "@frame 1 1 1/25 @\n", "ing] harmless\n"),
+        *("[h264 @ 0x1] ", "[error] to", "@frame 2 -9223372036854775808 1/25 @\n", "rn\n", "@frame 3 3 0/0 @\n"),
+    ]
+    script(program, f"for piece in {pieces!r}: os.write(2, piece.encode()); time.sleep(0.01)\n")
+    with FfmpegChild([]) as child:
+        found = stamps(child)
+    assert found == [
+        FrameStamp(0, Fraction(0), Fraction(1, 25), clean=True),
+        FrameStamp(1, Fraction(1, 25), Fraction(1, 25), clean=True),
+        FrameStamp(2, None, None, clean=True),
+        FrameStamp(3, None, None, clean=False),
+    ]
+    assert child.errors == ["torn"]
+    assert child.lines == ["[info] one", "[h264 @ 0x1] [warning] harmless", "[h264 @ 0x1] [error] torn"]
