@@ -382,7 +382,9 @@ def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _explain(error: ValidationError, model: type[BaseModel]) -> str:
-    first = error.errors(include_url=False)[0]
+    problems = error.errors(include_url=False)
+    # A misspelt `input` is both unknown and missing; the first says more.
+    first = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
     leaves = [name for name, _ in leaf_fields(model)]
     known = {*leaves, *(name.split(".")[0] for name in leaves)}
     parts = [str(part) for part in first["loc"]]

@@ -71,19 +71,20 @@ def test_the_largest_radius_agrees_with_the_oracle(dtype: type, kind: str):
     assert_agrees_at(make_pair(dtype, (260, 258), kind), 127, 2)
 
 
-def test_a_large_picture_agrees_everywhere_with_the_uniform_filter_recipe():
-    # scipy's "reflect" is numpy's "symmetric". Wide enough for any tiling to show its seams.
-    reference, frame = (picture.astype(np.uint8) for picture in make_pair(np.uint8, (531, 1203)))
-    for radius in (1, 3, 7):
+@pytest.mark.parametrize("radius", [1, 3, 7, 31])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_large_picture_agrees_everywhere_with_the_uniform_filter_recipe(dtype: type, radius: int):
+    # scipy's "reflect" is numpy's "symmetric". Large enough for any tiling to show its seams.
+    reference, frame = make_pair(dtype, (431, 1203))
 
-        def mean(values: np.ndarray, side: int = 2 * radius + 1) -> np.ndarray:
-            return ndimage.uniform_filter(values, side, mode="reflect")
+    def mean(values: np.ndarray) -> np.ndarray:
+        return ndimage.uniform_filter(values, 2 * radius + 1, mode="reflect")
 
-        r, f = reference.astype(np.float64), frame.astype(np.float64)
-        mean_r, mean_f = mean(r), mean(f)
-        covariance = mean(r * f) - mean_r * mean_f
-        expected = covariance / np.sqrt((mean(r * r) - mean_r**2) * (mean(f * f) - mean_f**2))
-        assert_maps_close(local_ncc(reference, frame, radius, border="reflect"), expected, INTEGER)
+    r, f = reference.astype(np.float64), frame.astype(np.float64)
+    mean_r, mean_f = mean(r), mean(f)
+    covariance = mean(r * f) - mean_r * mean_f
+    expected = covariance / np.sqrt((mean(r * r) - mean_r**2) * (mean(f * f) - mean_f**2))
+    assert_maps_close(local_ncc(reference, frame, radius, border="reflect"), expected, promised(reference))
 
 
 def test_scikit_image_match_template_agrees_at_single_windows():
@@ -144,6 +145,20 @@ def test_floats_are_flat_up_to_rounding_noise():
         frame[3, 3] += ulps * 2.0**-24
         _, validity = local_ncc(textured, frame, 3, return_validity=True)
         assert validity[3, 3] == code
+
+
+@pytest.mark.parametrize("level", [0.1, 1e4 / 3, -4e11])
+def test_rounding_noise_of_constant_floats_does_not_count_against_the_noise_model(level: float):
+    # The true sums are 0, so that the prior decides however small noise_sigma is; what rounding leaves must not.
+    constant, textured = np.full((9, 9), level, np.float32), make_pair(np.float32, (9, 9))[0]
+    for radius in (1, 2, 4):
+        for border in BORDERS:
+            options = {"border": border, "flat": 0.5, "fill": 0.5, "noise_sigma": 1e-9 * abs(level)}
+            rho = local_ncc(constant, constant, radius, **options)
+            assert_maps_close(rho, np.full((9, 9), 0.5), FLOAT)
+            for pair in ((constant, textured), (textured, constant)):
+                expected, _ = oracle(*pair, radius, **options)
+                assert_maps_close(local_ncc(*pair, radius, **options), expected, FLOAT)
 
 
 @pytest.mark.parametrize("fill", [0.0, -2.5, 1e6, math.nan])

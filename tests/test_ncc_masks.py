@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from oracle import FLAT_FRAME, FLAT_REFERENCE, MASKED, NOT_FINITE, OUTSIDE, TOO_FEW, VALID, oracle
+from scipy import ndimage
 from strategies import (
     BORDERS,
     DTYPES,
@@ -74,6 +75,30 @@ def test_large_masked_windows_agree_with_the_oracle(dtype: type, radius: int):
     rho, validity = local_ncc(*pair, radius, mask=mask, return_validity=True)
     assert_same_bits(validity, codes)
     assert_maps_close(rho, expected, promised(*pair))
+
+
+@pytest.mark.parametrize("radius", [1, 3, 31])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_large_masked_picture_agrees_everywhere_with_the_uniform_filter_recipe(dtype: type, radius: int):
+    shape = (331, 803)
+    pair = [integer_picture("random", np.uint8, shape, np.random.default_rng(i)).astype(dtype) for i in (2, 3)]
+    mask = make_mask(shape)
+    mask[100:200, 250:600] = False
+    reference, frame = (picture.astype(np.float64) for picture in pair)
+
+    def total(values: np.ndarray) -> np.ndarray:
+        side = 2 * radius + 1
+        return side**2 * ndimage.uniform_filter(np.asarray(values, np.float64), side, mode="constant")
+
+    n = np.maximum(np.rint(total(mask)), 1)
+    in_image = np.rint(total(np.ones(shape)))
+    sum_r, sum_f = total(mask * reference), total(mask * frame)
+    variances = (total(mask * reference**2) - sum_r**2 / n) * (total(mask * frame**2) - sum_f**2 / n)
+    measured = mask & (n / in_image >= 0.5)
+    expected = (total(mask * reference * frame) - sum_r * sum_f / n) / np.sqrt(np.where(measured, variances, 1))
+    rho, validity = local_ncc(*pair, radius, mask=mask, return_validity=True)
+    assert_same_bits(validity, np.select([~mask, ~measured], [MASKED, TOO_FEW], VALID).astype(np.uint8))
+    assert_maps_close(rho, np.where(measured, expected, 0), promised(*pair))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -53,7 +53,8 @@ def range_text(field: FieldInfo) -> str:
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     positional = name in POSITIONAL
     flag = "--" + name.replace("_", "-")
-    flags = [SHORTCUTS[name], flag] if name in SHORTCUTS else [flag]
+    # The full name first: cyclopts stops at the first name that begins like the word, and --warp.method begins --warp.
+    flags = [flag, SHORTCUTS[name]] if name in SHORTCUTS else [flag]
     hints = [text for text in (range_text(field), _default_text(field)) if text]
     help_text = (field.description or "") + (f" ({'; '.join(hints)})" if hints else "")
     section = name.split(".", maxsplit=1)[0] if "." in name else "job"
@@ -62,6 +63,8 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     kinds = _plain_types(_flag_type(field))
     if int in kinds:
         settings |= {"converter": _whole_number_or_text if str in kinds else _whole_number}
+    elif float in kinds:
+        settings |= {"converter": _number}
     return inspect.Parameter(
         name.replace(".", "__"),
         inspect.Parameter.POSITIONAL_OR_KEYWORD if positional else inspect.Parameter.KEYWORD_ONLY,
@@ -89,6 +92,14 @@ def _whole_number(annotation: Any, tokens: Sequence[Token]) -> int:
 def _whole_number_or_text(annotation: Any, tokens: Sequence[Token]) -> int | str:  # noqa: ARG001  (cyclopts' signature)
     text = tokens[0].value
     return int(text) if re.fullmatch(r"[+-]?[0-9]+", text) else text
+
+
+def _number(annotation: Any, tokens: Sequence[Token]) -> float:  # noqa: ARG001  (cyclopts' signature)
+    """Read a float; cyclopts itself would take "none" for a flag that was not given."""
+    try:
+        return float(tokens[0].value)
+    except ValueError:
+        raise ValueError(f"a number is expected, not {tokens[0].value!r}") from None
 
 
 def _flag_type(field: FieldInfo) -> Any:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from framencc.kernels.box_sums import extent, mirror
+from framencc.kernels.box_sums import count, extent, mirror
 from framencc.kernels.compilation import kernel
 
 Array = npt.NDArray[Any]
@@ -36,6 +36,7 @@ class FloatReference(NamedTuple):
 
     planes: Array  # (C, H, W) float32
     sums: Array  # (C, H, W) float64 window sums
+    textured: Array  # (C, H, W) uint8, 0 where flat
     scale: Array  # (H, W) float64, 1 / sqrt(sum over C of n S_RR + n^2 noise), 0 where flat
 
 
@@ -120,30 +121,65 @@ def _add(row, total, out):
 @kernel()
 def _add_product(row, other, total, out):
     for x in range(out.size):
-        out[x] = total[x] + row[x] * other[x]
+        out[x] = total[x] + np.float64(row[x]) * np.float64(other[x])
 
 
 @kernel()
-def _extend(reference, frame, why, y, x0, settings, rows, totals, out):
-    """Add one row to the totals of F, F F and R F, and with a mask of R, R R and the pixels that count."""
-    for channel in range(frame.shape[0]):
-        total, result = totals[channel], out[channel]
-        _load(frame[channel], why, y, x0, settings, rows[0])
-        _load(reference[channel], why, y, x0, settings, rows[1])
-        _add(rows[0], total[_FRAME], result[_FRAME])
-        _add_product(rows[0], rows[0], total[_FRAME_SQUARES], result[_FRAME_SQUARES])
-        _add_product(rows[0], rows[1], total[_PRODUCTS], result[_PRODUCTS])
+def _accumulate(row, out):
+    # Not _add(row, out, out): a loop whose input may be its output runs element by element.
+    for x in range(out.size):
+        out[x] += row[x]
+
+
+@kernel()
+def _extend(reference, frame, why, y, x0, n, settings, rows, totals, out):
+    """Add n pixels of one row to the totals of F, F F and R F, and with a mask of R, R R and the pixels that count."""
+    _, height, width = frame.shape
+    if why.size == 0 and not settings.reflect:
+        # The short way: straight from the picture, whose margins stay zero.
+        a, b = max(0, -x0), min(n, width - x0)
+        for c in range(frame.shape[0]):
+            if 0 <= y < height:
+                f, r = frame[c, y, x0 + a : x0 + b], reference[c, y, x0 + a : x0 + b]
+                _add(f, totals[c, _FRAME, a:b], out[c, _FRAME, a:b])
+                _add_product(f, f, totals[c, _FRAME_SQUARES, a:b], out[c, _FRAME_SQUARES, a:b])
+                _add_product(f, r, totals[c, _PRODUCTS, a:b], out[c, _PRODUCTS, a:b])
+            else:
+                for plane in range(3):
+                    _copy(totals[c, plane, a:b], out[c, plane, a:b])
+        return
+    f, r = rows[0, :n], rows[1, :n]
+    for c in range(frame.shape[0]):
+        _load(frame[c], why, y, x0, settings, f)
+        _load(reference[c], why, y, x0, settings, r)
+        _add(f, totals[c, _FRAME, :n], out[c, _FRAME, :n])
+        _add_product(f, f, totals[c, _FRAME_SQUARES, :n], out[c, _FRAME_SQUARES, :n])
+        _add_product(f, r, totals[c, _PRODUCTS, :n], out[c, _PRODUCTS, :n])
         if why.size > 0:
-            _add(rows[1], total[_REFERENCE], result[_REFERENCE])
-            _add_product(rows[1], rows[1], total[_REFERENCE_SQUARES], result[_REFERENCE_SQUARES])
-            if channel == 0:
-                _load_counts(why, y, x0, settings, rows[0])
-                _add(rows[0], total[_N_PIXELS], result[_N_PIXELS])
+            _add(r, totals[c, _REFERENCE, :n], out[c, _REFERENCE, :n])
+            _add_product(r, r, totals[c, _REFERENCE_SQUARES, :n], out[c, _REFERENCE_SQUARES, :n])
+    if why.size > 0:
+        _load_counts(why, y, x0, settings, f)
+        _add(f, totals[0, _N_PIXELS, :n], out[0, _N_PIXELS, :n])
+
+
+@kernel()
+def _sum3(a, b, c, out):
+    for x in range(out.size):
+        out[x] = a[x] + b[x] + c[x]
 
 
 @kernel()
 def _row_sums(columns, side, scratch, out):
-    """Add every `side` neighbours from sums of 1, 2, 4, ... of them."""
+    """Add every `side` neighbours: in threes while that is short, else from sums of 1, 2, 4, ... of them."""
+    if side <= 9:
+        triples = out if side == 3 else scratch[0, : columns.size - 2]
+        _sum3(columns, columns[1:], columns[2:], triples)
+        if side > 3:
+            second = columns[3:] if side == 5 else triples[3:]
+            third = columns[4:] if side == 5 else columns[6:] if side == 7 else triples[6:]
+            _sum3(triples, second, third, out)
+        return
     size = columns.size
     source, taken, length, turn = columns, 0, 1, 0
     while True:
@@ -151,7 +187,7 @@ def _row_sums(columns, side, scratch, out):
             if taken == 0:
                 _copy(source, out)
             else:
-                _add(source[taken:], out, out)
+                _accumulate(source[taken:], out)
             taken += length
         if 2 * length > side:
             break
@@ -168,17 +204,21 @@ def _start(n_pixels, energy, out):
 
 
 @kernel()
-def _add_variance(n_pixels, sums, squares, flat_share, out):
+def _add_variance(n_pixels, sums, squares, flat_share, out, textured):
     for x in range(out.size):
         energy = n_pixels[x] * squares[x]
         value = energy - sums[x] * sums[x]
-        out[x] += value if value > flat_share * energy else 0.0
+        has_texture = value > flat_share * energy
+        out[x] += value if has_texture else 0.0
+        textured[x] = np.uint8(1) if has_texture else np.uint8(0)
 
 
 @kernel()
-def _add_covariance(n_pixels, sums, other_sums, products, out):
+def _add_covariance(n_pixels, sums, other_sums, products, textured, other_textured, out):
     for x in range(out.size):
-        out[x] += n_pixels[x] * products[x] - sums[x] * other_sums[x]
+        # What rounding leaves of a flat window's zero could outweigh the noise model, or another channel.
+        both = (textured[x] & other_textured[x]) != 0
+        out[x] += n_pixels[x] * products[x] - sums[x] * other_sums[x] if both else 0.0
 
 
 @kernel()
@@ -213,45 +253,49 @@ def _mark(why, n_pixels, in_image, settings, out, validity):
 
 
 @kernel()
-def _row(reference, why, settings, tile, y, columns, rows, out, validity):
-    """Turn the column sums around row `y` into correlations; `rows` are buffers."""
+def _row(reference, why, settings, tile, y, columns, rows, textured, out, validity):
+    """Turn the column sums around row `y` into correlations; `rows` and `textured` are buffers."""
     x0, x1 = tile[2], tile[3]
-    n_channels, height, width = reference.planes.shape
+    width = x1 - x0
+    n = width + 2 * settings.radius
     masked, side = why.size > 0, 2 * settings.radius + 1
-    scratch = rows[:2]
-    sums = rows[2:8, : x1 - x0]
-    numerator, variance, scale = rows[8, : x1 - x0], rows[9, : x1 - x0], rows[10, : x1 - x0]
-    n_pixels, in_image = rows[11, : x1 - x0], rows[12, : x1 - x0]
-    n_rows = extent(y, height, settings)
-    for x in range(x1 - x0):
-        in_image[x] = n_rows * extent(x0 + x, width, settings)
+    sums = rows[2:8]
+    numerator, variance, scale = rows[8, :width], rows[9, :width], rows[10, :width]
+    n_pixels, in_image, n_columns = rows[11, :width], rows[12, :width], rows[13, :width]
+    count(extent(y, reference.planes.shape[1], settings), n_columns, in_image)
     if masked:
-        _row_sums(columns[0, _N_PIXELS], side, scratch, n_pixels)
+        _row_sums(columns[0, _N_PIXELS, :n], side, rows, n_pixels)
     else:
-        _copy(in_image, n_pixels)
+        n_pixels = in_image
     prior = settings.flat * settings.noise if settings.noise > 0 else 0.0
     _start(n_pixels, settings.noise, variance)
-    _start(n_pixels, settings.noise, scale)
     _start(n_pixels, prior, numerator)
-    for channel in range(n_channels):
+    reference_variance = sums[5, :width]
+    if masked:
+        _start(n_pixels, settings.noise, reference_variance)
+    for channel in range(reference.planes.shape[0]):
         for plane in range(5 if masked else 3):
-            _row_sums(columns[channel, plane], side, scratch, sums[plane])
-        _add_variance(n_pixels, sums[_FRAME], sums[_FRAME_SQUARES], settings.flat_share, variance)
+            _row_sums(columns[channel, plane, :n], side, rows, sums[plane, :width])
+        frame, squares, products = sums[_FRAME, :width], sums[_FRAME_SQUARES, :width], sums[_PRODUCTS, :width]
+        _add_variance(n_pixels, frame, squares, settings.flat_share, variance, textured[0, :width])
         if out.size == 0:
-            _copy(sums[_FRAME], reference.sums[channel, y, x0:x1])
+            _copy(frame, reference.sums[channel, y, x0:x1])
+            _copy(textured[0, :width], reference.textured[channel, y, x0:x1])
         elif masked:
+            known, squares = sums[_REFERENCE, :width], sums[_REFERENCE_SQUARES, :width]
             share = settings.reference_flat_share
-            _add_variance(n_pixels, sums[_REFERENCE], sums[_REFERENCE_SQUARES], share, scale)
-            _add_covariance(n_pixels, sums[_REFERENCE], sums[_FRAME], sums[_PRODUCTS], numerator)
+            _add_variance(n_pixels, known, squares, share, reference_variance, textured[1, :width])
+            _add_covariance(n_pixels, known, frame, products, textured[0, :width], textured[1, :width], numerator)
         else:
-            _add_covariance(n_pixels, reference.sums[channel, y, x0:x1], sums[_FRAME], sums[_PRODUCTS], numerator)
+            known, texture = reference.sums[channel, y, x0:x1], reference.textured[channel, y, x0:x1]
+            _add_covariance(n_pixels, known, frame, products, textured[0, :width], texture, numerator)
     if out.size == 0:
         _invert_root(variance, reference.scale[y, x0:x1])
         return
     if masked:
-        _invert_root(scale, scale)
+        _invert_root(reference_variance, scale)
     else:
-        _copy(reference.scale[y, x0:x1], scale)
+        scale = reference.scale[y, x0:x1]
     _divide(numerator, variance, scale, settings.flat, out)
     if validity.size > 0:
         _classify(variance, scale, validity)
@@ -269,38 +313,39 @@ def correlate_floats(reference, frame, why, settings, y0, y1, out, validity):
     mask, 5 (too few). Where `out` is empty, `frame` must be the reference's own planes; its sums and scale are filled.
     """
     n_channels, _, width = frame.shape
-    radius = settings.radius
-    side = 2 * radius + 1
-    n_planes = 6 if why.size > 0 else 3
+    radius, planes = settings.radius, reference.planes
+    side, n_planes = 2 * radius + 1, 6 if why.size > 0 else 3
     padded = min(width, settings.tile_columns) + 2 * radius
     # ends[i] is the sum of a block's rows from i to its last; ends[side] stays zero.
     ends = np.zeros((side + 1, n_channels, n_planes, padded))
-    beginning = np.empty((n_channels, n_planes, padded))
+    beginning = np.zeros((2, n_channels, n_planes, padded))
     columns = np.empty((n_channels, n_planes, padded))
-    rows = np.empty((13, padded))
+    rows = np.empty((14, padded))
+    textured = np.empty((2, padded), np.uint8)
     for top in range(y0, y1, settings.tile_rows):
+        bottom = min(y1, top + settings.tile_rows)
         for x0 in range(0, width, settings.tile_columns):
-            tile = (top, min(y1, top + settings.tile_rows), x0, min(width, x0 + settings.tile_columns))
-            n = tile[3] - x0 + 2 * radius
-            start = x0 - radius
-            for y in range(tile[0], tile[1]):
+            x1 = min(width, x0 + settings.tile_columns)
+            n = x1 - x0 + 2 * radius
+            for x in range(x1 - x0):
+                rows[13, x] = extent(x0 + x, width, settings)
+            if settings.tile_columns < width:
+                ends[:] = 0.0  # other columns are margins now
+            for y in range(top, bottom):
                 into = (y - top) % side
+                here, before = beginning[into % 2], beginning[1 - into % 2]
                 if into == 0:
                     for i in range(side - 1, -1, -1):
-                        below, here = ends[i + 1, :, :, :n], ends[i, :, :, :n]
-                        _extend(
-                            reference.planes, frame, why, y - radius + i, start, settings, rows[:2, :n], below, here
-                        )
+                        row, below = y - radius + i, ends[i + 1]
+                        _extend(planes, frame, why, row, x0 - radius, n, settings, rows, below, ends[i])
                     beginning[:] = 0.0
                 else:
-                    total = beginning[:, :, :n]
-                    _extend(reference.planes, frame, why, y + radius, start, settings, rows[:2, :n], total, total)
+                    _extend(planes, frame, why, y + radius, x0 - radius, n, settings, rows, before, here)
                 for channel in range(n_channels):
                     for plane in range(n_planes):
-                        _add(ends[into, channel, plane, :n], beginning[channel, plane, :n], columns[channel, plane, :n])
-                if out.size == 0:
-                    _row(reference, why, settings, tile, y, columns[:, :, :n], rows[:, :n], out[0], validity[0])
-                else:
-                    row = out[y - y0, x0 : tile[3]]
-                    codes = validity[y - y0, x0 : tile[3]] if validity.size > 0 else validity[0]
-                    _row(reference, why, settings, tile, y, columns[:, :, :n], rows[:, :n], row, codes)
+                        _add(ends[into, channel, plane, :n], here[channel, plane, :n], columns[channel, plane, :n])
+                tile = (top, bottom, x0, x1)
+                part = slice(x0, x1)
+                map_row = out[y - y0, part] if out.size > 0 else out[0]
+                code_row = validity[y - y0, part] if validity.size > 0 else validity[0]
+                _row(reference, why, settings, tile, y, columns, rows, textured, map_row, code_row)

@@ -18,23 +18,49 @@ def split_rows(picture, y0, y1, planes):
 
 
 @kernel()
+def _add_measured(row, codes, total, count):
+    for x in range(total.size):
+        measured = codes[x] == 0
+        total[x] += row[x] if measured else np.float32(0.0)
+        count[x] += np.float32(1.0) if measured else np.float32(0.0)
+
+
+@kernel()
+def _lower_measured(row, codes, sign, lowest, count):
+    for x in range(lowest.size):
+        measured = codes[x] == 0
+        value = sign * row[x] if measured else np.float32(2.0)
+        lowest[x] = min(lowest[x], value)
+        count[x] += np.float32(1.0) if measured else np.float32(0.0)
+
+
+@kernel()
+def _choose(combined, divisor, count, first, first_codes, out, validity):
+    for x in range(out.size):
+        measured = count[x] > np.float32(0.0)
+        out[x] = combined[x] / divisor[x] if measured else first[x]
+        validity[x] = np.uint8(0) if measured else first_codes[x]
+
+
+@kernel()
 def combine_rows(maps, codes, how, out, validity):
-    """Combine (K, rows, W) maps over those that measured the pixel (code 0); where none did, the first one stands."""
-    n_maps, n_rows, width = maps.shape
-    for y in range(n_rows):
-        for x in range(width):
-            count, total = 0, 0.0
-            low, high = np.float32(2.0), np.float32(-2.0)
-            for k in range(n_maps):
-                measured = codes[k, y, x] == 0
-                value = maps[k, y, x]
-                count += 1 if measured else 0
-                total += np.float64(value) if measured else 0.0
-                low = min(low, value) if measured else low
-                high = max(high, value) if measured else high
-            combined = np.float32(total / count) if how == MEAN else low if how == MINIMUM else high
-            out[y, x] = combined if count > 0 else maps[0, y, x]
-            validity[y, x] = 0 if count > 0 else codes[0, y, x]
+    """Combine the first rows of (K, ., W) maps over those that measured the pixel; where none did, the first stands.
+
+    `maps` and `codes` may hold more rows than `out`: a slice of them would not be contiguous, and the loops slow.
+    """
+    n_maps, _, width = maps.shape
+    combined, count = np.empty(width, np.float32), np.empty(width, np.float32)
+    sign = np.float32(-1.0) if how == MAXIMUM else np.float32(1.0)
+    signs = np.full(width, sign)
+    for y in range(out.shape[0]):
+        count[:] = 0.0
+        combined[:] = 0.0 if how == MEAN else 2.0
+        for k in range(n_maps):
+            if how == MEAN:
+                _add_measured(maps[k, y], codes[k, y], combined, count)
+            else:
+                _lower_measured(maps[k, y], codes[k, y], sign, combined, count)
+        _choose(combined, count if how == MEAN else signs, count, maps[0, y], codes[0, y], out[y], validity[y])
 
 
 @kernel()
