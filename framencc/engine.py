@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from framencc.frames import Picture
 from framencc.kernels import float_ncc, integer_ncc, maps, pooled_ncc
-from framencc.kernels.threads import TILE_ROWS, share_rows, tile_rows
+from framencc.kernels.threads import SMALLEST_CHUNK, share_rows
 from framencc.spec import NccSpec
 
 Map = npt.NDArray[np.float32]
@@ -22,7 +22,7 @@ NO_CODES: Validity = np.empty((0, 0), np.uint8)
 NO_CODES.flags.writeable = False
 _NO_VALIDITY: Validity = np.empty((0, 0), np.uint8)
 
-_STEP_ROWS = 128
+_TILE_ROWS, _STEP_ROWS = 64, 128
 _COMBINE = {"mean": maps.MEAN, "min": maps.MINIMUM, "max": maps.MAXIMUM}
 
 
@@ -72,7 +72,10 @@ class Engine:
         self._shape = planes.shape[1:]
         self._local = threading.local()
         radii = (spec.radius,) if isinstance(spec.radius, int) else spec.radius
-        self._tile_rows = tile_rows(max(radii))
+        # A piece of the picture begins with 2 r rows that only fill the first windows; they should cost little.
+        self._smallest_chunk = max(SMALLEST_CHUNK, 4 * max(radii))
+        # Float sums start anew at each tile, so a tile must follow from the options alone.
+        self._tile_rows = max(_TILE_ROWS, 4 * max(radii)) if planes.dtype == np.float32 else 1
         planes = frozen(planes)
         if planes.dtype == np.float32:
             floats, integers = float_ncc.FLAT_SHARE_OF_FLOATS, float_ncc.FLAT_SHARE_OF_INTEGERS
@@ -105,8 +108,9 @@ class Engine:
         share_rows(
             lambda y0, y1: one(frame, why, y0, y1, target[y0:y1], validity[y0:y1] if validity.size else validity),
             self._shape[0],
-            self._tile_rows,
             threads,
+            multiple=self._tile_rows,
+            smallest=self._smallest_chunk,
         )
         if smooth:
             weights = _gaussian(self._spec.smooth_sigma)
@@ -114,7 +118,6 @@ class Engine:
             share_rows(
                 lambda y0, y1: maps.smooth_rows(target, validity, weights, with_flat, y0, y1, rho),
                 self._shape[0],
-                TILE_ROWS,
                 threads,
             )
 
@@ -129,8 +132,10 @@ class Engine:
     def _all_radii(self, frame: Picture, why: Validity, y0: int, y1: int, out: Map, validity: Validity) -> None:
         # In steps whose maps stay in the cache, into buffers that stay with the thread: fresh ones cost more time in
         # page faults than the combining takes.
-        step = self._tile_rows * max(1, _STEP_ROWS // self._tile_rows)
-        each, codes = self._scratch(min(step, y1 - y0))
+        n_rows = y1 - y0
+        step = -(-n_rows // max(1, round(n_rows / max(_STEP_ROWS, self._smallest_chunk))))
+        step = -(-step // self._tile_rows) * self._tile_rows
+        each, codes = self._scratch(min(step, n_rows))
         for top in range(y0, y1, step):
             bottom = min(y1, top + step)
             rows = slice(0, bottom - top)
@@ -155,7 +160,7 @@ def split_channels(picture: Picture, threads: int) -> Picture:
     height, width, n_channels = picture.shape
     planes = np.empty((n_channels, height, width), picture.dtype)
     source = frozen(picture)
-    share_rows(lambda y0, y1: maps.split_rows(source, y0, y1, planes), height, TILE_ROWS, threads)
+    share_rows(lambda y0, y1: maps.split_rows(source, y0, y1, planes), height, threads)
     return planes
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from framencc.frames import Picture
 from framencc.kernels.encode import encode_rows
-from framencc.kernels.threads import TILE_ROWS, default_threads, share_rows
+from framencc.kernels.threads import default_threads, share_rows
 from framencc.spec import Encoding
 
 
@@ -45,7 +45,6 @@ def encode(
     share_rows(
         lambda y0, y1: encode_rows(rho, gain, offset, maximum, y0, y1, codes),
         rho.shape[0],
-        TILE_ROWS,
         threads or default_threads(),
     )
     return codes

@@ -6,7 +6,7 @@ import numpy as np
 
 from framencc.frames import Picture
 from framencc.kernels.encode import UNITS_PER_ONE, measure_rows
-from framencc.kernels.threads import TILE_ROWS, default_threads, share_rows
+from framencc.kernels.threads import default_threads, share_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,6 @@ def score(rho: Picture, validity: Picture, *, threads: int | None = None) -> Fra
     share_rows(
         lambda y0, y1: measure_rows(rho, validity, y0, y1, totals, counts),
         height,
-        TILE_ROWS,
         threads or default_threads(),
     )
     count = int(counts.sum())

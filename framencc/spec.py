@@ -30,7 +30,7 @@ MAX_RADIUS = 127
 
 
 def _plain_number(value: object) -> object:
-    if isinstance(value, bool) or type(value).__name__ == "bool_":
+    if type(value).__name__ in ("bool", "bool_"):  # Python's, NumPy 2's and NumPy 1's
         raise ValueError("a number is expected, not true or false")
     # NumPy's integers are integers too.
     return value.__index__() if hasattr(value, "__index__") else value

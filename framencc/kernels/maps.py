@@ -43,6 +43,26 @@ def _choose(combined, divisor, count, first, first_codes, out, validity):
 
 
 @kernel()
+def _all_measured(codes):
+    seen = np.uint8(0)
+    for x in range(codes.size):
+        seen |= codes[x]
+    return seen == 0
+
+
+@kernel()
+def _add(row, total):
+    for x in range(total.size):
+        total[x] += row[x]
+
+
+@kernel()
+def _divide(total, divisor, out):
+    for x in range(out.size):
+        out[x] = total[x] / divisor
+
+
+@kernel()
 def combine_rows(maps, codes, how, out, validity):
     """Combine the first rows of (K, ., W) maps over those that measured the pixel; where none did, the first stands.
 
@@ -53,8 +73,17 @@ def combine_rows(maps, codes, how, out, validity):
     sign = np.float32(-1.0) if how == MAXIMUM else np.float32(1.0)
     signs = np.full(width, sign)
     for y in range(out.shape[0]):
-        count[:] = 0.0
+        complete = how == MEAN
+        for k in range(n_maps):
+            complete = complete and _all_measured(codes[k, y])
         combined[:] = 0.0 if how == MEAN else 2.0
+        if complete:  # the same sums without the conditions, for nearly every row of nearly every picture
+            for k in range(n_maps):
+                _add(maps[k, y], combined)
+            _divide(combined, np.float32(n_maps), out[y])
+            validity[y, :] = 0
+            continue
+        count[:] = 0.0
         for k in range(n_maps):
             if how == MEAN:
                 _add_measured(maps[k, y], codes[k, y], combined, count)

@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numba
 
-TILE_ROWS = 64
+SMALLEST_CHUNK = 32
 _CHUNKS_PER_THREAD = 4
 
 _lock = threading.Lock()
@@ -27,17 +27,28 @@ def default_threads() -> int:
     return int(numba.config.NUMBA_NUM_THREADS)
 
 
-def tile_rows(radius: int) -> int:
-    """Rows of a tile: a function of the radius alone, large enough that the rows around a tile cost little."""
-    return max(TILE_ROWS, 2 * (2 * radius + 1))
+def share_rows(
+    work: Callable[[int, int], None], height: int, threads: int, *, multiple: int = 1, smallest: int = SMALLEST_CHUNK
+) -> None:
+    """Call ``work(y0, y1)`` for pieces that together cover the picture.
 
-
-def share_rows(work: Callable[[int, int], None], height: int, rows: int, threads: int) -> None:
-    """Call ``work(y0, y1)`` for pieces that cover the picture, each starting at a multiple of `rows`."""
-    n_tiles = -(-height // rows)
-    threads = min(threads, n_tiles)
-    chunk = rows * max(1, n_tiles // (threads * _CHUNKS_PER_THREAD))
+    Parameters
+    ----------
+    work
+        Called by several threads at a time.
+    height
+        Rows of the picture.
+    threads
+        How many threads to use, this one included.
+    multiple
+        Every piece starts at a multiple of this.
+    smallest
+        Pieces have at least so many rows, because each costs something by itself.
+    """
+    chunk = max(smallest, -(-height // (threads * _CHUNKS_PER_THREAD)))
+    chunk = -(-chunk // multiple) * multiple
     starts = iter(range(0, height, chunk))
+    threads = min(threads, -(-height // chunk))
     if threads == 1:
         work(0, height)
         return
