@@ -74,7 +74,8 @@ def face(noise_sigma: float = 2.0) -> Pair:
     take, index = Take(), 60
     hand = Hand(352.0, 432.0, -0.45)
     frame = hand.cover(take.warped(index, take.frame(index)).astype(np.float32), *pixel_grid())
-    hidden = np.where(hand.distance(*pixel_grid()) < 0, np.float32(255), np.float32(0))
+    # A little more than the hand, as one would draw it: its outline is soft.
+    hidden = np.where(hand.distance(*pixel_grid()) < 7, np.float32(255), np.float32(0))
     return Pair(_shrunk(take.reference), with_noise(_shrunk(frame), noise_sigma), _shrunk(hidden) > 127)
 
 
@@ -205,10 +206,10 @@ def channel_picture() -> Image.Image:
     """Show a change of colour alone: face paint that has the luma of the skin."""
     reference = _shrunk(data.astronaut()[6:211, 125:330])
     y, x = np.indices((CELL, CELL))
-    cheek = np.hypot(x - 106, (y - 104) * 0.9) < 30
-    stripe = (x - y) // 5 % 3
+    cheek = np.hypot(x - 88, y - 98) < 27
+    stripe = (x - y) // 6 % 3
     # Of both, 0.299 R + 0.587 G + 0.114 B is 0.
-    green, violet = np.array([-58.7, 29.9, 0.0]), np.array([0.0, -15.0, 77.2])
+    green, violet = np.array([-58.7, 29.9, 0.0]), np.array([0.0, -11.4, 58.7])
     paint = np.where((stripe == 0)[..., np.newaxis], green, np.where((stripe == 1)[..., np.newaxis], violet, 0.0))
     frame = np.clip(np.rint(reference + cheek[..., np.newaxis] * paint), 0, 255).astype(np.uint8)
     maps = [
@@ -234,7 +235,10 @@ def encoding_picture() -> Image.Image:
     rho = local_ncc(pair.reference, pair.frame)
     encodings: tuple[Encoding, ...] = ("clip", "signed")
     maps = [Panel(f"encoding = {encoding}", encode(rho, encoding)) for encoding in encodings]
-    return draw([[Panel("frame, warped", pair.frame), *maps]], "radius = 3")
+    return draw(
+        [[Panel("frame, warped", pair.frame), *maps]],
+        "radius = 3; white is 1, black is 0 or less (clip) or -1 (signed)",
+    )
 
 
 def coloured(rho: Array, validity: Array | None = None) -> Array:

@@ -34,7 +34,7 @@ def command(*arguments: object, cwd: Path | None = None, **environment: str) -> 
 
 def python(program: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a few lines of Python in a process of their own."""
-    words = [sys.executable, "-c", program, *map(str, arguments)]
+    words = [sys.executable, "-P", "-c", program, *map(str, arguments)]
     return subprocess.run(words, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=120)
 
 

@@ -102,6 +102,18 @@ def test_joint_is_flat_only_where_every_channel_is():
     assert (validity == VALID).all()
 
 
+def test_a_flat_channel_of_floats_adds_nothing_to_joint():
+    reference, frame = (picture.copy() for picture in float_pictures("grid", (9, 9, 3), np.random.default_rng(0)))
+    reference[:, :, 1] = 1e9
+    reference[3:6, 3:6, 1] += 64  # one unit in the last place
+    for noise_sigma in (0.0, 0.5):
+        options = {"channel": "joint", "noise_sigma": noise_sigma}
+        expected, codes = oracle(reference, frame, 2, **options)
+        rho, validity = local_ncc(reference, frame, 2, return_validity=True, **options)
+        assert_same_bits(validity, codes)
+        assert_maps_close(rho, expected, promised(reference))
+
+
 def test_joint_needs_every_channel_finite():
     pair = make_pair(np.float32, (20, 24, 3))
     pair[1][4, 5, 2] = np.nan

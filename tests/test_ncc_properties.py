@@ -149,6 +149,18 @@ def test_any_finite_floats_give_a_number_from_minus_one_to_one(data, shape, radi
     assert ((rho[~outside] >= -1) & (rho[~outside] <= 1)).all()
 
 
+@given(st.sampled_from(DTYPES), seeds, RADII, st.sampled_from([1, 3]))
+def test_rounding_lifts_no_perfect_match_above_one(dtype, seed, radius, channels):
+    rng = np.random.default_rng(seed)
+    shape = (60, 80, channels)
+    picture = (
+        float_pictures("grid", shape, rng)[0] if dtype == np.float32 else integer_picture("random", dtype, shape, rng)
+    )
+    inverted = -picture if dtype == np.float32 else np.iinfo(dtype).max - picture
+    assert local_ncc(picture, picture, radius, channel="joint").max() <= 1
+    assert local_ncc(picture, inverted, radius, channel="joint").min() >= -1
+
+
 @given(pairs(max_side=60), RADII, borders, layouts(), layouts())
 def test_memory_layout_changes_no_bit_and_inputs_are_not_written(pair, radius, border, reference_layout, frame_layout):
     views = [with_layout(pair[0], reference_layout), with_layout(pair[1], frame_layout)]

@@ -117,12 +117,20 @@ def test_flat_codes_name_the_flat_picture_and_the_reference_first():
         assert (rho == 0.25).all()
 
 
-@pytest.mark.parametrize(("ulps", "code"), [(1, FLAT_REFERENCE), (128, VALID)])
+@pytest.mark.parametrize(("ulps", "code"), [(0, FLAT_REFERENCE), (5, FLAT_REFERENCE), (7, VALID)])
 def test_floats_are_flat_up_to_rounding_noise(ulps: int, code: int):
-    reference = np.full((3, 3), 0.75, np.float32)
-    reference[1, 1] += ulps * 2.0**-24
-    _, codes = oracle(reference, np.eye(3, dtype=np.float32), 1)
-    assert codes[1, 1] == code
+    # Half the pixels raised by u units of 2^-24 deviate by u / 2 of them; 2^-22 of 0.75 is three.
+    reference = np.float32([[0.75, 0.75 + ulps * 2.0**-24]])
+    _, codes = oracle(reference, np.float32([[0, 1]]), 1)
+    assert codes.tolist() == [[code, code]]
+
+
+def test_a_flat_channel_of_floats_adds_nothing():
+    reference = np.float32([[[0, 1e9, 0], [1, 1e9, 2], [4, 1e9 + 64, 3]]])  # 64: one unit in the last place
+    frame = np.float32([[[1, 5, 0], [1, 5, 1], [5, 6, 5]]])
+    rho, codes = oracle(reference, frame, 2, channel="joint")
+    assert (codes == VALID).all()
+    np.testing.assert_allclose(rho, (28 + 21) / math.sqrt((26 + 14) * (32 + 2 + 42)), atol=1e-15)
 
 
 def test_joint_pools_the_sums_of_channels_centred_by_their_own_means():

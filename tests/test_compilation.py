@@ -1,0 +1,202 @@
+"""The compiled kernels' cache: it saves time where it works, and never stops a measurement where it does not."""
+
+import hashlib
+import importlib.util
+import logging
+import shutil
+import sys
+import warnings
+from itertools import count
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+from running import python
+
+import framencc
+from framencc.kernels import compilation
+from framencc.render import encode
+
+TINY = """
+from framencc.kernels.compilation import kernel
+
+@kernel()
+def add(a, b):
+    return a + b
+"""
+_numbers = count()
+
+# A map and its picture in a process of its own; the last line it prints is their fingerprint.
+PROGRAM = """
+import hashlib, sys
+import numpy as np
+import framencc
+from framencc.render import encode
+rng = np.random.default_rng(3)
+reference, frame = rng.integers(0, 256, (2, 30, 40), dtype=np.uint8)
+rho = framencc.local_ncc(reference, frame) if "ncc" in sys.argv else (frame / np.float32(255)).astype(np.float32)
+print(framencc.__file__)
+print(hashlib.sha256(rho.tobytes() + encode(rho, "clip").tobytes()).hexdigest())
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """A function that starts a small kernel anew, as the next process would."""
+    path = tmp_path / "tiny.py"
+    path.write_text(TINY)
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.delenv(compilation.CACHE_SWITCH, raising=False)
+
+    def load():
+        spec = importlib.util.spec_from_file_location(f"tiny_{next(_numbers)}", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.add
+
+    return load
+
+
+def files(folder):
+    return sorted(path for path in folder.rglob("*") if path.suffix in (".nbi", ".nbc"))
+
+
+def hits(dispatcher):
+    return sum(dispatcher.stats.cache_hits.values())
+
+
+def test_the_next_process_finds_the_compiled_kernel(tiny, tmp_path):
+    first = tiny()
+    assert first(2, 3) == 5
+    assert hits(first) == 0
+    assert [path.suffix for path in files(tmp_path)] == [".nbc", ".nbi"]
+    second = tiny()
+    assert second(2, 3) == 5
+    assert hits(second) == 1
+
+
+def damage(content):
+    yield b""
+    for n_bytes in (1, 10, len(content) // 4, len(content) // 2, len(content) - 1):
+        yield content[:n_bytes]
+    yield content[len(content) // 2 :]
+    yield b"\xff" * len(content)
+    rng = np.random.default_rng(len(content))
+    head = bytes(rng.integers(0, 256, 200, dtype=np.uint8))
+    yield head + content[200:]
+
+
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+def test_a_damaged_cache_file_is_compiled_anew_and_healed(tiny, tmp_path, suffix, caplog):
+    assert tiny()(2, 3) == 5
+    (path,) = (path for path in files(tmp_path) if path.suffix == suffix)
+    for content in damage(path.read_bytes()):
+        path.write_bytes(content)
+        damaged = tiny()
+        with caplog.at_level(logging.INFO, "framencc.kernels.compilation"):
+            assert damaged(2, 3) == 5
+        assert hits(damaged) == 0
+        healed = tiny()
+        assert healed(2, 3) == 5
+        assert hits(healed) == 1
+    assert "cannot be read" in caplog.text
+
+
+def test_a_cache_that_vanishes_or_fills_up_does_not_matter(tiny, tmp_path, monkeypatch):
+    add = tiny()
+    shutil.rmtree(tmp_path / "cache")
+    (tmp_path / "cache").write_text("in the way")
+    assert add(2, 3) == 5
+    (tmp_path / "cache").unlink()
+    again = tiny()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(again._cache._cache_file, "_save_data", full)
+    assert again(2, 3) == 5
+
+
+def test_without_a_writable_folder_there_is_one_warning(tiny, monkeypatch):
+    monkeypatch.setitem(compilation._state, "warned", False)
+
+    def refuse(*_):
+        raise RuntimeError("cannot cache function: no locator available")
+
+    monkeypatch.setattr("numba.core.dispatcher.Dispatcher.enable_caching", refuse)
+    with pytest.warns(
+        RuntimeWarning, match=r"cannot be kept on disk.*no locator available; set NUMBA_CACHE_DIR"
+    ) as told:
+        add = tiny()
+    assert len(told) == 1
+    assert add(2, 3) == 5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert tiny()(2, 3) == 5
+
+
+def test_the_switch_turns_the_cache_off(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv(compilation.CACHE_SWITCH, "0")
+    assert tiny()(2, 3) == 5
+    assert files(tmp_path) == []
+
+
+def fingerprint(rho):
+    return hashlib.sha256(rho.tobytes() + encode(rho, "clip").tobytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def expected():
+    reference, frame = np.random.default_rng(3).integers(0, 256, (2, 30, 40), dtype=np.uint8)
+    rho = framencc.local_ncc(reference, frame)
+    return fingerprint(rho), fingerprint((frame / np.float32(255)).astype(np.float32))
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """A copy of the package that never ran, and surroundings in which nothing else can be written."""
+    shutil.copytree(
+        Path(framencc.__file__).parent, tmp_path / "copy/framencc", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    (tmp_path / "file").write_text("")
+    nowhere = str(tmp_path / "file/below")
+    return tmp_path / "copy", {
+        "PYTHONPATH": str(tmp_path / "copy"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HOME": nowhere,
+        "XDG_CACHE_HOME": nowhere,
+        "LOCALAPPDATA": nowhere,
+        "NUMBA_CACHE_DIR": nowhere,
+    }
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the user's cache folder cannot be moved away there")
+def test_a_package_that_nobody_may_write_to_works_with_one_warning(copied, expected):
+    folder, environment = copied
+    (folder / "framencc/kernels/__pycache__").write_text("in the way")
+    result = python(PROGRAM, **environment)
+    assert result.stdout.splitlines() == [str(folder / "framencc/__init__.py"), expected[1]], result.stderr
+    assert result.stderr.count("Warning") == 1
+    assert "RuntimeWarning: compiled kernels cannot be kept on disk" in result.stderr
+
+
+def test_with_the_switch_nothing_is_written_and_nothing_said(copied, expected):
+    folder, environment = copied
+    before = sorted(folder.rglob("*"))
+    result = python(PROGRAM, **environment, FRAMENCC_CACHE="0")
+    assert result.stdout.splitlines() == [str(folder / "framencc/__init__.py"), expected[1]], result.stderr
+    assert result.stderr == ""
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.slow
+def test_a_truncated_cache_of_the_whole_package_gives_the_same_maps(tmp_path, expected):
+    for _ in range(2):
+        result = python(PROGRAM, "ncc", NUMBA_CACHE_DIR=str(tmp_path))
+        assert result.stdout.splitlines()[-1] == expected[0], result.stderr
+        assert result.stderr == ""
+        assert len(files(tmp_path)) > 2
+        for path in files(tmp_path):
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
