@@ -259,10 +259,16 @@ def test_as_a_process_it_is_no_different(folder):
 
 
 def test_signal_handlers_are_put_back(capsys):
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    assert main(["config"]) == 0
-    assert main(["run", "absent.mp4", "b.mkv", "--reference", "0"]) == 2
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    def own(number, frame): ...
+
+    before = {number: signal.signal(number, own) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        assert main(["config"]) == 0
+        assert main(["run", "absent.mp4", "b.mkv", "--reference", "0"]) == 2
+        assert [signal.getsignal(number) for number in before] == [own, own]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_stdout_holds_the_result_and_stderr_one_line_without_a_bar(folder):

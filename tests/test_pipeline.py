@@ -19,6 +19,7 @@ import framencc
 from framencc.errors import SpecError
 from framencc.pipeline import describe, run
 from framencc.sidecar import fingerprint, read_sidecar, sidecar_path
+from framencc.sinks import ArraySink
 from framencc.spec import make_spec
 
 FOOTAGE = media.footage()
@@ -308,6 +309,20 @@ def test_overwriting_replaces_the_output_and_its_sidecar(tmp_path):
     assert np.load(tmp_path / "out.npy").shape[0] == 2
     assert read_sidecar(tmp_path / "out.npy.json")["summary"]["n_frames"] == 2
     assert names(tmp_path) == ["out.npy", "out.npy.json"]
+
+
+def test_an_old_sidecar_never_stands_beside_new_maps(tmp_path, monkeypatch):
+    run_job(tmp_path / "out.npy", frames="0:5")
+    publish, seen = ArraySink._publish, []
+
+    def look_and_publish(sink, name):
+        seen.append(names(tmp_path))
+        publish(sink, name)
+
+    monkeypatch.setattr(ArraySink, "_publish", look_and_publish)
+    run_job(tmp_path / "out.npy", frames="0:2", overwrite=True)
+    assert ["out.npy" in found for found in seen] == [True]
+    assert ["out.npy.json" in found for found in seen] == [False]
 
 
 def test_describing_a_job_agrees_with_its_sidecar_and_writes_nothing(array_report, tmp_path):

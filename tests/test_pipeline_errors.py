@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import media
@@ -241,11 +242,30 @@ def test_a_signal_ends_a_run_in_order(busy_run, endless_clip, tmp_path, number, 
 
 
 def test_impatience_does_not_disturb_the_end(busy_run, endless_clip, tmp_path):
-    for _ in range(5):
+    for _ in range(10):
         busy_run.send_signal(signal.SIGINT)
+        time.sleep(0.01)
     _, stderr = busy_run.communicate(timeout=3)
     assert busy_run.returncode == 130
     assert len(stderr.splitlines()) == 1
+    assert processes(str(endless_clip)) == processes(str(tmp_path)) == {}
+    assert_only_the_old_output(tmp_path)
+
+
+def test_a_key_on_the_terminal_reaches_the_command_alone(busy_run, endless_clip, tmp_path):
+    children = processes(str(endless_clip)) | processes(str(tmp_path))
+    assert len(children) == 2
+    assert all(os.getsid(pid) == pid != os.getsid(busy_run.pid) for pid in children)
+
+
+@pytest.mark.parametrize("role", ["decoder", "encoder"])
+def test_a_signal_ends_a_run_whose_child_hangs(busy_run, endless_clip, tmp_path, role):
+    (pid,) = processes(str(endless_clip if role == "decoder" else tmp_path))
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(0.5)  # until the queues are full or empty and everybody waits for the child
+    busy_run.send_signal(signal.SIGTERM)
+    busy_run.communicate(timeout=3)
+    assert busy_run.returncode == 143
     assert processes(str(endless_clip)) == processes(str(tmp_path)) == {}
     assert_only_the_old_output(tmp_path)
 
