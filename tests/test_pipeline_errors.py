@@ -1,5 +1,6 @@
 """Whatever fails or interrupts a run: the first cause is told, and nothing is left running or lying about."""
 
+import contextlib
 import errno
 import os
 import signal
@@ -221,6 +222,9 @@ def busy_run(endless_clip, tmp_path):
         yield process
     finally:
         process.kill()
+        for pid in processes(str(tmp_path)) | processes(str(endless_clip)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)  # one that a failed test has stopped would stay for ever
         process.communicate()
 
 
