@@ -28,7 +28,7 @@ from framencc.frames import Frame, Picture, StreamInfo
 from framencc.ncc import Reference
 from framencc.render import encode, maximum_code
 from framencc.scores import FrameScores, score
-from framencc.sidecar import SidecarWriter, fingerprint, sidecar_path
+from framencc.sidecar import SidecarWriter, fingerprint, old_sidecar_aside
 from framencc.sinks import MapFormat, Sink, check_target, open_sink
 from framencc.sources import ReferencePicture, Source, open_source, read_reference
 from framencc.spec import RunSpec
@@ -129,11 +129,12 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
         seconds = time.perf_counter() - started
         head = _head(spec, reference_picture, rescaled, source.info, job.tally, seconds)
         head |= {"complete": damage is None, "error": str(damage) if damage else None}
-        target = _partial_name(Path(spec.output)) if damage else None
+        sidecar.prepare(head)
         if damage is None:
-            # An old description must never stand beside new maps, not even between these two lines.
-            sidecar_path(spec.output).unlink(missing_ok=True)
-        output = sink.commit(target)
+            with old_sidecar_aside(spec.output):
+                output = sink.commit()
+        else:
+            output = sink.commit(_partial_name(Path(spec.output)))
         description = sidecar.commit(head, output)
     if damage is not None:
         kept = f"{job.tally.n_frames} maps are kept in {str(output)!r}"
