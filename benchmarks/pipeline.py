@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     head = [f"{options.frames} frames of {width} x {height}", "seconds", "frames/s", "time over ffmpeg's", "MB written"]
     caption = (
-        f"Medians of {options.rounds} rounds taken in turn, kernels on {options.threads} threads. "
+        f"Medians of {options.rounds} rounds taken in turn, threads of the kernels: {options.threads}. "
         f"{machine('numba', 'imageio-ffmpeg')}."
     )
     startup = table(["Starting", "time"], startup_rows(options.startup_rounds))
@@ -64,7 +64,7 @@ def time_runs(folder: Path, options: argparse.Namespace) -> tuple[dict[str, Timi
         OURS: lambda: run(spec),
         FFMPEG: lambda: transcode(clip, outputs[FFMPEG]),
     }
-    timings = time_side_by_side(candidates, options.rounds, warm_ups=1)
+    timings = time_side_by_side(candidates, options.rounds)
     for name, output in outputs.items():
         if (found := count_frames(output)) != options.frames:
             raise AssertionError(f"{name}: {found} frames were written, {options.frames} are expected")

@@ -35,9 +35,13 @@ class Timing:
 
 
 def time_side_by_side(
-    candidates: Mapping[str, Callable[[], object]], rounds: int, *, warm_ups: int = 2
+    candidates: Mapping[str, Callable[[], object]], rounds: int, *, warm_ups: int = 1, settling_calls: int = 0
 ) -> dict[str, Timing]:
-    """Call every candidate once a round; warm-up rounds (compilation, page faults, thread pools) are not counted."""
+    """Time one call of every candidate in each round.
+
+    The warm-up rounds (compilation, thread pools) are not counted. Nor are the settling calls at the beginning of each
+    turn: what takes milliseconds would else pay for the caches and the freed memory that the candidate before it left.
+    """
     if rounds < 1:
         raise ValueError(f"rounds must be at least 1, not {rounds}")
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
@@ -47,6 +51,8 @@ def time_side_by_side(
     try:
         for number in range(-warm_ups, rounds):
             for name, candidate in candidates.items():
+                for _ in range(settling_calls):
+                    candidate()
                 started = time.perf_counter()
                 candidate()
                 if number >= 0:

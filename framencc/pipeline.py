@@ -113,7 +113,7 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
     with contextlib.ExitStack() as cleanup:
         reference_picture = read_reference(spec)
         source = cleanup.enter_context(open_source(spec))
-        _require_equal_size(reference_picture, source.info, spec)
+        _require_fit(reference_picture, source.info, spec)
         reference, rescaled = _prepare_reference(reference_picture, source.info, spec)
         sidecar = cleanup.enter_context(SidecarWriter(spec.output))
         sink = cleanup.enter_context(open_sink(spec, _map_format(spec, source.info)))
@@ -153,7 +153,7 @@ def describe(spec: RunSpec) -> dict[str, Any]:
     check_target(spec)
     reference = read_reference(spec)
     with open_source(spec) as source:
-        _require_equal_size(reference, source.info, spec)
+        _require_fit(reference, source.info, spec)
         return {
             "spec": json.loads(spec.model_dump_json()),
             "output": str(Path(spec.output).absolute()),
@@ -285,7 +285,12 @@ def _wait_for(thread: threading.Thread) -> None:
         thread.join(0.2)  # in pieces: on Windows only these can be interrupted from the keyboard
 
 
-def _require_equal_size(reference: ReferencePicture, info: StreamInfo, spec: RunSpec) -> None:
+def _require_fit(reference: ReferencePicture, info: StreamInfo, spec: RunSpec) -> None:
+    if spec.ncc.channel != "luma":
+        raise SpecError(
+            f"ncc.channel = {spec.ncc.channel} cannot be taken from files, which are read as luma; give arrays to "
+            f"framencc.Reference, or leave it at luma"
+        )
     height, width = reference.data.shape
     if (height, width) != (info.height, info.width):
         raise SpecError(

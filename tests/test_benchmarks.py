@@ -50,7 +50,7 @@ def test_kernels_prints_a_row_for_every_case_and_writes_the_same_between_its_mar
     result = run_benchmark("kernels", *TINY, "--threads", 1, "--write", document)
     assert result.returncode == 0, result.stderr
     head, *body = rows(result.stdout)
-    assert head[:2] == ["96 x 64, 1 threads", "framencc"]
+    assert head[:2] == ["96 x 64, threads: 1", "framencc"]
     assert [row[0] for row in body] == [
         *(f"uint8, r = {radius}" for radius in (1, 3, 5, 10, 31)),
         "uint16, r = 3",
@@ -91,9 +91,9 @@ def test_a_size_that_cannot_be_measured_is_refused(load, size: str) -> None:
 def test_candidates_take_turns_after_their_warm_up(load) -> None:
     calls: list[str] = []
     timings = load("timing").time_side_by_side(
-        {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=3, warm_ups=1
+        {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=3, warm_ups=1, settling_calls=1
     )
-    assert calls == ["a", "b"] * 4
+    assert calls == ["a", "a", "b", "b"] * 4
     assert [len(timing.seconds) for timing in timings.values()] == [3, 3]
 
 

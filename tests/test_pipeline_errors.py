@@ -14,6 +14,7 @@ import pytest
 from running import assert_nothing_runs, command, hidden_bytes, long_clip, processes, start, wait_until
 from sink_readback import decode_gray, names
 
+from framencc.cli import main
 from framencc.errors import DamagedInputError, SinkError, SourceError
 from framencc.pipeline import run
 from framencc.sidecar import read_sidecar
@@ -296,3 +297,11 @@ def test_a_killed_child_is_a_failure_told_in_one_line(busy_run, endless_clip, tm
     assert "signal 9" in stderr
     assert processes(str(endless_clip)) == processes(str(tmp_path)) == {}
     assert_only_the_old_output(tmp_path)
+
+
+@pytest.mark.parametrize("channel", ["red", "joint"])
+def test_a_channel_that_files_do_not_give_is_refused_by_name(channel, tmp_path, capsys):
+    words = ["run", str(FOOTAGE), str(tmp_path / "out.npy"), "--reference", "0", "--ncc.channel", channel]
+    assert main(words) == 2
+    assert capsys.readouterr().err.startswith(f"framencc: error: ncc.channel = {channel} cannot be taken from files")
+    assert list(tmp_path.iterdir()) == []
