@@ -13,6 +13,7 @@ import pytest
 from media import random_frames, write_clip
 from PIL import Image
 
+from framencc import Reference
 from framencc.spec import NccSpec, make_ncc_spec
 
 ROOT = Path(__file__).resolve().parent.parent
