@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from framencc.config import load_config
     from framencc.errors import (
         DamagedInputError,
         FramenccError,
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     )
     from framencc.ncc import Reference, local_ncc
     from framencc.pipeline import RunReport, run
-    from framencc.spec import RunSpec, load_config
+    from framencc.spec import RunSpec
 
 _HOMES = {
     "DamagedInputError": "errors",
@@ -33,7 +34,7 @@ _HOMES = {
     "SourceError": "errors",
     "SpecError": "errors",
     "WarpError": "errors",
-    "load_config": "spec",
+    "load_config": "config",
     "local_ncc": "ncc",
     "run": "pipeline",
 }

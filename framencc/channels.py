@@ -1,18 +1,28 @@
-"""One channel out of a colour picture.
+"""What is taken out of a colour picture: its luma, one of its channels or all three, and its alpha as a mask.
 
-A video's luma plane is read as it is. A colour picture has none, so luma is computed as JPEG files define theirs:
-Y = 0.299 R + 0.587 G + 0.114 B on the stored (gamma-encoded) values, full range (ITU-R BT.601, T.871).
+Luma is Y = K_R R + K_G G + K_B B on the stored (gamma-encoded) values, with the weights of ITU-R BT.601 (which JPEG
+files use, T.871), BT.709 or BT.2020. A video stores Y'CbCr; red, green and blue are computed from it by the inverse of
+the same equations (BT.601-7 section 2.5, BT.709-6 section 3, BT.2020-2 table 4, non-constant luminance).
 """
 
 import numpy as np
+import numpy.typing as npt
 
-from framencc.frames import Picture
+from framencc.frames import Picture, Use
+from framencc.kernels import maps
+from framencc.kernels.threads import share_rows
+from framencc.spec import Channel
 
-LUMA_WEIGHTS = (0.299, 0.587, 0.114)
-LUMA_MATRIX = "bt601"
+LUMA_WEIGHTS = {
+    "bt601": (0.299, 0.587, 0.114),
+    "bt709": (0.2126, 0.7152, 0.0722),
+    "bt2020": (0.2627, 0.6780, 0.0593),
+}
+DEFAULT_MATRIX = "bt601"
+COLOURS: tuple[Channel, ...] = ("red", "green", "blue")
 
 
-def to_luma(picture: Picture) -> Picture:
+def to_luma(picture: Picture, matrix: str = DEFAULT_MATRIX) -> Picture:
     """Reduce a picture to its luma.
 
     Parameters
@@ -20,6 +30,8 @@ def to_luma(picture: Picture) -> Picture:
     picture
         (H, W) or (H, W, C) with C = 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGBA); uint8, uint16 or float32. Alpha is
         dropped.
+    matrix
+        Whose weights: ``bt601``, ``bt709`` or ``bt2020``.
 
     Returns
     -------
@@ -31,15 +43,119 @@ def to_luma(picture: Picture) -> Picture:
     ValueError
         When the shape is none of these.
     """
-    if picture.ndim == 2:
-        return picture
-    if picture.ndim != 3 or not 1 <= picture.shape[2] <= 4:
-        raise ValueError(f"a picture must be (H, W) or (H, W, 1 to 4), not {picture.shape}")
-    if picture.shape[2] <= 2:
-        return picture[:, :, 0]
+    if n_colours(picture) == 1:
+        return picture if picture.ndim == 2 else picture[:, :, 0]
     red, green, blue = (picture[:, :, channel].astype(np.float64) for channel in range(3))
-    luma = LUMA_WEIGHTS[0] * red + LUMA_WEIGHTS[1] * green + LUMA_WEIGHTS[2] * blue
+    weights = LUMA_WEIGHTS[matrix]
+    luma = weights[0] * red + weights[1] * green + weights[2] * blue
     if picture.dtype.kind == "u":
         luma = np.rint(luma)
     result: Picture = luma.astype(picture.dtype)
     return result
+
+
+def n_colours(picture: Picture) -> int:
+    """Return 1 for a gray picture and 3 for one in colour, whatever alpha it has.
+
+    Raises
+    ------
+    ValueError
+        When it is neither (H, W) nor (H, W, 1 to 4).
+    """
+    if picture.ndim == 2:
+        return 1
+    if picture.ndim != 3 or not 1 <= picture.shape[2] <= 4:
+        raise ValueError(f"a picture must be (H, W) or (H, W, 1 to 4), not {picture.shape}")
+    return 1 if picture.shape[2] <= 2 else 3
+
+
+def take_channel(picture: Picture, channel: Channel, matrix: str = DEFAULT_MATRIX, threads: int = 1) -> Picture:
+    """Take what is compared out of a picture.
+
+    Parameters
+    ----------
+    picture
+        As for `to_luma`.
+    channel
+        ``joint`` of a gray picture is its luma.
+    matrix
+        The weights of luma.
+    threads
+        How many threads may work.
+
+    Returns
+    -------
+    numpy.ndarray
+        (H, W), or for ``joint`` of a colour picture (3, H, W): red, green, blue.
+
+    Raises
+    ------
+    ValueError
+        When the shape is no picture's, or a gray picture is asked for a colour.
+    """
+    colours = n_colours(picture)
+    if channel in COLOURS:
+        if colours == 1:
+            raise ValueError(f"is gray, so channel = {channel} cannot be taken from it")
+        return picture[:, :, COLOURS.index(channel)]
+    if channel == "joint" and colours == 3:
+        return _split(picture[:, :, :3], threads)
+    return to_luma(picture, matrix)
+
+
+def take_alpha(picture: Picture) -> Use:
+    """Say which pixels are not wholly transparent, as (H, W) bool.
+
+    Raises
+    ------
+    ValueError
+        When the picture has no alpha channel.
+    """
+    if picture.ndim != 3 or picture.shape[2] not in (2, 4):
+        raise ValueError("has no alpha channel, so alpha cannot mask it")
+    visible: Use = picture[:, :, -1] > 0
+    return visible
+
+
+def rgb_weights(matrix: str, *, limited: bool, bits: int) -> npt.NDArray[np.float64]:
+    """Return how red, green and blue codes follow from Y, Cb and Cr codes.
+
+    Parameters
+    ----------
+    matrix
+        ``bt601``, ``bt709`` or ``bt2020``.
+    limited
+        Whether the YUV codes are of limited range (8 bits: 16 to 235, chroma 16 to 240); RGB is always of full range.
+    bits
+        Bits of a code, of both.
+
+    Returns
+    -------
+    numpy.ndarray
+        (3, 4) float64: for red, green and blue the weights of Y, Cb and Cr, and an offset.
+    """
+    k_red, k_green, k_blue = LUMA_WEIGHTS[matrix]
+    maximum, unit, middle = float(2**bits - 1), float(2 ** (bits - 8)), float(2 ** (bits - 1))
+    black, luma_gain, chroma_gain = 0.0, 1.0, 1.0
+    if limited:
+        black, luma_gain, chroma_gain = 16 * unit, maximum / (219 * unit), maximum / (224 * unit)
+    chroma_to_red, chroma_to_blue = 2 * (1 - k_red) * chroma_gain, 2 * (1 - k_blue) * chroma_gain
+    weights = np.array(
+        [
+            [luma_gain, 0.0, chroma_to_red, 0.0],
+            [luma_gain, -k_blue / k_green * chroma_to_blue, -k_red / k_green * chroma_to_red, 0.0],
+            [luma_gain, chroma_to_blue, 0.0, 0.0],
+        ]
+    )
+    weights[:, 3] = -weights[:, 0] * black - (weights[:, 1] + weights[:, 2]) * middle
+    return weights
+
+
+def _split(picture: Picture, threads: int) -> Picture:
+    height, width, n_channels = picture.shape
+    planes = np.empty((n_channels, height, width), picture.dtype)
+    source = np.ascontiguousarray(picture)
+    source = source.view()
+    source.flags.writeable = False
+    share_rows(lambda y0, y1: maps.split_rows(source, y0, y1, planes), height, threads)
+    return planes

@@ -83,30 +83,42 @@ class Conveyor(Generic[Item]):
 
 
 class BufferPool:
-    """A fixed number of equal arrays that are lent and given back, so that a long run allocates nothing.
+    """A fixed number of arrays of each kind that are lent and given back, so that a long run allocates nothing.
 
     Parameters
     ----------
     count
-        How many arrays there are at most; they are made when first asked for.
+        How many arrays of one shape and dtype there are at most; they are made when first asked for.
     """
 
     def __init__(self, count: int) -> None:
-        self._free: Conveyor[Picture | None] = Conveyor(count)
-        for _ in range(count):
-            self._free.put(None)
+        self._count = count
+        self._kinds: dict[tuple[tuple[int, ...], np.dtype[Any]], Conveyor[Picture | None]] = {}
+        self._lock = threading.Lock()
+        self._stopped = False
 
     def take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Picture:
         """Borrow an array, waiting until one is free. Raises Stopped when the pool is stopped."""
-        buffer = self._free.get()
-        if buffer is None or buffer.shape != shape or buffer.dtype != dtype:
-            buffer = np.empty(shape, dtype)
-        return buffer
+        buffer = self._kind(shape, dtype).get()
+        return np.empty(shape, dtype) if buffer is None else buffer
 
     def give_back(self, buffer: Picture) -> None:
         """Return a borrowed array."""
-        self._free.put(buffer)
+        self._kind(buffer.shape, buffer.dtype).put(buffer)
 
     def stop(self) -> None:
         """Let whoever waits for an array leave with Stopped."""
-        self._free.stop()
+        with self._lock:
+            self._stopped = True
+            for kind in self._kinds.values():
+                kind.stop()
+
+    def _kind(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> "Conveyor[Picture | None]":
+        with self._lock:
+            if (shape, dtype) not in self._kinds:
+                kind = self._kinds[shape, dtype] = Conveyor[Picture | None](self._count)
+                for _ in range(self._count):
+                    kind.put(None)
+                if self._stopped:
+                    kind.stop()
+            return self._kinds[shape, dtype]

@@ -16,6 +16,16 @@ from framencc.spec import NccSpec
 Map = npt.NDArray[np.float32]
 Validity = npt.NDArray[np.uint8]
 
+VALIDITY_CODES = (
+    "measured",
+    "flat reference",
+    "flat frame",
+    "outside",
+    "masked",
+    "too few usable pixels",
+    "not finite",
+    "forward-backward check failed",
+)
 MASKED, NOT_FINITE, OUTSIDE = np.uint8(4), np.uint8(6), np.uint8(3)
 NO_MAP: Map = np.empty((0, 0), np.float32)
 NO_CODES: Validity = np.empty((0, 0), np.uint8)
@@ -153,15 +163,6 @@ class Engine:
             kept = np.empty(shape, np.float32), np.empty(shape, np.uint8)
             self._local.scratch = kept
         return kept
-
-
-def split_channels(picture: Picture, threads: int) -> Picture:
-    """Copy an (H, W, C) picture to (C, H, W) planes."""
-    height, width, n_channels = picture.shape
-    planes = np.empty((n_channels, height, width), picture.dtype)
-    source = frozen(picture)
-    share_rows(lambda y0, y1: maps.split_rows(source, y0, y1, planes), height, threads)
-    return planes
 
 
 def _prepare_integers(planes: Picture, spec: NccSpec, radius: int, masked: bool) -> _OneRadius:

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 Picture = npt.NDArray[Any]
+Use = npt.NDArray[np.bool_]
 
 PICTURE_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
 
@@ -19,23 +20,48 @@ class Frame:
     Parameters
     ----------
     data
-        (H, W) or (H, W, 3) array, uint8, uint16 or float32. It may be a view of a reused buffer: it is the
-        consumer's until the consumer hands it back to the allocator it gave the source.
+        (H, W) for one channel or (3, H, W) for red, green and blue; uint8, uint16 or float32. It may be a view of a
+        reused buffer: it is the consumer's until the consumer hands it back to the allocator it gave the source.
     index
         Number of the frame in the input, from 0, also when a selection skips frames.
     pts_seconds
         Presentation time in seconds on the input's own clock.
+    use
+        (H, W) bool, False for the pixels that are masked; None where all are used. A reused buffer like `data`.
+    file_name
+        Name of the picture in a sequence, whose own number may differ from `index`; None for all else.
     """
 
     data: Picture
     index: int
     pts_seconds: float
+    use: Use | None = None
+    file_name: str | None = None
 
     def __repr__(self) -> str:
         return (
             f"Frame(index={self.index}, pts_seconds={self.pts_seconds:.6f}, shape={self.data.shape}, "
             f"dtype={self.data.dtype})"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """How the compared channels were computed, where they are not stored as such.
+
+    Parameters
+    ----------
+    kind
+        What was computed from what.
+    matrix
+        By whose weights: ``bt601``, ``bt709`` or ``bt2020``.
+    range
+        Range of the stored codes, ``full`` or ``limited``.
+    """
+
+    kind: Literal["luma from RGB", "RGB from YUV"]
+    matrix: str
+    range: str = "full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +82,12 @@ class StreamInfo:
         Significant bits of an integer sample (10 for 10-bit video held in uint16), None for floats.
     time_base
         Unit of the input's time stamps in seconds, where it has one.
+    n_channels
+        1, or 3 for red, green and blue.
+    matrix
+        Which weights relate a YUV video's luma to red, green and blue; None for all else.
+    conversion
+        How the channels were computed; None where they are stored as such.
     details
         Further facts for people (codec, pixel format, rotation, colour), JSON-ready.
     """
@@ -67,6 +99,9 @@ class StreamInfo:
     frame_rate: Fraction
     bits: int | None = None
     time_base: Fraction | None = None
+    n_channels: int = 1
+    matrix: str | None = None
+    conversion: Conversion | None = None
     details: dict[str, str | int | float | bool | None] | None = None
 
     def __post_init__(self) -> None:

@@ -6,12 +6,13 @@ from typing import Any, Literal, overload
 import numpy as np
 import numpy.typing as npt
 
-from framencc.channels import to_luma
-from framencc.engine import MASKED, NO_CODES, NOT_FINITE, Engine, Map, Validity, split_channels
+from framencc.channels import DEFAULT_MATRIX, take_alpha, take_channel
+from framencc.config import make_ncc_spec
+from framencc.engine import MASKED, NO_CODES, NOT_FINITE, Engine, Map, Validity
 from framencc.errors import SpecError
-from framencc.frames import PICTURE_DTYPES, Picture
+from framencc.frames import PICTURE_DTYPES, Picture, Use
 from framencc.kernels.threads import default_threads
-from framencc.spec import Border, Channel, Combine, NccSpec, make_ncc_spec
+from framencc.spec import Alpha, Border, Channel, Combine, NccSpec, RgbMatrix
 
 _DEFAULT = {name: field.default for name, field in NccSpec.model_fields.items()}
 _NO_VALIDITY: Validity = np.empty((0, 0), np.uint8)
@@ -51,10 +52,18 @@ class Reference:
     mask
         (H, W) array of any dtype: pixels where it is > 0 are used, all others take no part in any window. For every
         frame; `ncc` takes one for a single frame. It is copied.
+    mask_labels
+        Labels, 0 to 65535: of every mask the pixels that hold one of them are used, not those > 0. Masks then hold
+        integers.
+    alpha
+        Whose alpha channel, of a picture with C = 2 or 4, serves as a mask as well (pixels where it is > 0 are used):
+        that of the ``reference``, of each ``frame``, of ``both``, or ``ignore``.
     min_valid_fraction
         Share, above 0 up to 1, of a window's pixels in the picture that must be usable (else code 5).
     channel
-        ``luma`` (BT.601 of RGB), ``red``, ``green``, ``blue``, or ``joint``: all of them.
+        ``luma``, ``red``, ``green``, ``blue``, or ``joint``: all three of them.
+    rgb_matrix
+        Whose weights make luma of RGB: ``bt601`` (also ``auto``, as in JPEG files), ``bt709`` or ``bt2020``.
     combine
         How the maps of several radii become one: their ``mean``, ``min`` or ``max`` at each pixel, over the radii that
         measured it. Where none did, the first radius of the list says why.
@@ -81,28 +90,71 @@ class Reference:
         flat: float = _DEFAULT["flat"],
         noise_sigma: float = _DEFAULT["noise_sigma"],
         mask: npt.ArrayLike | None = None,
+        mask_labels: Sequence[int] | None = _DEFAULT["mask_labels"],
+        alpha: Alpha = _DEFAULT["alpha"],
         min_valid_fraction: float = _DEFAULT["min_valid_fraction"],
         channel: Channel = _DEFAULT["channel"],
+        rgb_matrix: RgbMatrix = _DEFAULT["rgb_matrix"],
         combine: Combine = _DEFAULT["combine"],
         smooth_sigma: float = _DEFAULT["smooth_sigma"],
         fill: float = _DEFAULT["fill"],
         threads: int | None = None,
     ) -> None:
-        self.spec = make_ncc_spec(
+        spec = make_ncc_spec(
             radius=radius,
             border=border,
             flat=flat,
             noise_sigma=noise_sigma,
+            mask_labels=mask_labels,
+            alpha=alpha,
             min_valid_fraction=min_valid_fraction,
             channel=channel,
+            rgb_matrix=rgb_matrix,
             combine=combine,
             smooth_sigma=smooth_sigma,
             fill=fill,
         )
-        self._threads = _checked_threads(threads)
+        if rgb_matrix != "auto" and channel != "luma":
+            raise SpecError(f"rgb_matrix = {rgb_matrix} cannot apply: channel = {channel} is taken as it is stored")
+        n_threads = _checked_threads(threads)
+        planes, use = _planes(image, "reference", spec, n_threads)
+        if mask is not None:
+            use = _both(use, _checked_mask(mask, planes.shape[1:], spec.mask_labels))
+        self._prepare(planes, use, spec, n_threads)
         self._image_shape = np.shape(image)
-        self._planes = _planes(image, "reference", self.spec.channel, self._threads).copy()
-        self._why = _codes(self._planes, None if mask is None else _checked_mask(mask, self.shape))
+
+    @classmethod
+    def from_planes(
+        cls, planes: Picture, spec: NccSpec, *, use: Use | None = None, threads: int | None = None
+    ) -> "Reference":
+        """Prepare a reference whose channels have already been chosen.
+
+        Parameters
+        ----------
+        planes
+            (C, H, W) uint8, uint16 or float32, copied; `spec.channel` is not applied to it.
+        spec
+            The options.
+        use
+            (H, W) bool, False for the pixels that are masked; `spec.mask` and `spec.alpha` are not looked at.
+        threads
+            As for `Reference`.
+
+        Returns
+        -------
+        Reference
+            Its frames come as planes, too: through `correlate`.
+        """
+        reference = cls.__new__(cls)
+        reference._prepare(planes, use, spec, _checked_threads(threads))
+        reference._image_shape = np.shape(planes)
+        return reference
+
+    def _prepare(self, planes: Picture, use: Use | None, spec: NccSpec, threads: int) -> None:
+        self.spec = spec
+        self._threads = threads
+        self._planes = planes.copy()
+        self._why = _codes(self._planes, use)
         self._engines: dict[tuple[np.dtype[Any], bool], Engine] = {}
         # So that the first frame costs no more than the others, unless it brings another dtype.
         self._engine(self._planes.dtype, masked=self._why is not None)
@@ -151,7 +203,8 @@ class Reference:
         out
             C-contiguous writable (H, W) float32 array for the map; a new one if omitted.
         mask
-            (H, W): pixels of this frame where it is > 0 are used, if the reference's mask agrees.
+            (H, W): pixels of this frame where it is > 0 (with `mask_labels`, where it holds one of them) are used, if
+            the reference's mask agrees.
         return_validity
             Also return why a pixel has no measured value.
 
@@ -168,7 +221,9 @@ class Reference:
         SpecError
             (a ValueError) When the shapes differ, or a picture, a mask or `out` is of no supported kind.
         """
-        planes = _planes(frame, "frame", self.spec.channel, self._threads)
+        planes, use = _planes(frame, "frame", self.spec, self._threads)
+        if self.spec.rgb_matrix != "auto" and len(self._image_shape) == np.ndim(frame) == 2:
+            raise SpecError(f"rgb_matrix = {self.spec.rgb_matrix} cannot apply: neither picture is in colour")
         if planes.shape[1:] != self.shape:
             raise SpecError(f"the frame has shape {planes.shape[1:]}, the reference {self.shape}; they must be equal")
         if len(planes) != len(self._planes):
@@ -178,12 +233,12 @@ class Reference:
             )
         rho = self._checked_out(out, planes)
         validity = np.empty(self.shape, np.uint8) if return_validity else _NO_VALIDITY
-        self.correlate(planes, rho, validity, None if mask is None else _checked_mask(mask, self.shape))
+        if mask is not None:
+            use = _both(use, _checked_mask(mask, self.shape, self.spec.mask_labels))
+        self.correlate(planes, rho, validity, use)
         return (rho, validity) if return_validity else rho
 
-    def correlate(
-        self, planes: Picture, rho: Map, validity: Validity, use: npt.NDArray[np.bool_] | None = None
-    ) -> None:
+    def correlate(self, planes: Picture, rho: Map, validity: Validity, use: Use | None = None) -> None:
         """Fill `rho`, and `validity` unless it is empty; shapes are not checked.
 
         `planes` is (C, H, W); `use` is (H, W) bool, False for the pixels of this frame that are masked.
@@ -234,8 +289,11 @@ def local_ncc(
     flat: float = _DEFAULT["flat"],
     noise_sigma: float = _DEFAULT["noise_sigma"],
     mask: npt.ArrayLike | None = None,
+    mask_labels: Sequence[int] | None = _DEFAULT["mask_labels"],
+    alpha: Alpha = _DEFAULT["alpha"],
     min_valid_fraction: float = _DEFAULT["min_valid_fraction"],
     channel: Channel = _DEFAULT["channel"],
+    rgb_matrix: RgbMatrix = _DEFAULT["rgb_matrix"],
     combine: Combine = _DEFAULT["combine"],
     smooth_sigma: float = _DEFAULT["smooth_sigma"],
     fill: float = _DEFAULT["fill"],
@@ -251,7 +309,9 @@ def local_ncc(
     ----------
     reference, frame
         Pictures of one height and width: (H, W) or (H, W, C); uint8, uint16 or float32 (float64 is converted).
-    radius, border, flat, noise_sigma, mask, min_valid_fraction, channel, combine, smooth_sigma, fill, threads
+    radius, border, flat, noise_sigma, mask, mask_labels, alpha, min_valid_fraction, channel, rgb_matrix, combine
+        As for `Reference`.
+    smooth_sigma, fill, threads
         As for `Reference`.
     out
         C-contiguous writable (H, W) float32 array for the map; a new one if omitted.
@@ -268,6 +328,8 @@ def local_ncc(
     SpecError
         (a ValueError) As `Reference` and `Reference.ncc` do.
     """
+    if mask is None and mask_labels is not None:
+        raise SpecError("mask_labels needs a mask: there is none whose labels could be chosen")
     prepared = Reference(
         reference,
         radius,
@@ -275,8 +337,11 @@ def local_ncc(
         flat=flat,
         noise_sigma=noise_sigma,
         mask=mask,
+        mask_labels=mask_labels,
+        alpha=alpha,
         min_valid_fraction=min_valid_fraction,
         channel=channel,
+        rgb_matrix=rgb_matrix,
         combine=combine,
         smooth_sigma=smooth_sigma,
         fill=fill,
@@ -287,8 +352,8 @@ def local_ncc(
     return prepared.ncc(frame, out)
 
 
-def _planes(image: npt.ArrayLike, name: str, channel: Channel, threads: int) -> Picture:
-    """Return the (C, H, W) channels of a picture, C-contiguous and in one of the three dtypes."""
+def _planes(image: npt.ArrayLike, name: str, spec: NccSpec, threads: int) -> tuple[Picture, Use | None]:
+    """Return the (C, H, W) channels of a picture, C-contiguous and in one of the three dtypes, and what alpha masks."""
     picture = np.asarray(image)
     if picture.dtype == np.float64:
         with np.errstate(over="ignore"):
@@ -300,26 +365,31 @@ def _planes(image: npt.ArrayLike, name: str, channel: Channel, threads: int) -> 
         raise SpecError(f"the {name} has shape {picture.shape}; supported are (H, W) and (H, W, 1 to 4)")
     if picture.size == 0:
         raise SpecError(f"the {name} has shape {picture.shape}, which holds no pixel")
-    n_colours = 1 if picture.ndim == 2 or picture.shape[2] <= 2 else 3
-    if channel in ("red", "green", "blue"):
-        if n_colours == 1:
-            raise SpecError(f"the {name} is gray, so channel = {channel} cannot be taken from it")
-        return np.ascontiguousarray(picture[:, :, ("red", "green", "blue").index(channel)])[np.newaxis]
-    if channel == "joint" and n_colours == 3:
-        return split_channels(picture[:, :, :3], threads)
-    return np.ascontiguousarray(to_luma(picture))[np.newaxis]
+    try:
+        matrix = DEFAULT_MATRIX if spec.rgb_matrix == "auto" else spec.rgb_matrix
+        data = np.ascontiguousarray(take_channel(picture, spec.channel, matrix, threads))
+        use = take_alpha(picture) if spec.alpha in (name, "both") else None
+    except ValueError as error:
+        raise SpecError(f"the {name} {error}") from None
+    return data if data.ndim == 3 else data[np.newaxis], use
 
 
-def _checked_mask(mask: npt.ArrayLike, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    use = np.asarray(mask)
-    if use.shape != shape:
-        raise SpecError(f"the mask has shape {use.shape}, the reference {shape}; they must be equal")
+def _checked_mask(mask: npt.ArrayLike, shape: tuple[int, ...], labels: Sequence[int] | None) -> Use:
+    values = np.asarray(mask)
+    if values.shape != shape:
+        raise SpecError(f"the mask has shape {values.shape}, the reference {shape}; they must be equal")
+    if labels is not None and values.dtype.kind not in "bui":
+        raise SpecError(f"the mask has dtype {values.dtype}; with mask_labels it must hold integers")
     with np.errstate(invalid="ignore"):
-        positive: npt.NDArray[np.bool_] = use > 0
-    return positive
+        use: Use = values > 0 if labels is None else np.isin(values, labels)
+    return use
 
 
-def _codes(planes: Picture, use: npt.NDArray[np.bool_] | None) -> Validity | None:
+def _both(use: Use | None, other: Use) -> Use:
+    return other if use is None else use & other
+
+
+def _codes(planes: Picture, use: Use | None) -> Validity | None:
     """Say which pixels of a picture cannot be used, as validity codes; None where all can."""
     codes: Validity | None = None
     # The extremes are NaN where any pixel is, and infinite where any is.

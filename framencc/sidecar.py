@@ -2,16 +2,14 @@
 
 import contextlib
 import datetime
-import glob
 import hashlib
 import json
 import math
 import os
-import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -19,18 +17,11 @@ from typing import Any, Literal
 import numpy as np
 
 from framencc.errors import SinkError, SourceError
-from framencc.spec import FRAME_NUMBER_PATTERN, is_sequence_pattern
-from framencc.staging import Staged, hidden_name, sync_file
+from framencc.staging import Staged, sidecar_path, sync_file
 
 FORMAT_VERSION = 1
 _ENDS_BYTES = 1 << 20
 _OWN_KEYS = ("format_version", "frames")
-
-
-def sidecar_path(output: str | Path) -> Path:
-    """Name the sidecar of an output: its name, a pattern's included, and ``.json``."""
-    output = Path(output)
-    return output.with_name(output.name + ".json")
 
 
 class SidecarWriter:
@@ -181,27 +172,6 @@ class SidecarWriter:
             raise SinkError(f"sidecar {str(self._path)!r} cannot be written: {error.strerror or error}") from error
 
 
-@contextlib.contextmanager
-def old_sidecar_aside(output: str | Path) -> Iterator[None]:
-    """Take an older sidecar away while new maps take the output's name; if they cannot, it comes back.
-
-    So an old description never stands beside new maps, and is never lost beside old ones.
-    """
-    path = sidecar_path(output)
-    hidden = path.with_name(hidden_name(path.name))
-    try:
-        path.replace(hidden)
-    except FileNotFoundError:
-        yield
-        return
-    try:
-        yield
-    except BaseException:
-        hidden.replace(path)
-        raise
-    hidden.unlink()
-
-
 def read_sidecar(path: str | Path) -> dict[str, Any]:
     """Read a sidecar.
 
@@ -235,38 +205,34 @@ def read_sidecar(path: str | Path) -> dict[str, Any]:
     return dict(content)
 
 
-def fingerprint(path: str | Path) -> dict[str, Any]:
-    """Describe a file, or a sequence of files, well enough to notice that it was changed or exchanged.
+def fingerprint(path: str | Path, files: Sequence[Path] | None = None) -> dict[str, Any]:
+    """Describe a file, or the files of a sequence, well enough to notice that they were changed or exchanged.
 
     Parameters
     ----------
     path
-        A file, or what names a sequence: a folder, a printf pattern or a glob.
+        The file, or what names the sequence.
+    files
+        The files of a sequence, in its order.
 
     Returns
     -------
     dict
         Of a file: path, bytes, modified (ISO 8601, UTC) and the SHA-256 of its first and last MiB, or of all of it
         where it is no longer than both. A change in the middle that keeps size and time is not seen. Of a sequence:
-        path, files (how many), bytes (of all), modified (of the latest), first and last (names in natural order).
+        path, files (how many), bytes (of all), modified (of the latest), first and last (their names).
 
     Raises
     ------
     SourceError
-        When there is no such file, or none can be read.
+        When one of them cannot be read.
     """
-    path = Path(path)
     try:
-        if path.is_file():
-            return _fingerprint_file(path)
-        files = sorted((file for file in _sequence(path) if file.is_file()), key=_natural)
         if not files:
-            raise SourceError(f"input {str(path)!r} does not exist or holds no file")
+            return _fingerprint_file(Path(path))
         statuses = [file.stat() for file in files]
     except OSError as error:
-        if isinstance(error, SourceError):
-            raise
-        raise SourceError(f"input {str(path)!r} cannot be read: {error.strerror}") from None
+        raise SourceError(f"{str(path)!r} cannot be read: {error.strerror}") from None
     return {
         "path": str(path),
         "files": len(files),
@@ -290,23 +256,6 @@ def _fingerprint_file(path: Path) -> dict[str, Any]:
         "modified": _iso(status.st_mtime),
         "sha256_of_first_and_last_mib": digest.hexdigest(),
     }
-
-
-def _sequence(path: Path) -> Iterator[Path]:
-    if path.is_dir():
-        yield from (file for file in path.iterdir() if not file.name.startswith("."))
-    elif is_sequence_pattern(str(path)):
-        before, after = FRAME_NUMBER_PATTERN.split(path.name, maxsplit=1)
-        name = re.compile(re.escape(before) + r" *\d+" + re.escape(after))
-        if path.parent.is_dir():
-            yield from (file for file in path.parent.iterdir() if name.fullmatch(file.name))
-    elif glob.has_magic(str(path)):
-        yield from map(Path, glob.iglob(str(path)))  # noqa: PTH207  (Path.glob takes no absolute pattern)
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sort key under which frame10 comes after frame9."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name) if part]
 
 
 def _iso(seconds: float) -> str:

@@ -3,29 +3,29 @@
 Command-line flags, the JSON Schema and the commented default config are generated from these models.
 """
 
-import difflib
 import math
 import re
-import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
-
-from framencc.errors import SpecError
 
 VIDEO_OUTPUT_SUFFIXES = (".mkv", ".mp4", ".mov")
 PICTURE_OUTPUT_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
 FRAME_NUMBER_PATTERN = re.compile(r"%0?\d*d")
-_PATH_FIELDS = ("input", "output", "reference")
+PATH_FIELDS = ("input", "output", "reference", "validity", "ncc.mask")
+MAX_LABEL = 65535
 
 Encoding = Literal["clip", "signed", "float"]
 Border = Literal["shrink", "valid", "reflect"]
 Channel = Literal["luma", "red", "green", "blue", "joint"]
 Combine = Literal["mean", "min", "max"]
+Alpha = Literal["ignore", "reference", "frame", "both"]
+RgbMatrix = Literal["auto", "bt601", "bt709", "bt2020"]
+RgbRange = Literal["auto", "limited", "full"]
 MAX_RADIUS = 127
 
 
@@ -73,11 +73,37 @@ class NccSpec(_Model):
         description="standard deviation of the sensor noise in code values of the input; windows that hold little "
         "more than noise move smoothly towards flat; 0: off",
     )
+    mask: str | None = Field(
+        None,
+        min_length=1,
+        description="a picture of the reference's size whose pixels above black are used, all others take no part in "
+        "any window; or a sequence, video or (N, H, W) .npy that has such a picture for each frame of the input",
+        examples=["face.png"],
+    )
+    mask_labels: tuple[Integer, ...] | None = Field(
+        None,
+        description="the mask's pixels of these labels are used, such as [1, 4]; unset: all above black",
+        examples=[[1, 4]],
+    )
+    alpha: Alpha = Field(
+        "ignore", description="whose alpha channel serves as a mask as well: pixels that are not wholly transparent"
+    )
     min_valid_fraction: Real = Field(
         0.5, gt=0, le=1, description="share of a window's pixels in the picture that must be usable"
     )
     channel: Channel = Field(
         "luma", description="joint: red, green and blue together, each centred by its own mean, sums pooled"
+    )
+    rgb_matrix: RgbMatrix = Field(
+        "auto",
+        description="how luma and red, green and blue are related where one has to be computed from the other; auto: "
+        "as the video says (unsaid: bt709 if its longer side has 1280 pixels or its shorter one more than 576, else "
+        "bt601); without a YUV video bt601, as in JPEG files",
+    )
+    rgb_range: RgbRange = Field(
+        "auto",
+        description="range of a video's YUV codes where red, green and blue are computed from them; auto: as the video "
+        "says (unsaid: limited)",
     )
     combine: Combine = Field("mean", description="how the maps of several radii become one, over those that measured")
     smooth_sigma: Real = Field(
@@ -88,15 +114,27 @@ class NccSpec(_Model):
     @field_validator("radius", mode="before")
     @classmethod
     def _radius_is_one_or_several(cls, radius: object) -> object:
-        if isinstance(radius, str):
-            radius = [part.strip() for part in radius.strip("[]() ").split(",")]
-            radius = radius[0] if len(radius) == 1 else radius
-        several = not hasattr(radius, "__index__") and isinstance(radius, Iterable) and not isinstance(radius, str)
-        radii = list(radius) if several else [radius]  # type: ignore[call-overload]
-        if not radii:
+        several = _split_list(radius)
+        if several is not None and not several:
             raise ValueError("needs at least one radius")
-        numbers = [_radius(value) for value in radii]
-        return tuple(numbers) if several else numbers[0]
+        numbers = [_radius(value) for value in ([radius] if several is None else several)]
+        return numbers[0] if several is None else tuple(numbers)
+
+    @field_validator("mask", mode="before")
+    @classmethod
+    def _mask_as_text(cls, value: object) -> object:
+        return str(value) if isinstance(value, Path) else value
+
+    @field_validator("mask_labels", mode="before")
+    @classmethod
+    def _labels_are_a_list(cls, labels: object) -> object:
+        if labels is None:
+            return None
+        several = _split_list(labels)
+        numbers = tuple(_whole_number(label, 0, MAX_LABEL, "a label from") for label in several or [labels])
+        if not numbers:
+            raise ValueError("needs at least one label")
+        return numbers
 
     @field_validator("flat")
     @classmethod
@@ -170,6 +208,13 @@ class RunSpec(_Model):
     reference: int | str = Field(
         description="a picture's path, or the index of a frame of the input", examples=["neutral.png"]
     )
+    validity: str | None = Field(
+        None,
+        min_length=1,
+        description="a second output: why each pixel has no measured value, as codes 0 to 7 (docs/definition.md); .mkv "
+        "(FFV1), dir/%06d.png, .tif or .npy, or one .npy array",
+        examples=["out/take01_validity.mkv"],
+    )
     frames: str | None = Field(
         None,
         description="frames to process, start:stop or start:stop:step, half-open, from 0; unset: all",
@@ -191,7 +236,7 @@ class RunSpec(_Model):
     output_format: OutputFormatSpec = OutputFormatSpec()
     limits: LimitsSpec = LimitsSpec()
 
-    @field_validator("input", "output", mode="before")
+    @field_validator("input", "output", "validity", mode="before")
     @classmethod
     def _path_as_text(cls, value: object) -> object:
         return str(value) if isinstance(value, Path) else value
@@ -230,8 +275,16 @@ class RunSpec(_Model):
         return str(rate)
 
     @model_validator(mode="after")
-    def _output_format_fits(self) -> Self:
+    def _outputs_fit(self) -> Self:
         resolve_encoding(self.output, self.output_format)
+        if self.validity is not None:
+            require_lossless_output(self.validity)
+        return self
+
+    @model_validator(mode="after")
+    def _labels_need_a_mask(self) -> Self:
+        if self.ncc.mask_labels is not None and self.ncc.mask is None:
+            raise ValueError("ncc.mask_labels needs ncc.mask: there is no mask whose labels could be chosen")
         return self
 
     @property
@@ -240,12 +293,25 @@ class RunSpec(_Model):
         return resolve_encoding(self.output, self.output_format)
 
 
+def _split_list(value: object) -> list[object] | None:
+    """Return the items of a list, also of one written as text ("2,3,5"); None where `value` is a single item."""
+    if isinstance(value, str):
+        parts: list[object] = [part.strip() for part in value.strip("[]() ").split(",")]
+        return parts if len(parts) > 1 else None
+    several = isinstance(value, Iterable) and not hasattr(value, "__index__")
+    return list(value) if several else None  # type: ignore[call-overload]
+
+
 def _radius(value: object) -> int:
+    return _whole_number(value, 1, MAX_RADIUS, "a whole number of pixels from")
+
+
+def _whole_number(value: object, least: int, greatest: int, what: str) -> int:
     value = _plain_number(value)
-    if isinstance(value, str) and value.isdigit():
-        value = int(value)
-    if not isinstance(value, int) or not 1 <= value <= MAX_RADIUS:
-        raise ValueError(f"must be a whole number of pixels from 1 to {MAX_RADIUS}, not {value!r}")
+    if isinstance(value, str) and value.strip("[]() ").isdecimal():
+        value = int(value.strip("[]() "))
+    if not isinstance(value, int) or not least <= value <= greatest:
+        raise ValueError(f"must be {what} {least} to {greatest}, not {value!r}")
     return value
 
 
@@ -273,6 +339,28 @@ def is_sequence_pattern(path: str) -> bool:
     return FRAME_NUMBER_PATTERN.search(Path(path).name) is not None
 
 
+def require_lossless_output(path: str) -> None:
+    """Refuse a file name whose format would change validity codes.
+
+    Raises
+    ------
+    ValueError
+        When it is none of .mkv, .npy, or a numbered .png, .tif or .npy.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".mkv", *PICTURE_OUTPUT_SUFFIXES):
+        raise ValueError(
+            f"validity {path!r} must end in .mkv, or be dir/%06d with one of {', '.join(PICTURE_OUTPUT_SUFFIXES)}, or "
+            f"one .npy: codes need a lossless format"
+        )
+    _require_number(path, suffix, "validity")
+
+
+def _require_number(path: str, suffix: str, name: str) -> None:
+    if suffix in PICTURE_OUTPUT_SUFFIXES and suffix != ".npy" and not is_sequence_pattern(path):
+        raise ValueError(f"{name} {path!r} needs a frame number in its name, such as dir/%06d{suffix}")
+
+
 def resolve_encoding(output: str, output_format: OutputFormatSpec) -> Encoding:
     """Find the encoding of an output, and refuse what its container cannot hold.
 
@@ -287,8 +375,7 @@ def resolve_encoding(output: str, output_format: OutputFormatSpec) -> Encoding:
             f"output {output!r} must end in one of {', '.join(VIDEO_OUTPUT_SUFFIXES)}, or be dir/%06d with one of "
             f"{', '.join(PICTURE_OUTPUT_SUFFIXES)}, or one .npy"
         )
-    if suffix in PICTURE_OUTPUT_SUFFIXES and suffix != ".npy" and not is_sequence_pattern(output):
-        raise ValueError(f"output {output!r} needs a frame number in its name, such as dir/%06d{suffix}")
+    _require_number(output, suffix, "output")
     encoding: Encoding = output_format.encoding or ("float" if suffix in (".npy", ".tif", ".tiff") else "clip")
     if encoding == "float" and suffix not in (".npy", ".tif", ".tiff"):
         raise ValueError(f"output_format.encoding = float cannot be held by {suffix}; use .npy or .tif")
@@ -310,102 +397,3 @@ def leaf_fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str,
             yield from leaf_fields(annotation, f"{prefix}{name}.")
         else:
             yield prefix + name, field
-
-
-def make_spec(values: Mapping[str, Any], *, where: str = "") -> RunSpec:
-    """Check nested option values and build the spec.
-
-    Raises
-    ------
-    SpecError
-        One line that names the first wrong option, `where` it stands, and what it may be.
-    """
-    try:
-        return RunSpec.model_validate(dict(values))
-    except ValidationError as error:
-        raise SpecError(where + _explain(error, RunSpec)) from None
-
-
-def make_ncc_spec(**values: Any) -> NccSpec:
-    """Check the options of the correlation alone.
-
-    Raises
-    ------
-    SpecError
-        One line that names the first wrong option and what it may be.
-    """
-    try:
-        return NccSpec.model_validate(values)
-    except ValidationError as error:
-        raise SpecError(_explain(error, NccSpec)) from None
-
-
-def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> RunSpec:
-    """Load a TOML config file.
-
-    Parameters
-    ----------
-    path
-        The file. Relative paths inside it are relative to its folder.
-    overrides
-        Nested option values that win over the file's.
-
-    Returns
-    -------
-    RunSpec
-        The checked spec, its paths joined with the file's folder.
-
-    Raises
-    ------
-    SpecError
-        When the file is missing, is no TOML, or holds an unknown key or a wrong value.
-    """
-    path = Path(path)
-    try:
-        values = tomllib.loads(path.read_bytes().decode())
-    except OSError as error:
-        raise SpecError(f"config {str(path)!r} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"config {str(path)!r} is not valid TOML: {error}") from None
-    for name in _PATH_FIELDS:
-        if isinstance(values.get(name), str) and values[name]:
-            values[name] = str(path.parent / values[name])
-    return make_spec(_merge(values, overrides or {}), where=f"config {str(path)!r}: ")
-
-
-def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for name, value in top.items():
-        below = merged.get(name)
-        merged[name] = _merge(below, value) if isinstance(below, dict) and isinstance(value, Mapping) else value
-    return merged
-
-
-def _explain(error: ValidationError, model: type[BaseModel]) -> str:
-    problems = error.errors(include_url=False)
-    # A misspelt `input` is both unknown and missing; the first says more.
-    first = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
-    leaves = [name for name, _ in leaf_fields(model)]
-    known = {*leaves, *(name.split(".")[0] for name in leaves)}
-    parts = [str(part) for part in first["loc"]]
-    if first["type"] == "extra_forbidden":
-        return _unknown_option(".".join(parts), leaves)
-    # The branches of a union follow the option's name; they mean nothing to a user.
-    while parts and ".".join(parts) not in known:
-        parts.pop()
-    name = ".".join(parts)
-    if first["type"] == "missing":
-        return f"{name} is missing"
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    given = first["input"]
-    shown = "" if isinstance(given, (BaseModel, dict)) or repr(given) in message else f" (got {given!r})"
-    return (f"{name}: " if name else "") + message + shown
-
-
-def _unknown_option(name: str, known: list[str]) -> str:
-    tails = {known_name.rsplit(".", 1)[-1]: known_name for known_name in known}
-    close = difflib.get_close_matches(name, known, n=1) or [
-        tails[tail] for tail in difflib.get_close_matches(name.rsplit(".", 1)[-1], list(tails), n=1)
-    ]
-    return f"unknown option {name!r}" + (f"; did you mean {close[0]!r}?" if close else "")

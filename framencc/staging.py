@@ -5,6 +5,9 @@ import errno
 import os
 import secrets
 import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -76,6 +79,58 @@ def hidden_name(name: str) -> str:
     suffix = Path(name).suffix
     tail = os.fsencode(f".framencc-{secrets.token_hex(4)}{suffix}")
     return "." + os.fsdecode(os.fsencode(name)[: _NAME_BYTES - 1 - len(tail)] + tail)
+
+
+def sidecar_path(output: str | Path) -> Path:
+    """Name the sidecar of an output: its name, a pattern's included, and ``.json``."""
+    output = Path(output)
+    return output.with_name(output.name + ".json")
+
+
+@contextlib.contextmanager
+def set_aside(existing: Callable[[], Iterable[Path]]) -> Iterator[None]:
+    """Take old files away while new ones appear; if that fails, what has appeared goes and the old ones come back.
+
+    Parameters
+    ----------
+    existing
+        Lists what is there under the names in question.
+    """
+    moved: list[tuple[Path, Path]] = []
+    try:
+        for path in dict.fromkeys(existing()):
+            hidden = path.with_name(hidden_name(path.name))
+            path.replace(hidden)
+            moved.append((path, hidden))
+        yield
+    except BaseException:
+        for path in dict.fromkeys(existing()):
+            path.unlink(missing_ok=True)
+        for path, hidden in moved:
+            hidden.replace(path)
+        raise
+    for _, hidden in moved:
+        hidden.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait until a short step that must not be cut in two is over."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is ever interrupted
+        return
+    arrived: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: handler for number, handler in handlers.items() if handler is not None}
+    for number in handlers:
+        signal.signal(number, lambda number, _: arrived.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if arrived:
+            signal.raise_signal(arrived[0])
 
 
 def make_folders(path: Path) -> list[Path]:

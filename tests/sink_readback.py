@@ -13,8 +13,9 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from framencc.config import make_spec
 from framencc.sinks import MapFormat, Sink, open_sink
-from framencc.spec import RunSpec, make_spec
+from framencc.spec import RunSpec
 
 RATE = Fraction(30000, 1001)
 

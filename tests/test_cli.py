@@ -16,9 +16,10 @@ from running import COMMAND, assert_nothing_runs, command, python
 from sink_readback import names
 
 from framencc.cli import main
+from framencc.config import make_spec
 from framencc.pipeline import RunReport
 from framencc.sidecar import read_sidecar
-from framencc.spec import RunSpec, leaf_fields, make_spec
+from framencc.spec import RunSpec, leaf_fields
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -59,12 +60,18 @@ def choices(annotation):
     return [choice for part in get_args(annotation) for choice in choices(part)]
 
 
+def job_with(name, value):
+    """Return a job with one option set, and what that option cannot do without."""
+    needed = {"ncc": {"mask": "face.png", "mask_labels": value}} if name == "ncc.mask_labels" else nested(name, value)
+    return JOB | needed
+
+
 def other_value(name):
     """Find a legal value of an option, other than its default where there is one."""
     field = LEAVES[name]
     for value in [*(field.examples or ()), *reversed(choices(field.annotation)), True, 2, 0.25]:
         try:
-            make_spec(JOB | nested(name, value))
+            make_spec(job_with(name, value))
         except ValueError:
             continue
         if value != field.default or choices(field.annotation) == [value]:
@@ -78,7 +85,9 @@ def test_every_option_is_a_flag(asked, name):
     words = {part: f"--{part}={given}" for part, given in JOB.items()}
     flag = "--" + name.replace("_", "-")
     words[name] = flag if value is True else f"{flag}={value}"
-    assert asked(*words.values()) == make_spec(JOB | nested(name, value))
+    if name == "ncc.mask_labels":
+        words["ncc.mask"] = "--ncc.mask=face.png"
+    assert asked(*words.values()) == make_spec(job_with(name, value))
 
 
 def test_every_option_is_in_the_help_with_its_description(monkeypatch, capsys):

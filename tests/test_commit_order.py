@@ -3,11 +3,11 @@
 import media
 import pytest
 
+from framencc.config import make_spec
 from framencc.errors import SinkError
 from framencc.pipeline import run
 from framencc.sidecar import SidecarWriter, read_sidecar
 from framencc.sinks import ArraySink
-from framencc.spec import make_spec
 
 
 def run_job(folder, **options):

@@ -16,20 +16,10 @@ from running import assert_nothing_runs
 from sink_readback import names
 
 from framencc.cli import main
+from framencc.config import load_config, make_ncc_spec, make_spec
 from framencc.errors import SpecError
 from framencc.sidecar import read_sidecar
-from framencc.spec import (
-    LimitsSpec,
-    NccSpec,
-    OutputFormatSpec,
-    RunSpec,
-    leaf_fields,
-    load_config,
-    make_ncc_spec,
-    make_spec,
-    parse_frames,
-    resolve_encoding,
-)
+from framencc.spec import LimitsSpec, NccSpec, OutputFormatSpec, RunSpec, leaf_fields, parse_frames, resolve_encoding
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.toml"))
 JOB = {"input": "a.mp4", "output": "b.mkv", "reference": 0}

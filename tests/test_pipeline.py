@@ -16,11 +16,12 @@ from running import WindowedNcc
 from sink_readback import Kind, decode, names, read_back
 
 import framencc
+from framencc.config import make_spec
 from framencc.errors import SpecError
 from framencc.pipeline import describe, run
-from framencc.sidecar import fingerprint, read_sidecar, sidecar_path
+from framencc.sidecar import fingerprint, read_sidecar
 from framencc.sinks import ArraySink
-from framencc.spec import make_spec
+from framencc.staging import sidecar_path
 
 FOOTAGE = media.footage()
 SHAPE = (144, 176)
@@ -152,7 +153,9 @@ def test_pictures_and_arrays_give_the_maps_of_the_video(frames, maps, tmp_path, 
     tolerances.assert_same_bits(np.load(report.output), maps[:12])
     sidecar = read_sidecar(report.sidecar)
     assert [row["pts_seconds"] for row in sidecar["frames"]] == [float(i * Fraction(1001, 30000)) for i in range(12)]
-    assert sidecar["input"] == fingerprint(tmp_path / given)
+    files = sorted((tmp_path / "pictures").glob("*")) if given != "frames.npy" else None
+    assert sidecar["input"] == fingerprint(tmp_path / given, files)
+    assert [row.get("file") for row in sidecar["frames"]] == ([file.name for file in files] if files else [None] * 12)
 
 
 @pytest.mark.parametrize("index", [0, 57])
@@ -162,7 +165,7 @@ def test_a_picture_of_a_frame_is_as_good_a_reference_as_its_number(frames, tmp_p
     by_number = run_job(tmp_path / "number.npy", reference=index, frames="50:60")
     tolerances.assert_same_bits(np.load(by_picture.output), np.load(by_number.output))
     picture, number = (read_sidecar(report.sidecar)["reference"] for report in (by_picture, by_number))
-    assert picture == {"kind": "picture", **fingerprint(tmp_path / "neutral.png")}
+    assert picture == {"kind": "picture", "conversion": None, **fingerprint(tmp_path / "neutral.png")}
     assert number["kind"] == "frame"
     assert number["index"] == index
 
@@ -243,7 +246,9 @@ def test_the_sidecar_describes_the_run(array_report):
     assert sidecar["framencc"] == framencc.__version__
     assert sidecar["encoding"] == {"encoding": "float"}
     assert sidecar["input"] == fingerprint(FOOTAGE)
-    assert sidecar["reference"] == {"kind": "frame", "path": str(FOOTAGE), "index": 0, "pts_seconds": 0.0}
+    number = {"kind": "frame", "path": str(FOOTAGE), "index": 0, "pts_seconds": 0.0}
+    assert sidecar["reference"] == {**number, "conversion": None}
+    assert sidecar["mask"] is None
     stream = sidecar["stream"]
     assert (stream["height"], stream["width"], stream["dtype"], stream["bits"]) == (*SHAPE, "uint8", 8)
     assert (stream["frame_rate"], stream["time_base"]) == ("30000/1001", "1/30000")
@@ -252,7 +257,10 @@ def test_the_sidecar_describes_the_run(array_report):
     assert set(sidecar["versions"]) >= {"python", "platform", "numba", "pydantic"}
     assert 0 < sidecar["timings"]["compute_seconds"] < sidecar["timings"]["seconds"]
     assert sidecar["timings"]["seconds"] == array_report.seconds
-    assert sidecar["summary"] == {"n_frames": N_FRAMES, "mean_confidence": array_report.mean_confidence}
+    summary = sidecar["summary"]
+    assert (summary["n_frames"], summary["mean_confidence"]) == (N_FRAMES, array_report.mean_confidence)
+    assert np.mean([row["code_shares"] for row in sidecar["frames"]], axis=0) == pytest.approx(summary["code_shares"])
+    assert sidecar["validity_codes"][0] == "measured"
     assert sidecar["complete"] is True
     assert sidecar["error"] is None
 

@@ -15,11 +15,13 @@ from running import assert_nothing_runs, command, hidden_bytes, long_clip, proce
 from sink_readback import decode_gray, names
 
 from framencc.cli import main
-from framencc.errors import DamagedInputError, SinkError, SourceError
+from framencc.config import make_spec
+from framencc.errors import DamagedInputError, SinkError, SourceError, SpecError
 from framencc.pipeline import run
+from framencc.pipeline.outputs import Outputs
 from framencc.sidecar import read_sidecar
+from framencc.sinks import ArraySink
 from framencc.sources import Source, open_source
-from framencc.spec import make_spec
 
 pytestmark = [
     pytest.mark.timeout(90),
@@ -88,8 +90,8 @@ def job(tmp_path, neutral):
 
 STAGES = {
     "correlating": ("framencc.ncc.Reference.correlate", N_BEFORE),
-    "encoding": ("framencc.pipeline.encode", N_BEFORE),
-    "scoring": ("framencc.pipeline.score", N_BEFORE),
+    "encoding": ("framencc.pipeline.job.encode", N_BEFORE),
+    "scoring": ("framencc.pipeline.job.score", N_BEFORE),
     "recording": ("framencc.sidecar.SidecarWriter.add_frame", N_BEFORE),
     "writing": ("framencc.sinks.video.VideoSink.write", N_BEFORE),
     "writing the first": ("framencc.sinks.video.VideoSink.write", 0),
@@ -167,6 +169,67 @@ def test_damage_keeps_the_maps_before_it_under_another_name(job, tmp_path, monke
     assert [row["index"] for row in sidecar["frames"]] == list(range(N_BEFORE))
     assert ((tmp_path / "out.npy").read_bytes(), (tmp_path / "out.npy.json").read_bytes()) == before
     assert_nothing_runs()
+
+
+def test_damage_keeps_the_codes_with_the_maps_and_no_later_run_replaces_them_unasked(job, tmp_path, monkeypatch):
+    given = {"validity": str(tmp_path / "why.npy")}
+    with monkeypatch.context() as broken:
+        break_source(broken, DamagedInputError("input ends early"))
+        with pytest.raises(DamagedInputError):
+            run(job("out.npy", **given))
+    assert names(tmp_path) == ["out.partial.npy", "out.partial.npy.json", "why.partial.npy"]
+    assert len(np.load(tmp_path / "why.partial.npy")) == N_BEFORE
+    with pytest.raises(SpecError, match=r"^what a damaged input would leave of the output, '.*' exists; give --overw"):
+        run(job("out.npy", **given))
+    with pytest.raises(SpecError, match=r"^what a damaged input would leave of the output, '.*' is the input itself"):
+        run(job("out.npy", input=str(tmp_path / "out.partial.npy"), overwrite=True))
+    run(job("out.npy", overwrite=True, **given))
+    assert len(np.load(tmp_path / "why.npy")) == 120
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.write_text('{"mine": 1}')])
+def test_a_file_of_the_sidecars_name_is_not_replaced_unasked(make, job, tmp_path):
+    make(tmp_path / "out.npy.json")
+    with pytest.raises(SpecError, match=r"^sidecar '.*out\.npy\.json' (exists; give --overwrite|cannot replace the f)"):
+        run(job("out.npy"))
+    assert names(tmp_path) == ["out.npy.json"]
+
+
+def test_a_name_too_long_for_its_companions_is_refused_before_any_work(job, tmp_path, monkeypatch):
+    break_source(monkeypatch, AssertionError("the input was opened"), n_frames=0)
+    with pytest.raises(SinkError, match="File name too long"):
+        run(job("n" * 248 + ".npy"))
+
+
+def test_a_reference_that_vanishes_during_the_run_costs_nothing(job, neutral, tmp_path, monkeypatch):
+    reference = tmp_path / "reference.png"
+    reference.write_bytes(neutral.read_bytes())
+    finish = Outputs.commit
+
+    def vanish(*arguments, **named):
+        reference.unlink()
+        return finish(*arguments, **named)
+
+    monkeypatch.setattr(Outputs, "commit", vanish)
+    report = run(job("out.npy", reference=str(reference), frames="0:2"))
+    assert read_sidecar(report.sidecar)["reference"]["bytes"] == neutral.stat().st_size
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_names_are_taken_waits_until_all_are(number, job, tmp_path, monkeypatch):
+    run(job("out.npy", frames="0:3"))
+    publish = ArraySink._publish
+
+    def publish_interrupted(*arguments):
+        publish(*arguments)
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(ArraySink, "_publish", publish_interrupted)
+    spec = job("out.npy", frames="0:5", overwrite=True)
+    words = ["run", spec.input, spec.output, "--reference", spec.reference, "--frames", "0:5", "--overwrite", "-q"]
+    assert main(words) == 128 + number
+    assert len(np.load(tmp_path / "out.npy")) == len(read_sidecar(tmp_path / "out.npy.json")["frames"]) == 5
+    assert names(tmp_path) == ["out.npy", "out.npy.json"]
 
 
 def test_damage_before_the_first_map_keeps_nothing_and_is_no_partial_result(job, tmp_path, monkeypatch):
@@ -297,11 +360,3 @@ def test_a_killed_child_is_a_failure_told_in_one_line(busy_run, endless_clip, tm
     assert "signal 9" in stderr
     assert processes(str(endless_clip)) == processes(str(tmp_path)) == {}
     assert_only_the_old_output(tmp_path)
-
-
-@pytest.mark.parametrize("channel", ["red", "joint"])
-def test_a_channel_that_files_do_not_give_is_refused_by_name(channel, tmp_path, capsys):
-    words = ["run", str(FOOTAGE), str(tmp_path / "out.npy"), "--reference", "0", "--ncc.channel", channel]
-    assert main(words) == 2
-    assert capsys.readouterr().err.startswith(f"framencc: error: ncc.channel = {channel} cannot be taken from files")
-    assert list(tmp_path.iterdir()) == []

@@ -5,9 +5,9 @@ import pytest
 from sink_readback import KINDS, map_format, names, some_maps, write_maps
 
 from framencc import staging
+from framencc.config import make_spec
 from framencc.errors import SinkError, SpecError
-from framencc.sinks import ArraySink, ImageSink, VideoSink, check_target, open_sink
-from framencc.spec import make_spec
+from framencc.sinks import ArraySink, ImageSink, VideoSink, check_targets, open_sink
 
 EXISTS = r"^output '.*' exists; give --overwrite to replace it$"
 ITSELF = r"^output '.*' is the {} itself; choose another name$"
@@ -20,7 +20,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def check(output="out.mkv", **values):
-    check_target(make_spec({"input": "in.mp4", "reference": 0, "output": output, **values}))
+    check_targets(make_spec({"input": "in.mp4", "reference": 0, "output": output, **values}))
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_not_finite_samples_pass() -> None:
 )
 def test_arrays_that_are_no_frames(frames: np.ndarray) -> None:
     with pytest.raises(
-        SourceError, match=r"must be \(N, H, W\) or \(N, H, W, 3\) of uint8, uint16, float32 or float64"
+        SourceError, match=r"must be \(N, H, W\) or \(N, H, W, 3 or 4\) of uint8, uint16, float32 or float64"
     ):
         ArraySource(frames)
 

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FramenccError as error:
         return _complain(str(error), error.exit_code)
     except _Interrupted as interrupted:
-        return _complain("interrupted; the output's name holds what it held before", 128 + interrupted.number)
+        return _complain("interrupted; no output is half-written", 128 + interrupted.number)
     except BrokenPipeError:
         # Whoever read our results has closed the pipe; Python must not complain of it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,7 +11,8 @@ from cyclopts import App, Parameter
 from framencc import __version__
 from framencc.cli.config_text import config_text
 from framencc.cli.flags import with_spec_flags
-from framencc.spec import RunSpec, load_config, make_spec
+from framencc.config import load_config, make_spec
+from framencc.spec import RunSpec
 
 app = App(
     name="framencc",
@@ -60,6 +61,8 @@ def run(
         speed = f"{report.n_frames / report.seconds:.1f} frames/s"
         _say(f"{report.n_frames} maps in {report.seconds:.1f} s ({speed}), {mean}; described in {report.sidecar}")
     print(report.output)
+    if report.validity is not None:
+        print(report.validity)
 
 
 @app.command

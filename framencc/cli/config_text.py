@@ -57,4 +57,6 @@ def _toml(value: Any) -> str:
         return "nan" if math.isnan(value) else repr(value)
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
     return str(value)

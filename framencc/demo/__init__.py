@@ -20,11 +20,11 @@ from framencc.demo.sheet import SheetRow, draw_sheet, save_png
 from framencc.demo.take import FRAME_RATE, N_FRAMES, Take
 from framencc.errors import SpecError
 from framencc.pipeline import run
-from framencc.sidecar import sidecar_path
 from framencc.sinks import MapFormat, VideoSink
 from framencc.sinks.targets import refuse_existing
 from framencc.sources import VideoSource, read_picture
 from framencc.spec import NccSpec, RunSpec
+from framencc.staging import sidecar_path
 
 __all__ = ["SETTINGS", "DemoFiles", "DemoReport", "contact_sheet", "run_demo"]
 

@@ -19,16 +19,34 @@ def encode_rows(rho, gain, offset, maximum, y0, y1, codes):
 
 
 @kernel()
+def _all_measured(codes):
+    seen = np.uint8(0)
+    for x in range(codes.size):
+        seen |= codes[x]
+    return seen == 0
+
+
+@kernel()
+def _count(codes, code):
+    count = np.int64(0)
+    for x in range(codes.size):
+        count += np.int64(codes[x] == code)
+    return count
+
+
+@kernel()
 def measure_rows(rho, validity, y0, y1, totals, counts):
-    """Sum rho (in units of 2^-30) and count the pixels of each row that were measured (validity 0)."""
+    """Sum rho over the measured pixels of each row (in units of 2^-30), and count its pixels of each code (H, 8)."""
     unit = np.float32(UNITS_PER_ONE)
     for y in range(y0, y1):
         row, why = rho[y], validity[y]
         total = np.int64(0)
-        count = np.int64(0)
         for x in range(row.size):
-            measured = why[x] == 0
-            total += np.int64(row[x] * unit) if measured else np.int64(0)
-            count += np.int64(1) if measured else np.int64(0)
+            total += np.int64(row[x] * unit) if why[x] == 0 else np.int64(0)
         totals[y] = total
-        counts[y] = count
+        counts[y, :] = 0
+        if _all_measured(why):
+            counts[y, 0] = why.size
+            continue
+        for code in range(counts.shape[1]):
+            counts[y, code] = _count(why, np.uint8(code))

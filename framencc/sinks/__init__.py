@@ -5,11 +5,21 @@ from pathlib import Path
 from framencc.sinks.arrays import ArraySink
 from framencc.sinks.base import MapFormat, Sink
 from framencc.sinks.images import ImageSink
-from framencc.sinks.targets import check_target, is_numbered
+from framencc.sinks.targets import check_targets, is_numbered, partial_path
 from framencc.sinks.video import Codec, VideoSink
 from framencc.spec import VIDEO_OUTPUT_SUFFIXES, RunSpec
 
-__all__ = ["ArraySink", "ImageSink", "MapFormat", "Sink", "VideoSink", "check_target", "open_sink"]
+__all__ = [
+    "ArraySink",
+    "ImageSink",
+    "MapFormat",
+    "Sink",
+    "VideoSink",
+    "check_targets",
+    "open_sink",
+    "open_validity_sink",
+    "partial_path",
+]
 
 
 def open_sink(spec: RunSpec, map_format: MapFormat) -> Sink:
@@ -35,9 +45,17 @@ def open_sink(spec: RunSpec, map_format: MapFormat) -> Sink:
         When the output cannot be written.
     """
     target = Path(spec.output)
-    suffix = target.suffix.lower()
-    if suffix in VIDEO_OUTPUT_SUFFIXES:
-        codec: Codec = spec.output_format.codec or ("ffv1" if suffix == ".mkv" else "h264")
+    codec: Codec = spec.output_format.codec or ("ffv1" if target.suffix.lower() == ".mkv" else "h264")
+    return _open(target, spec, map_format, codec)
+
+
+def open_validity_sink(spec: RunSpec, map_format: MapFormat) -> Sink | None:
+    """Open the sink of a job's validity codes, if it asks for one; parameters and errors as of `open_sink`."""
+    return None if spec.validity is None else _open(Path(spec.validity), spec, map_format, "ffv1")
+
+
+def _open(target: Path, spec: RunSpec, map_format: MapFormat, codec: Codec) -> Sink:
+    if target.suffix.lower() in VIDEO_OUTPUT_SUFFIXES:
         return VideoSink(
             target,
             map_format,

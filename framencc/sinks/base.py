@@ -64,8 +64,18 @@ class Sink(ABC):
         """
 
     @abstractmethod
+    def finish(self) -> None:
+        """Flush everything to the disk, so that of `commit` only taking the name remains; nothing can be written after.
+
+        Raises
+        ------
+        SinkError
+            When the output cannot be completed; `abort` still has to be called.
+        """
+
+    @abstractmethod
     def commit(self, target: Path | None = None) -> Path:
-        """Flush everything to the disk, move it to its target (or to another `target` beside it), return the path.
+        """Finish, move everything to its target (or to another `target` beside it), return the path.
 
         Raises
         ------

@@ -11,7 +11,7 @@ from framencc.errors import FramenccError, SinkError
 from framencc.frames import Picture
 from framencc.sinks.base import MapFormat, Sink, sink_error
 from framencc.sinks.targets import existing_files, refuse_existing
-from framencc.staging import Staged
+from framencc.staging import Staged, sync_file
 
 
 class StagedSink(Sink):
@@ -69,6 +69,22 @@ class StagedSink(Sink):
             self._last_index = index
             self.n_written += 1
 
+    def finish(self) -> None:
+        """Make the output durable; see `Sink.finish`."""
+        with self._lock:
+            self._require("open", "finished")
+            if not self.n_written:
+                raise SinkError(f"output {str(self._target)!r} is not made: no map was written to it")
+            if self._state == "finished":
+                return
+            with self._explained():
+                self._state = "failed"
+                self._finish()
+                if self._staged.path.is_file():
+                    sync_file(self._staged.path)
+                self._state = "finished"
+            self._require("finished")  # another thread may have aborted meanwhile
+
     def commit(self, target: Path | None = None) -> Path:
         """Make the output durable and visible; see `Sink.commit`.
 
@@ -85,20 +101,10 @@ class StagedSink(Sink):
         with self._lock:
             if self._state == "committed":
                 return self._committed
-            self._require("open", "finished")
-            if not self.n_written:
-                raise SinkError(f"output {str(self._target)!r} is not made: no map was written to it")
+            self.finish()
             with self._explained():
-                if self._state == "open":
-                    self._state = "failed"
-                    self._finish()
-                    self._state = "finished"
-                self._require("finished")  # another thread may have aborted meanwhile
-                if (
-                    target is None
-                    and not self._overwrite
-                    and any(existing_files(self._staged.folder / self._target.name))
-                ):
+                own = self._staged.folder / self._target.name
+                if target is None and not self._overwrite and any(existing_files(own)):
                     raise SinkError(f"output {str(self._target)!r} appeared during the run and is not replaced")
                 self._publish((target or self._target).name)
             self._committed = target or self._target
@@ -121,7 +127,7 @@ class StagedSink(Sink):
         """Add a checked map to the staged file; OSError where that fails."""
 
     def _finish(self) -> None:
-        """Complete the staged file; OSError where that fails."""
+        """Complete the staged file, and flush what it consists of if it is a folder; OSError where that fails."""
 
     def _publish(self, name: str) -> None:
         """Move the staged file to `name` in the target's folder; OSError where that fails, with all as before."""

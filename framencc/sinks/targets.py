@@ -9,7 +9,7 @@ from pathlib import Path
 from framencc.errors import SpecError
 from framencc.sinks.base import sink_error
 from framencc.spec import FRAME_NUMBER_PATTERN, PICTURE_OUTPUT_SUFFIXES, RunSpec, is_sequence_pattern
-from framencc.staging import Staged
+from framencc.staging import Staged, sidecar_path
 
 
 class NumberedFiles:
@@ -54,29 +54,58 @@ def is_numbered(target: Path) -> bool:
     return target.suffix.lower() in PICTURE_OUTPUT_SUFFIXES and is_sequence_pattern(str(target))
 
 
-def check_target(spec: RunSpec) -> None:
-    """Find out, before any work, whether the output of a job can be written.
+def partial_path(target: Path) -> Path:
+    """Name what is kept of an output when its input is damaged."""
+    return target.with_name(f"{target.stem}.partial{target.suffix}")
+
+
+def check_targets(spec: RunSpec) -> None:
+    """Find out, before any work, whether everything that a job may write can be written.
+
+    That is its outputs, their sidecar, and what would be kept of them if the input turns out to be damaged.
 
     Raises
     ------
     SpecError
-        When the output exists and may not be replaced, or is the job's own input or reference.
+        When one exists and may not be replaced, is one of the job's own inputs, or two of them are the same.
     SinkError
-        When its folder cannot be made or written. Nothing is left behind.
+        When a folder cannot be made or written. Nothing is left behind.
     """
-    target = Path(spec.output)
-    for role, path in (("input", spec.input), ("reference", spec.reference)):
-        if isinstance(path, str) and _is_same(target, path):
-            raise SpecError(f"output {spec.output!r} is the {role} itself; choose another name")
-    refuse_existing(target, overwrite=spec.overwrite)
-    try:
-        Staged(target).discard()
-    except OSError as error:
-        raise sink_error(target, error) from error
+    outputs = [("output", Path(spec.output))]
+    if spec.validity is not None:
+        outputs.append(("validity", Path(spec.validity)))
+    partial = partial_path(Path(spec.output))
+    companions = [
+        ("sidecar", sidecar_path(spec.output)),
+        *((f"what a damaged input would leave of the {name},", partial_path(target)) for name, target in outputs),
+        ("what a damaged input would leave of the sidecar,", sidecar_path(partial)),
+    ]
+    readings = (("input", spec.input), ("reference", spec.reference), ("ncc.mask", spec.ncc.mask))
+    for name, target in outputs + companions:
+        for role, path in readings:
+            if isinstance(path, str) and _is_same(target, path):
+                raise SpecError(f"{name} {str(target)!r} is the {role} itself; choose another name")
+        refuse_existing(target, overwrite=spec.overwrite, name=name)
+    if len(outputs) > 1 and _clash(outputs[0][1], outputs[1][1]):
+        raise SpecError(f"validity {spec.validity!r} is the output itself; choose another name")
+    for _, target in outputs:
+        try:
+            Staged(target).discard()
+        except OSError as error:
+            raise sink_error(target, error) from error
 
 
-def refuse_existing(target: Path, *, overwrite: bool) -> None:
-    """Refuse an output that is already there.
+def _clash(one: Path, other: Path) -> bool:
+    """Whether two outputs would have a file in common."""
+    if is_numbered(one) and is_numbered(other):
+        first, second = NumberedFiles(one), NumberedFiles(other)
+        # Numbers of different widths meet at the wider one's smallest full number.
+        return any(_is_same(first.path(index), str(second.path(index))) for index in (0, 10**9))
+    return _is_same(one, str(other))
+
+
+def refuse_existing(target: Path, *, overwrite: bool, name: str = "output") -> None:
+    """Refuse an output that is already there; messages call it `name`.
 
     Raises
     ------
@@ -87,9 +116,9 @@ def refuse_existing(target: Path, *, overwrite: bool) -> None:
     """
     for path in existing_files(target):
         if path.is_dir() and not path.is_symlink():
-            raise SpecError(f"output {str(target)!r} cannot replace the folder {str(path)!r}")
+            raise SpecError(f"{name} {str(target)!r} cannot replace the folder {str(path)!r}")
         if not overwrite:
-            raise SpecError(f"output {str(target)!r} exists; give --overwrite to replace it")
+            raise SpecError(f"{name} {str(target)!r} exists; give --overwrite to replace it")
 
 
 def existing_files(target: Path) -> Iterator[Path]:

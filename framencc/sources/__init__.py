@@ -1,29 +1,34 @@
 """Sources yield the frames of an input: a video, a sequence of pictures, or an array."""
 
-import glob
+import dataclasses
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from framencc.errors import DamagedInputError, SourceError, SpecError
-from framencc.frames import Picture, StreamInfo
+from framencc.frames import Conversion, Picture, StreamInfo, Use
 from framencc.sources.arrays import ArraySource
 from framencc.sources.base import Allocate, Source, allocate_new
 from framencc.sources.images import ImageSequenceSource
-from framencc.sources.pictures import PICTURE_SUFFIXES, read_picture
+from framencc.sources.kinds import kind_of, open_kind
+from framencc.sources.masks import MaskedSource, open_mask
+from framencc.sources.pictures import read_picture, take_from_file
 from framencc.sources.selection import DEFAULT_FRAME_RATE, Selection, sample_bits
 from framencc.sources.video import VideoSource
-from framencc.spec import LimitsSpec, RunSpec, is_sequence_pattern
+from framencc.sources.wanted import WantedChannels
+from framencc.spec import LimitsSpec, RunSpec
 
 __all__ = [
     "Allocate",
     "ArraySource",
     "ImageSequenceSource",
+    "MaskedSource",
     "ReferencePicture",
     "Selection",
     "Source",
     "VideoSource",
     "allocate_new",
+    "open_mask",
     "open_source",
     "probe_source",
     "read_picture",
@@ -38,16 +43,22 @@ class ReferencePicture:
     Parameters
     ----------
     data
-        (H, W) luma, uint8, uint16 or float32.
+        (H, W), or (3, H, W) red, green, blue; uint8, uint16 or float32.
     bits
         Significant bits of an integer sample (10 for 10-bit video held in uint16), None for floats.
     details
         Where it comes from, JSON-ready.
+    use
+        (H, W) bool, False for the pixels that its alpha masks; None where all are used.
+    conversion
+        How `data` was computed; None where it is stored as such.
     """
 
     data: Picture
     bits: int | None
     details: dict[str, str | int | float]
+    use: Use | None = None
+    conversion: Conversion | None = None
 
     def __repr__(self) -> str:
         return f"ReferencePicture({self.data.shape}, {self.data.dtype}, bits={self.bits}, details={self.details})"
@@ -56,6 +67,8 @@ class ReferencePicture:
 def open_source(spec: RunSpec) -> Source:
     """Open the input of a run, whatever it is.
 
+    It yields the channels that the job compares, and says in `Frame.use` what the frame's own alpha masks.
+
     Raises
     ------
     SpecError
@@ -63,7 +76,7 @@ def open_source(spec: RunSpec) -> Source:
     SourceError
         When it cannot be read.
     """
-    return _open(spec, Selection.parse(spec.frames))
+    return _open(spec, Selection.parse(spec.frames), WantedChannels.of_frames(spec.ncc))
 
 
 def probe_source(path: str | Path) -> StreamInfo:
@@ -77,16 +90,19 @@ def probe_source(path: str | Path) -> StreamInfo:
         When it cannot be read.
     """
     path = str(path)
-    stall_seconds = LimitsSpec().stall_seconds
-    if _kind(path) == "pictures":
-        with ImageSequenceSource(path, allow_gaps=True) as source:
-            return source.info
-    with ArraySource(path) if _kind(path) == "array" else VideoSource(path, stall_seconds=stall_seconds) as source:
+    with open_kind(path, allow_gaps=True, stall_seconds=LimitsSpec().stall_seconds) as source:
         return source.info
 
 
-def read_reference(spec: RunSpec) -> ReferencePicture:
+def read_reference(spec: RunSpec, matrix: str | None = None) -> ReferencePicture:
     """Read the reference of a run: a picture file, or one frame of the input.
+
+    Parameters
+    ----------
+    spec
+        The job.
+    matrix
+        Which weights the luma of the input was made by, if it is a video's: a picture's luma is then made by the same.
 
     Raises
     ------
@@ -95,58 +111,43 @@ def read_reference(spec: RunSpec) -> ReferencePicture:
     SourceError
         When it cannot be read.
     """
+    wanted = WantedChannels.of_reference(spec.ncc)
     if isinstance(spec.reference, str):
+        if matrix is not None and wanted.rgb_matrix == "auto":
+            wanted = dataclasses.replace(wanted, rgb_matrix=matrix)  # type: ignore[arg-type]
         try:
-            data = read_picture(spec.reference, what="reference")
+            data, use, conversion = take_from_file(spec.reference, wanted, what="reference")
         except DamagedInputError as error:
             # Exit code 3 promises a partial result; without a reference there is none.
             raise SourceError(str(error)) from None
-        return ReferencePicture(data, sample_bits(data.dtype), {"kind": "picture", "path": spec.reference})
+        details: dict[str, str | int | float] = {"kind": "picture", "path": spec.reference}
+        return ReferencePicture(data, sample_bits(data.dtype), details, use, conversion)
     selection = Selection.single(spec.reference, f"reference = {spec.reference}")
-    with _open(spec, selection) as source:
+    with _open(spec, selection, wanted) as source:
         try:
             frame = next(source.frames())
         except DamagedInputError as error:
             raise SourceError(f"reference = {spec.reference}: {error}") from None
-        details: dict[str, str | int | float] = {
+        details = {
             "kind": "frame",
             "path": spec.input,
             "index": frame.index,
             "pts_seconds": frame.pts_seconds,
         }
-        return ReferencePicture(frame.data, source.info.bits, details)
+        return ReferencePicture(frame.data, source.info.bits, details, frame.use, source.info.conversion)
 
 
-def _open(spec: RunSpec, selection: Selection) -> Source:
-    kind = _kind(spec.input)
+def _open(spec: RunSpec, selection: Selection, wanted: WantedChannels) -> Source:
+    kind = kind_of(spec.input)
     if kind == "video" and spec.frame_rate is not None:
         raise SpecError(f"frame_rate = {spec.frame_rate} cannot apply to {spec.input!r}: a video has its own")
     if kind != "pictures" and spec.allow_gaps:
         raise SpecError(f"allow_gaps cannot apply to {spec.input!r}: only a sequence of pictures can have gaps")
-    frame_rate = DEFAULT_FRAME_RATE if spec.frame_rate is None else Fraction(spec.frame_rate)
-    if kind == "pictures":
-        return ImageSequenceSource(spec.input, selection=selection, frame_rate=frame_rate, allow_gaps=spec.allow_gaps)
-    if kind == "array":
-        return ArraySource(spec.input, selection=selection, frame_rate=frame_rate)
-    return VideoSource(spec.input, selection=selection, stall_seconds=spec.limits.stall_seconds)
-
-
-def _kind(path: str) -> str:
-    """Tell what a path names. A file or directory of exactly that name goes before a pattern."""
-    given = Path(path)
-    try:
-        is_directory, is_file, exists = given.is_dir(), given.is_file(), given.exists()
-    except (OSError, ValueError) as error:  # a name too long, a folder without permission
-        raise SpecError(f"input {path!r} cannot be looked up: {getattr(error, 'strerror', error)}") from None
-    if is_directory:
-        return "pictures"
-    if exists and not is_file:
-        raise SpecError(f"input {path!r} is no regular file; it is read more than once")
-    if is_file:
-        suffix = given.suffix.lower()
-        if suffix == ".npy":
-            return "array"
-        return "pictures" if suffix in PICTURE_SUFFIXES else "video"
-    if is_sequence_pattern(path) or glob.has_magic(path):
-        return "pictures"
-    raise SpecError(f"input {path!r} does not exist")
+    return open_kind(
+        spec.input,
+        selection=selection,
+        wanted=wanted,
+        frame_rate=DEFAULT_FRAME_RATE if spec.frame_rate is None else Fraction(spec.frame_rate),
+        allow_gaps=spec.allow_gaps,
+        stall_seconds=spec.limits.stall_seconds,
+    )

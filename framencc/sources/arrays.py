@@ -7,31 +7,32 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from framencc.channels import to_luma
 from framencc.errors import SourceError, SpecError
-from framencc.frames import Picture, StreamInfo
+from framencc.frames import StreamInfo
 from framencc.sources.selection import (
     DEFAULT_FRAME_RATE,
     EVERYTHING,
     IndexedSource,
     Selection,
-    picture_dtype,
     sample_bits,
 )
+from framencc.sources.wanted import LUMA, Taken, Wanted
 
 
 class ArraySource(IndexedSource):
-    """The frames of an (N, H, W) or (N, H, W, 3) array.
+    """The frames of an (N, H, W) or (N, H, W, C) array, C = 3 (RGB) or 4 (RGBA).
 
     Parameters
     ----------
     frames
         uint8, uint16, or floats (float64 becomes float32, frame by frame), or the path of a .npy file that holds such
-        an array; the file is mapped, not loaded. Colour is reduced to luma.
+        an array; the file is mapped, not loaded.
     selection
         The wanted frames.
     frame_rate
         Frames per second.
+    wanted
+        What to take out of each frame.
 
     Raises
     ------
@@ -47,19 +48,22 @@ class ArraySource(IndexedSource):
         *,
         selection: Selection = EVERYTHING,
         frame_rate: Fraction = DEFAULT_FRAME_RATE,
+        wanted: Wanted = LUMA,
     ) -> None:
         path = str(frames) if isinstance(frames, (str, Path)) else "array"
         array = _map(path) if isinstance(frames, (str, Path)) else np.asarray(frames)
-        dtype = picture_dtype(array.dtype)
-        if dtype is None or array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] != 3):
+        dtype = wanted.dtype(array.dtype)
+        if dtype is None or array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] not in (3, 4)):
             raise SourceError(
-                f"input {path!r} must be (N, H, W) or (N, H, W, 3) of uint8, uint16, float32 or float64, not "
+                f"input {path!r} must be (N, H, W) or (N, H, W, 3 or 4) of uint8, uint16, float32 or float64, not "
                 f"{array.shape} {array.dtype}"
             )
         if 0 in array.shape:
             raise SpecError(f"input {path!r} of shape {array.shape} holds no pixel")
         super().__init__(path, selection, array.shape[0], frame_rate)
         self._array: npt.NDArray[Any] | None = array
+        self._wanted = wanted
+        first = self._load(self._indices[0])
         self.info = StreamInfo(
             height=array.shape[1],
             width=array.shape[2],
@@ -67,6 +71,8 @@ class ArraySource(IndexedSource):
             n_frames=len(self._indices),
             frame_rate=frame_rate,
             bits=sample_bits(dtype),
+            n_channels=1 if first.data.ndim == 2 else len(first.data),
+            conversion=first.conversion,
             details={"kind": "array", "shape": " x ".join(map(str, array.shape)), "dtype": str(array.dtype)},
         )
 
@@ -75,11 +81,14 @@ class ArraySource(IndexedSource):
         super().close()
         self._array = None
 
-    def _load(self, index: int) -> Picture:
+    def _load(self, index: int) -> Taken:
         array = self._array
         if array is None:
             raise SourceError(f"input {self._path!r} has been closed")
-        return to_luma(array[index])
+        try:
+            return self._wanted.take(array[index])
+        except ValueError as error:
+            raise SourceError(f"input {self._path!r} {error}") from None
 
 
 def _map(path: str) -> npt.NDArray[Any]:

@@ -1,7 +1,8 @@
 """The contract that every source keeps; tests/contracts/test_sources.py runs over all of them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,6 +26,7 @@ class Source(ABC):
     """
 
     info: StreamInfo
+    files: Sequence[Path] | None = None  # the pictures of a sequence, in order; None where the input is one file
 
     @abstractmethod
     def frames(self, allocate: Allocate = allocate_new) -> Iterator[Frame]:

@@ -9,16 +9,17 @@ from pathlib import Path
 
 from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.frames import Picture, StreamInfo
-from framencc.sources.pictures import PICTURE_SUFFIXES, read_picture
+from framencc.sources.pictures import PICTURE_SUFFIXES, take_from_file
 from framencc.sources.selection import DEFAULT_FRAME_RATE, EVERYTHING, IndexedSource, Selection, sample_bits
+from framencc.sources.wanted import LUMA, Taken, Wanted
 from framencc.spec import FRAME_NUMBER_PATTERN
 
 
 class ImageSequenceSource(IndexedSource):
     """Picture files as the frames of a clip.
 
-    A frame's index is its place in the sequence, its time is index / frame_rate. All pictures have the size and sample
-    type of the first selected one. Each is turned as its own orientation tag asks for.
+    A frame's index is its place in the sequence, its time is index / frame_rate. All pictures have the size, sample
+    type and channels of the first selected one. Each is turned as its own orientation tag asks for.
 
     Parameters
     ----------
@@ -30,6 +31,8 @@ class ImageSequenceSource(IndexedSource):
         Frames per second.
     allow_gaps
         Accept missing numbers; the frames then close ranks.
+    wanted
+        What to take out of each picture.
 
     Raises
     ------
@@ -46,48 +49,60 @@ class ImageSequenceSource(IndexedSource):
         selection: Selection = EVERYTHING,
         frame_rate: Fraction = DEFAULT_FRAME_RATE,
         allow_gaps: bool = False,
+        wanted: Wanted = LUMA,
     ) -> None:
-        self._files = list_pictures(path)
-        missing = _check_numbers(path, self._files, allow_gaps=allow_gaps)
-        super().__init__(path, selection, len(self._files), frame_rate)
+        self._wanted = wanted
+        self.files: Sequence[Path] = list_pictures(path)
+        missing = _check_numbers(path, self.files, allow_gaps=allow_gaps)
+        super().__init__(path, selection, len(self.files), frame_rate)
         first = self._indices[0]
         try:
-            picture = read_picture(self._files[first])
+            taken = take_from_file(self.files[first], wanted)
         except DamagedInputError as error:
             # Nothing has been read before the damage, so there is no partial result to keep.
             raise SourceError(str(error)) from None
-        self._first_name = self._files[first].name
+        self._first_name = self.files[first].name
         self.info = StreamInfo(
-            height=picture.shape[0],
-            width=picture.shape[1],
-            dtype=picture.dtype,
+            height=taken.data.shape[-2],
+            width=taken.data.shape[-1],
+            dtype=taken.data.dtype,
             n_frames=len(self._indices),
             frame_rate=frame_rate,
-            bits=sample_bits(picture.dtype),
+            bits=sample_bits(taken.data.dtype),
+            n_channels=1 if taken.data.ndim == 2 else len(taken.data),
+            conversion=taken.conversion,
             details={
                 "kind": "image sequence",
-                "format": self._files[0].suffix.lower().removeprefix("."),
-                "first_file": str(self._files[0]),
-                "last_file": str(self._files[-1]),
-                "files": len(self._files),
+                "format": self.files[0].suffix.lower().removeprefix("."),
+                "first_file": str(self.files[0]),
+                "last_file": str(self.files[-1]),
+                "files": len(self.files),
                 "missing_numbers": missing,
             },
         )
 
-    def _load(self, index: int) -> Picture:
-        file = self._files[index]
+    def _load(self, index: int) -> Taken:
+        file = self.files[index]
         try:
-            picture = read_picture(file)
+            taken = take_from_file(file, self._wanted)
         except SpecError:
             raise SourceError(f"picture {str(file)!r} (frame {index}) is gone since the run began") from None
         except DamagedInputError as error:
             raise DamagedInputError(f"{error} (frame {index}, {float(index / self._frame_rate):.3f} s)") from None
-        if picture.shape != (self.info.height, self.info.width) or picture.dtype != self.info.dtype:
+        info, first = self.info, self._first_name
+        n_channels = 1 if taken.data.ndim == 2 else len(taken.data)
+        if taken.data.shape[-2:] != (info.height, info.width) or taken.data.dtype != info.dtype:
             raise SourceError(
-                f"picture {str(file)!r} (frame {index}) is {_describe(picture)}, but the sequence is "
-                f"{self.info.width} x {self.info.height} {self.info.dtype} as {self._first_name!r}"
+                f"picture {str(file)!r} (frame {index}) is {_describe(taken.data)}, but the sequence is "
+                f"{info.width} x {info.height} {info.dtype} as {first!r}"
             )
-        return picture
+        if n_channels != info.n_channels:
+            kinds = {1: "gray", 3: "in colour"}
+            raise SourceError(
+                f"picture {str(file)!r} (frame {index}) is {kinds[n_channels]}, but {first!r} is "
+                f"{kinds[info.n_channels]}"
+            )
+        return taken
 
 
 def list_pictures(path: str) -> list[Path]:
@@ -189,4 +204,4 @@ def _more_than_one(path: str, one: Path, other: Path) -> SpecError:
 
 
 def _describe(picture: Picture) -> str:
-    return f"{picture.shape[1]} x {picture.shape[0]} {picture.dtype}"
+    return f"{picture.shape[-1]} x {picture.shape[-2]} {picture.dtype}"

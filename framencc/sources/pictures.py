@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from framencc.channels import to_luma
 from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.frames import Picture
-from framencc.sources.selection import MAX_PIXELS, copy_into, picture_dtype
+from framencc.sources.selection import MAX_PIXELS, copy_into
+from framencc.sources.wanted import LUMA, Taken, Wanted
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
 
@@ -28,22 +28,29 @@ _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB = 0, 1, 2
 
 
 def read_picture(path: str | Path, *, what: str = "picture") -> Picture:
-    """Read the luma of one picture.
+    """Read the luma of one picture; see `take_from_file`."""
+    return take_from_file(path, LUMA, what=what).data
 
-    A picture is turned as its EXIF or TIFF orientation asks for; alpha is dropped; palettes are applied; 1-bit pictures
-    become 0 and 255.
+
+def take_from_file(path: str | Path, wanted: Wanted, *, what: str = "picture") -> Taken:
+    """Read what is wanted of one picture.
+
+    A picture is turned as its EXIF or TIFF orientation asks for; palettes are applied unless their indices are wanted;
+    1-bit pictures become 0 and 255.
 
     Parameters
     ----------
     path
         The file.
+    wanted
+        What to take out of it.
     what
         How messages name its role.
 
     Returns
     -------
-    numpy.ndarray
-        (H, W), uint8, uint16 or float32.
+    Taken
+        C-contiguous arrays of the dtype that `wanted` says.
 
     Raises
     ------
@@ -59,15 +66,15 @@ def read_picture(path: str | Path, *, what: str = "picture") -> Picture:
     if not path.exists():
         raise SpecError(f"{where} does not exist")
     try:
-        picture = _reader(path, where)(path, where)
+        picture = _reader(path, where)(path, where, wanted.keep_palette)
     except SourceError:
         raise
     except Exception as error:  # noqa: BLE001  (a damaged file makes the decoders raise nearly anything)
         raise DamagedInputError(f"{where} is damaged: {_one_line(error)}") from None
-    return _as_luma(picture, where)
+    return _take(picture, wanted, where)
 
 
-def _reader(path: Path, where: str) -> Callable[[Path, str], Picture]:
+def _reader(path: Path, where: str) -> Callable[[Path, str, bool], Picture]:
     try:
         with path.open("rb") as file:
             start = file.read(8)
@@ -86,7 +93,7 @@ def _reader(path: Path, where: str) -> Callable[[Path, str], Picture]:
     raise SourceError(f"{where} is no PNG, JPEG, TIFF or .npy file")
 
 
-def _read_png(path: Path, where: str) -> Picture:
+def _read_png(path: Path, where: str, keep_palette: bool) -> Picture:
     from PIL import PngImagePlugin  # noqa: PLC0415  (needed only by jobs that touch pictures)
 
     content = path.read_bytes()
@@ -95,7 +102,7 @@ def _read_png(path: Path, where: str) -> Picture:
     bit_depth, colour_type = header[2], header[3]
     if bit_depth == 16 and colour_type != 0:
         raise SourceError(f"{where} is a 16-bit colour PNG, which cannot be read without loss; store it as TIFF")
-    return _from_pillow(PngImagePlugin.PngImageFile(io.BytesIO(content)), where)
+    return _from_pillow(PngImagePlugin.PngImageFile(io.BytesIO(content)), where, keep_palette)
 
 
 def _check_png(content: bytes, where: str) -> tuple[int, ...]:
@@ -114,26 +121,28 @@ def _check_png(content: bytes, where: str) -> tuple[int, ...]:
     return header
 
 
-def _read_jpeg(path: Path, where: str) -> Picture:
+def _read_jpeg(path: Path, where: str, keep_palette: bool) -> Picture:
     from PIL import JpegImagePlugin  # noqa: PLC0415
 
-    return _from_pillow(JpegImagePlugin.JpegImageFile(io.BytesIO(path.read_bytes())), where)
+    return _from_pillow(JpegImagePlugin.JpegImageFile(io.BytesIO(path.read_bytes())), where, keep_palette)
 
 
-def _from_pillow(image: Any, where: str) -> Picture:
+def _from_pillow(image: Any, where: str, keep_palette: bool) -> Picture:
     width, height = image.size
     _check_size(height, width, where)
     _check_count(getattr(image, "n_frames", 1), where)
-    if image.mode in ("P", "PA"):
-        image = image.convert("RGB")
+    if image.mode in ("P", "PA") and not keep_palette:
+        image = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
+    elif "transparency" in image.info and image.mode in ("L", "RGB"):
+        image = image.convert("RGBA" if image.mode == "RGB" else "LA")
     if image.mode == "I" and image.format == "PNG":  # 16-bit gray, as Pillow 10.0 gave it
         return np.asarray(image).astype(np.uint16)
-    if image.mode not in ("1", "L", "LA", "RGB", "RGBA", "F") and not image.mode.startswith("I;16"):
+    if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "F") and not image.mode.startswith("I;16"):
         raise SourceError(f"{where} has colour mode {image.mode}; convert it to gray or RGB")
     return _turn(np.asarray(image), image.getexif().get(_ORIENTATION, 1))
 
 
-def _read_tiff(path: Path, where: str) -> Picture:
+def _read_tiff(path: Path, where: str, keep_palette: bool) -> Picture:
     import tifffile  # noqa: PLC0415
 
     _check_tiff(path, where)
@@ -144,7 +153,7 @@ def _read_tiff(path: Path, where: str) -> Picture:
         orientation = page.tags.valueof(_ORIENTATION, 1)
         kind = int(page.photometric)
         if kind not in (_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB) or page.axes not in ("YX", "YXS", "SYX"):
-            return _read_tiff_by_pillow(path, where, orientation)
+            return _read_tiff_by_pillow(path, where, orientation, keep_palette)
         try:
             picture = page.asarray()
         except ValueError as error:
@@ -156,7 +165,7 @@ def _read_tiff(path: Path, where: str) -> Picture:
                     f"{where} has compression {page.compression.name}, which cannot be read here at this depth; store "
                     f"it uncompressed or with deflate"
                 ) from None
-            return _read_tiff_by_pillow(path, where, orientation)
+            return _read_tiff_by_pillow(path, where, orientation, keep_palette)
     if page.axes == "SYX":
         picture = np.moveaxis(picture, 0, 2)
     if kind == _MIN_IS_WHITE:
@@ -176,18 +185,18 @@ def _check_tiff(path: Path, where: str) -> None:
         raise DamagedInputError(f"{where} is damaged: it ends early")
 
 
-def _read_tiff_by_pillow(path: Path, where: str, orientation: int) -> Picture:
+def _read_tiff_by_pillow(path: Path, where: str, orientation: int, keep_palette: bool) -> Picture:
     from PIL import TiffImagePlugin  # noqa: PLC0415
 
     with path.open("rb") as file:
         image = TiffImagePlugin.TiffImageFile(file)
-        picture = _from_pillow(image, where)
+        picture = _from_pillow(image, where, keep_palette)
     if orientation != 1:
         raise SourceError(f"{where} is a compressed TIFF that asks to be turned; store it upright")
     return picture
 
 
-def _read_npy(path: Path, where: str) -> Picture:
+def _read_npy(path: Path, where: str, keep_palette: bool) -> Picture:  # noqa: ARG001  (arrays have none)
     array = np.lib.format.open_memmap(path, mode="r")
     if array.ndim not in (2, 3):
         raise SourceError(f"{where} must be (H, W) or (H, W, 1 to 4), not {array.shape}")
@@ -216,19 +225,19 @@ def _turn(picture: Picture, orientation: int) -> Picture:
     return picture
 
 
-def _as_luma(picture: Picture, where: str) -> Picture:
+def _take(picture: Picture, wanted: Wanted, where: str) -> Taken:
     if picture.dtype == np.bool_:
         picture = picture.astype(np.uint8) * np.uint8(255)
-    dtype = picture_dtype(picture.dtype)
+    dtype = wanted.dtype(picture.dtype)
     if dtype is None:
         raise SourceError(f"{where} has samples of type {picture.dtype}; use uint8, uint16, float32 or float64")
     try:
-        luma = to_luma(picture)
+        taken = wanted.take(picture)
     except ValueError as error:
-        raise SourceError(f"{where}: {error}") from None
-    result = np.empty(luma.shape, dtype)
-    copy_into(result, luma)
-    return result
+        raise SourceError(f"{where} {error}") from None
+    data = np.empty(taken.data.shape, dtype)
+    copy_into(data, taken.data)
+    return taken._replace(data=data)
 
 
 def _one_line(error: Exception) -> str:

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from framencc.channels import DEFAULT_MATRIX
 from framencc.errors import SourceError
 from framencc.ffmpeg import FRAME_STAMPS, INPUT_SAFETY, FfmpegChild, file_url
 from framencc.frames import StreamInfo
 from framencc.sources.pixel_formats import Layout, find_layout
+from framencc.sources.planes import ChannelPlanes, MaskPlanes
 from framencc.sources.selection import DEFAULT_FRAME_RATE, MAX_PIXELS
+from framencc.sources.wanted import Wanted, WantedChannels, WantedMask
 
 # ffmpeg applies the rotation that a file asks for unless told not to: sizes are those of the picture as displayed.
 # `V` leaves out cover art. Output time stamps are never used, so passthrough only keeps frames from being dropped.
@@ -25,6 +28,8 @@ _FRAME = re.compile(
     _SHOWINFO
     + r"n: *0 .*\bfmt:(?P<format>\w+) .*\bsar:(?P<sar>\d+/\d+) s:(?P<width>\d+)x(?P<height>\d+) i:(?P<field>\w)"
 )
+# ffmpeg's names of the equations between YUV and RGB that are known here (H.273, table 4).
+_MATRICES = {"bt709": "bt709", "smpte170m": "bt601", "bt470bg": "bt601", "bt2020nc": "bt2020"}
 _COLOUR = re.compile(
     _SHOWINFO + r"color_range:(?P<range>\S+) color_space:(?P<space>\S+) color_primaries:(?P<primaries>\S+) "
     r"color_trc:(?P<transfer>\S+)"
@@ -41,12 +46,15 @@ class VideoProbe:
         The stream.
     layout
         How its samples are fetched.
+    planes
+        What becomes of them.
     decoded_size
         (width, height) before rotation, as ffmpeg's own messages name it.
     """
 
     info: StreamInfo
     layout: Layout
+    planes: ChannelPlanes | MaskPlanes
     decoded_size: tuple[int, int]
 
 
@@ -55,13 +63,21 @@ def input_arguments(path: str) -> tuple[str, ...]:
     return (*INPUT_SAFETY, "-max_pixels", str(MAX_PIXELS), "-copyts", "-i", file_url(path), *STREAM_CHOICE)
 
 
-def probe_video(path: str, stall_seconds: float) -> VideoProbe:
+def wanted_layout(pixel_format: str, wanted: Wanted) -> Layout | None:
+    """Return how to fetch what is wanted of a pixel format, or None where its samples cannot be had unchanged."""
+    if isinstance(wanted, WantedChannels):
+        return find_layout(pixel_format, colours=wanted.channel != "luma", alpha=wanted.alpha)
+    return find_layout(pixel_format, alpha=True)
+
+
+def probe_video(path: str, stall_seconds: float, wanted: Wanted) -> VideoProbe:
     """Decode the first frame of a video and say what it is.
 
     Raises
     ------
     SourceError
-        When there is no frame that can be decoded and whose samples can be had unchanged.
+        When there is no frame that can be decoded and whose samples can be had unchanged, or it does not have what is
+        wanted.
     """
     arguments = (*input_arguments(path), *FRAME_STAMPS, "-vf", "showinfo=checksum=0", "-frames:v", "1")
     with FfmpegChild([*arguments, "-f", "null", "-"], stall_seconds=stall_seconds) as child:
@@ -71,26 +87,66 @@ def probe_video(path: str, stall_seconds: float) -> VideoProbe:
         if frame is None:
             raise SourceError(f"input {path!r} cannot be read as a video: {_why(child)}")
         stamp = child.next_stamp()
-    layout = find_layout(frame["format"])
+    layout = wanted_layout(frame["format"], wanted)
     if layout is None:
         raise SourceError(
             f"input {path!r} has pixel format {frame['format']}, whose samples cannot be read unchanged; "
             f"convert it to an integer YUV, gray or RGB format"
         )
     width, height = int(frame["width"]), int(frame["height"])
+    details = _details(lines, frame)
+    is_yuv = layout.planes.startswith("y") and not layout.is_gray
+    matrix = _yuv_matrix(str(details["colour_space"]), width, height) if is_yuv else None
+    try:
+        planes = _planes(layout, wanted, matrix, details)
+    except ValueError as error:
+        raise SourceError(f"input {path!r} {error}") from None
     rate = _frame_rate(lines)
     rotation = _rotation(lines)
+    duration = details["duration_seconds"]
     info = StreamInfo(
         height=height,
         width=width,
-        dtype=layout.dtype,
+        dtype=planes.dtype,
         n_frames=None,
         frame_rate=rate,
         bits=layout.bits,
         time_base=stamp.time_base if stamp else None,
-        details=_details(lines, frame, rate) | {"rotation_degrees": rotation, "luma": layout.luma_origin},
+        n_channels=planes.n_channels,
+        matrix=matrix,
+        conversion=planes.conversion,
+        details=details
+        | {
+            "estimated_frames": round(duration * rate) if isinstance(duration, float) else None,
+            "rotation_degrees": rotation,
+        },
     )
-    return VideoProbe(info, layout, (height, width) if round(rotation) % 180 else (width, height))
+    return VideoProbe(info, layout, planes, (height, width) if round(rotation) % 180 else (width, height))
+
+
+def _planes(
+    layout: Layout, wanted: Wanted, yuv_matrix: str | None, details: dict[str, str | int | float | bool | None]
+) -> ChannelPlanes | MaskPlanes:
+    # A video that does not say has the usual range, as every player assumes.
+    limited = details["colour_range"] != "pc"
+    if isinstance(wanted, WantedMask):
+        return MaskPlanes(layout, wanted, limited=limited)
+    assert isinstance(wanted, WantedChannels)
+    if wanted.rgb_range != "auto":
+        limited = wanted.rgb_range == "limited"
+    matrix = wanted.rgb_matrix
+    if matrix == "auto":
+        if layout.planes.startswith("yuv") and wanted.channel != "luma" and yuv_matrix is None:
+            raise ValueError(f"has colour space {details['colour_space']}, which is not known here; set ncc.rgb_matrix")
+        return ChannelPlanes(layout, wanted, yuv_matrix or DEFAULT_MATRIX, limited=limited)
+    return ChannelPlanes(layout, wanted, matrix, limited=limited)
+
+
+def _yuv_matrix(colour_space: str, width: int, height: int) -> str | None:
+    """Return which equations a YUV video keeps, by its word or, where it has none, by its size; None: unknown ones."""
+    if colour_space in ("unknown", "reserved", "None"):
+        return "bt709" if max(width, height) >= 1280 or min(width, height) > 576 else "bt601"
+    return _MATRICES.get(colour_space)
 
 
 def _why(child: FfmpegChild) -> str:
@@ -113,9 +169,8 @@ def _frame_rate(lines: Sequence[str]) -> Fraction:
     return Fraction(numerator, denominator) if numerator and denominator else DEFAULT_FRAME_RATE
 
 
-def _details(lines: Sequence[str], frame: re.Match[str], rate: Fraction) -> dict[str, str | int | float | bool | None]:
+def _details(lines: Sequence[str], frame: re.Match[str]) -> dict[str, str | int | float | bool | None]:
     mapping, container, colour = (_first(pattern, lines) for pattern in (_MAPPING, _CONTAINER, _COLOUR))
-    duration = _duration(lines)
     details: dict[str, str | int | float | bool | None] = {
         "kind": "video",
         "container": container["container"] if container else None,
@@ -123,8 +178,7 @@ def _details(lines: Sequence[str], frame: re.Match[str], rate: Fraction) -> dict
         "pixel_format": frame["format"],
         "sample_aspect_ratio": frame["sar"].replace("/", ":"),
         "interlaced": frame["field"] != "P",
-        "duration_seconds": duration,
-        "estimated_frames": None if duration is None else round(duration * rate),
+        "duration_seconds": _duration(lines),
     }
     for name in ("range", "space", "primaries", "transfer"):
         details[f"colour_{name}"] = colour[name] if colour else None

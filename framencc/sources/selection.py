@@ -11,6 +11,7 @@ import numpy as np
 from framencc.errors import SourceError, SpecError
 from framencc.frames import Frame, Picture
 from framencc.sources.base import Allocate, Source, allocate_new
+from framencc.sources.wanted import Taken
 from framencc.spec import parse_frames
 
 DEFAULT_FRAME_RATE = Fraction(25)
@@ -129,47 +130,41 @@ class IndexedSource(SelectedSource):
     path, selection
         As of `SelectedSource`.
     n_frames
-        Number of frames in the input.
+        Number of frames in the input, the unselected ones included.
     frame_rate
         Frames per second.
     """
 
     def __init__(self, path: str, selection: Selection, n_frames: int, frame_rate: Fraction) -> None:
         super().__init__(path, selection)
+        self.n_input_frames = n_frames
         self._frame_rate = frame_rate
         self._indices = selection.indices(n_frames)
         if not self._indices:
             raise selection.nothing_selected(path, n_frames)
 
     @abstractmethod
-    def _load(self, index: int) -> Picture:
-        """Return frame `index`, (H, W) as `info` says or of a dtype that converts to it."""
+    def _load(self, index: int) -> Taken:
+        """Return what is wanted of frame `index`, as `info` says or of a dtype that converts to it."""
 
     def _read_frames(self, allocate: Allocate) -> Iterator[Frame]:
         for index in self._indices:
             self._refuse_closed()
-            picture = self._load(index)
-            data = allocate(picture.shape, self.info.dtype)
-            copy_into(data, picture)
-            yield Frame(data, index, float(index / self._frame_rate))
+            taken = self._load(index)
+            data = allocate(taken.data.shape, self.info.dtype)
+            copy_into(data, taken.data)
+            use = None
+            if taken.use is not None:
+                use = allocate(taken.use.shape, np.dtype(np.bool_))
+                np.copyto(use, taken.use)
+            file_name = None if self.files is None else self.files[index].name
+            yield Frame(data, index, float(index / self._frame_rate), use, file_name)
 
 
 def copy_into(out: Picture, picture: Picture) -> None:
     """Copy a picture; float64 beyond the range of float32 becomes infinite, which is invalid and not an error."""
     with np.errstate(over="ignore"):
         np.copyto(out, picture, casting="same_kind")
-
-
-def picture_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
-    """Return the dtype that samples of `dtype` are processed in without loss, or None.
-
-    float64 is the exception that loses digits: it is accepted as float32.
-    """
-    if dtype.type in (np.uint8, np.uint16):
-        return np.dtype(dtype.type)
-    if dtype.kind == "f" and dtype.itemsize <= 8:
-        return np.dtype(np.float32)
-    return None
 
 
 def sample_bits(dtype: np.dtype[Any]) -> int | None:

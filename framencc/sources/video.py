@@ -9,11 +9,11 @@ import numpy as np
 
 from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.ffmpeg import FRAME_STAMPS, FfmpegChild, FrameStamp, is_error
-from framencc.frames import Frame, Picture
+from framencc.frames import Frame, Picture, Use
 from framencc.sources.base import Allocate
-from framencc.sources.pixel_formats import find_layout, planes_to_luma
-from framencc.sources.probe import input_arguments, probe_video
+from framencc.sources.probe import input_arguments, probe_video, wanted_layout
 from framencc.sources.selection import EVERYTHING, SelectedSource, Selection
+from framencc.sources.wanted import LUMA, Wanted, WantedChannels
 
 _RECONFIGURED = re.compile(
     r"Reconfiguring filter graph because video parameters changed to (?P<format>\w+)\(.*\), "
@@ -22,7 +22,7 @@ _RECONFIGURED = re.compile(
 
 
 class VideoSource(SelectedSource):
-    """The luma of a video's first video stream.
+    """A video's first video stream.
 
     Frames are turned as the file asks for (phones film sideways and say so). A frame is yielded only when ffmpeg had
     complained about nothing by the time the frame left its decoder. As the decoder reads ahead, the frames
@@ -37,6 +37,8 @@ class VideoSource(SelectedSource):
         The wanted frames. Those before it are decoded and dropped, those after it are not decoded.
     stall_seconds
         The decoder is killed when it makes no progress for this long.
+    wanted
+        What to take out of each frame.
 
     Raises
     ------
@@ -46,8 +48,16 @@ class VideoSource(SelectedSource):
         When it holds no video that can be decoded.
     """
 
-    def __init__(self, path: str, *, selection: Selection = EVERYTHING, stall_seconds: float = 60.0) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        selection: Selection = EVERYTHING,
+        stall_seconds: float = 60.0,
+        wanted: Wanted = LUMA,
+    ) -> None:
         super().__init__(path, selection)
+        self._wanted = wanted
         self._stall_seconds = stall_seconds
         self._child: FfmpegChild | None = None
         self._change: str | None = None
@@ -55,7 +65,7 @@ class VideoSource(SelectedSource):
             raise SpecError(f"input {path!r} does not exist")
         if Path(path).stat().st_size == 0:
             raise SourceError(f"input {path!r} is empty")
-        self._probe = probe_video(path, stall_seconds)
+        self._probe = probe_video(path, stall_seconds, wanted)
         details = dict(self._probe.info.details or {})
         estimate = details.get("estimated_frames")
         if isinstance(estimate, int):
@@ -74,8 +84,8 @@ class VideoSource(SelectedSource):
         ) as child:
             self._child = child
             self._refuse_closed()
-            shape = (self.info.height, self.info.width)
-            raw = np.empty((self._probe.layout.planes, *shape), self.info.dtype)
+            layout, shape = self._probe.layout, (self.info.height, self.info.width)
+            raw = np.empty((len(layout.planes), *shape), layout.dtype)
             index, end = 0, self._selection.end
             following = 0.0
             while index != end and (stamp := child.next_stamp()) is not None:
@@ -83,20 +93,36 @@ class VideoSource(SelectedSource):
                 if not stamp.clean:
                     raise self._damage(child, index, seconds)
                 wanted = index in self._selection
+                data, use = self._buffers(allocate) if wanted else (raw, None)
                 # A plane that needs no work goes straight into the consumer's buffer.
-                direct = wanted and self._probe.layout.planes == 1
-                data = allocate(shape, self.info.dtype) if wanted else raw
+                direct = wanted and self._is_stored
                 if not self._fill(child, data if direct else raw):
                     raise self._damage(child, index, seconds)
                 if wanted:
                     if not direct:
-                        np.copyto(data, planes_to_luma(raw))
-                    yield Frame(data, index, seconds)
+                        self._extract(raw, data, use, index)
+                    yield Frame(data, index, seconds, use)
                     self._refuse_closed()
                 following = seconds + float(1 / self.info.frame_rate)
                 index += 1
             if index != end:
                 self._check_end(child, index, following)
+
+    @property
+    def _is_stored(self) -> bool:
+        """Whether the child writes just what is wanted."""
+        return self._probe.layout.planes == "y" and isinstance(self._wanted, WantedChannels)
+
+    def _buffers(self, allocate: Allocate) -> tuple[Picture, Use | None]:
+        shape, planes = (self.info.height, self.info.width), self._probe.planes
+        data = allocate(shape if planes.n_channels == 1 else (planes.n_channels, *shape), self.info.dtype)
+        return data, allocate(shape, np.dtype(np.bool_)) if planes.has_alpha else None
+
+    def _extract(self, raw: Picture, data: Picture, use: Use | None, index: int) -> None:
+        try:
+            self._probe.planes.fill(raw, data, use)
+        except ValueError as error:
+            raise SourceError(f"input {self._path!r}, frame {index}, {error}") from None
 
     def _arguments(self) -> list[str]:
         layout = self._probe.layout
@@ -125,7 +151,8 @@ class VideoSource(SelectedSource):
         if match is None:
             return False
         size = (int(match["width"]), int(match["height"]))
-        if size == self._probe.decoded_size and find_layout(match["format"]) == self._probe.layout:
+        layout = wanted_layout(match["format"], self._wanted)
+        if size == self._probe.decoded_size and layout == self._probe.layout:
             return False
         self._change = self._change or f"the picture changes to {size[0]} x {size[1]}, {match['format']}"
         return True

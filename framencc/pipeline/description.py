@@ -1,0 +1,134 @@
+"""What the sidecar says of a whole run."""
+
+import dataclasses
+import json
+import platform
+from typing import Any
+
+import numpy as np
+
+import framencc
+from framencc.engine import VALIDITY_CODES
+from framencc.errors import DamagedInputError
+from framencc.frames import Conversion, StreamInfo
+from framencc.pipeline.job import Tally
+from framencc.render import maximum_code
+from framencc.sidecar import fingerprint
+from framencc.sinks import MapFormat
+from framencc.sources import MaskedSource, ReferencePicture, Source
+from framencc.spec import RunSpec
+
+
+class RunDescription:
+    """Facts that are gathered before the first frame: afterwards a file may be gone, or another one.
+
+    Parameters
+    ----------
+    spec
+        The job.
+    source
+        Its input, with the masks of its frames if it has any.
+    picture
+        Its reference.
+    """
+
+    rescaled: float | None = None  # by what the reference's codes were multiplied
+
+    def __init__(self, spec: RunSpec, source: Source, picture: ReferencePicture) -> None:
+        self._spec = spec
+        self._info = source.info
+        self.input = fingerprint(spec.input, source.files)
+        self.reference: dict[str, Any] = {**picture.details, "conversion": _conversion(picture.conversion)}
+        if isinstance(spec.reference, str):
+            self.reference |= fingerprint(spec.reference)
+        self.mask: dict[str, Any] | None = None
+        if spec.ncc.mask is not None:
+            of_frames = isinstance(source, MaskedSource)
+            kind = "one for each frame" if of_frames else "one for the whole job"
+            files = source.mask_files if isinstance(source, MaskedSource) else None
+            self.mask = {"kind": kind, **fingerprint(spec.ncc.mask, files)}
+
+    def head(self, tally: Tally, seconds: float, damage: DamagedInputError | None) -> dict[str, Any]:
+        """Put together the sidecar's head.
+
+        Parameters
+        ----------
+        tally
+            What adds up over the frames.
+        seconds
+            Wall time of the run.
+        damage
+            Why the result is partial; None where it is complete.
+        """
+        rescaled = {} if self.rescaled is None else {"rescaled_by": self.rescaled}
+        return {
+            "framencc": framencc.__version__,
+            "spec": json.loads(self._spec.model_dump_json()),
+            "encoding": describe_encoding(self._spec),
+            "validity_codes": VALIDITY_CODES,
+            "input": self.input,
+            "reference": self.reference | rescaled,
+            "mask": self.mask,
+            "stream": describe_stream(self._info),
+            "versions": _versions(),
+            "timings": {
+                "seconds": seconds,
+                "frames_per_second": tally.n_frames / seconds,
+                "compute_seconds": tally.compute_seconds,
+            },
+            "summary": {
+                "n_frames": tally.n_frames,
+                "mean_confidence": tally.mean_confidence,
+                "code_shares": tally.code_shares,
+            },
+            "complete": damage is None,
+            "error": None if damage is None else str(damage),
+        }
+
+
+def map_format(spec: RunSpec, info: StreamInfo) -> MapFormat:
+    """Say what a job's sink is going to be given."""
+    bits = spec.output_format.bits
+    dtype = np.dtype(np.float32 if spec.encoding == "float" else np.uint8 if bits == 8 else np.uint16)
+    metadata = {"framencc": framencc.__version__}
+    metadata |= {f"framencc_{name}": str(value) for name, value in describe_encoding(spec).items()}
+    return MapFormat(info.height, info.width, dtype, info.frame_rate, info.time_base, metadata)
+
+
+def describe_encoding(spec: RunSpec) -> dict[str, str | int]:
+    """Say how values became codes."""
+    if spec.encoding == "float":
+        return {"encoding": "float"}
+    bits = spec.output_format.bits
+    return {"encoding": spec.encoding, "bits": bits, "maximum": maximum_code(bits)}
+
+
+def describe_stream(info: StreamInfo) -> dict[str, Any]:
+    """Put what is known of an input into JSON's terms."""
+    return {
+        "height": info.height,
+        "width": info.width,
+        "dtype": str(info.dtype),
+        "bits": info.bits,
+        "n_channels": info.n_channels,
+        "conversion": _conversion(info.conversion),
+        "n_frames": info.n_frames,
+        "frame_rate": str(info.frame_rate),
+        "time_base": str(info.time_base) if info.time_base else None,
+        "details": info.details,
+    }
+
+
+def _conversion(conversion: Conversion | None) -> dict[str, str] | None:
+    return None if conversion is None else dataclasses.asdict(conversion)
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version  # noqa: PLC0415  (scans the installation; wanted once a run)
+
+    packages = ("numpy", "numba", "imageio", "imageio-ffmpeg", "pydantic", "scikit-image")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **{package: version(package) for package in packages},
+    }

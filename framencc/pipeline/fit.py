@@ -1,0 +1,79 @@
+"""Whether a reference and an input can be compared, and bringing the reference to the input's code values."""
+
+import numpy as np
+
+from framencc.errors import SpecError
+from framencc.frames import StreamInfo, Use
+from framencc.ncc import Reference
+from framencc.render import maximum_code
+from framencc.sources import ReferencePicture
+from framencc.spec import RunSpec
+
+
+def require_fit(reference: ReferencePicture, info: StreamInfo, spec: RunSpec) -> None:
+    """Refuse a job whose reference and input, or whose options, do not go together.
+
+    Raises
+    ------
+    SpecError
+        With the name of the option that does not apply.
+    """
+    height, width = reference.data.shape[-2:]
+    if (height, width) != (info.height, info.width):
+        raise SpecError(
+            f"reference {spec.reference!r} is {width} x {height} pixels, input {spec.input!r} is "
+            f"{info.width} x {info.height}; they must be equal"
+        )
+    n_channels = 1 if reference.data.ndim == 2 else len(reference.data)
+    if n_channels != info.n_channels:
+        kinds = {1: "gray", 3: "in colour"}
+        raise SpecError(
+            f"reference {spec.reference!r} is {kinds[n_channels]}, input {spec.input!r} is {kinds[info.n_channels]}; "
+            f"ncc.channel = {spec.ncc.channel} compares like with like"
+        )
+    if spec.ncc.noise_sigma > 0 and (reference.bits is None) != (info.bits is None):
+        raise SpecError(
+            f"ncc.noise_sigma is in code values of the input, which has {_depth(info.bits)}, but the reference has "
+            f"{_depth(reference.bits)}; bring both to one format, or set it to 0"
+        )
+    conversions = {conversion.kind for conversion in (reference.conversion, info.conversion) if conversion}
+    if spec.ncc.rgb_matrix != "auto" and not conversions:
+        raise SpecError(
+            f"ncc.rgb_matrix = {spec.ncc.rgb_matrix} cannot apply: for ncc.channel = {spec.ncc.channel} neither input "
+            f"nor reference has to be converted"
+        )
+    if spec.ncc.rgb_range != "auto" and "RGB from YUV" not in conversions:
+        raise SpecError(
+            f"ncc.rgb_range = {spec.ncc.rgb_range} cannot apply: no red, green or blue is computed from YUV for "
+            f"ncc.channel = {spec.ncc.channel} of this input"
+        )
+
+
+def fit_reference(
+    picture: ReferencePicture, mask: Use | None, info: StreamInfo, spec: RunSpec
+) -> tuple[Reference, float | None]:
+    """Prepare the reference; with a noise model, in the code values of the input.
+
+    The correlation itself does not care about a factor, but noise_sigma is in code values of the input, and the same
+    noise is a fourth as many codes in an 8-bit picture as in a 10-bit frame.
+
+    Returns
+    -------
+    reference : Reference
+        The picture under the job's mask and its own alpha.
+    factor : float or None
+        By what its codes were multiplied.
+    """
+    data, factor = picture.data, None
+    if spec.ncc.noise_sigma > 0 and picture.bits is not None and info.bits is not None and picture.bits != info.bits:
+        factor = maximum_code(info.bits) / maximum_code(picture.bits)
+        data = np.rint(data * factor).astype(np.uint8 if info.bits <= 8 else np.uint16)
+    use = mask if picture.use is None or mask is None else mask & picture.use
+    planes = data if data.ndim == 3 else data[np.newaxis]
+    return Reference.from_planes(
+        planes, spec.ncc, use=picture.use if use is None else use, threads=spec.threads
+    ), factor
+
+
+def _depth(bits: int | None) -> str:
+    return "floating-point samples" if bits is None else f"{bits}-bit samples"

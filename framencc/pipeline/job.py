@@ -1,0 +1,214 @@
+"""The three threads of one run.
+
+A reader thread fills buffers, the calling thread owns the correlation, a writer thread feeds the encoder. Between them
+stand bounded queues, and the buffers come from pools, so memory does not grow with the clip. Whichever stage fails,
+the others stop, the children end, and the first cause is what the caller sees.
+"""
+
+import dataclasses
+import logging
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from framencc.conveyor import BufferPool, Conveyor, Stopped
+from framencc.engine import VALIDITY_CODES
+from framencc.errors import DamagedInputError
+from framencc.frames import Frame, Picture
+from framencc.ncc import Reference
+from framencc.pipeline.outputs import Outputs
+from framencc.render import encode
+from framencc.scores import FrameScores, score
+from framencc.sources import Source
+from framencc.spec import RunSpec
+from framencc.warps import open_warp
+
+logger = logging.getLogger(__name__)
+
+# Deep enough to ride out a slow frame, shallow enough that the buffers of a 4K run stay under half a gigabyte.
+_QUEUE_LENGTH = 4
+
+
+@dataclass
+class Tally:
+    """What adds up over the frames."""
+
+    n_frames: int = 0
+    compute_seconds: float = 0.0
+    _n_measured: int = 0
+    _confidence: float = 0.0
+    _shares: tuple[float, ...] = (0.0,) * len(VALIDITY_CODES)
+
+    def add(self, scores: FrameScores, seconds: float) -> None:
+        """Add the next frame's scores, and the time that it took."""
+        self.n_frames += 1
+        self.compute_seconds += seconds
+        self._shares = tuple(total + share for total, share in zip(self._shares, scores.code_shares, strict=True))
+        if scores.mean_confidence is not None:
+            self._n_measured += 1
+            self._confidence += scores.mean_confidence
+
+    @property
+    def mean_confidence(self) -> float | None:
+        """Mean of the frames' mean confidence, over those that have one; None where none has."""
+        return self._confidence / self._n_measured if self._n_measured else None
+
+    @property
+    def code_shares(self) -> tuple[float, ...]:
+        """Share of all pixels so far that have each validity code."""
+        return tuple(total / max(1, self.n_frames) for total in self._shares)
+
+
+class Job:
+    """A run whose parts are all open.
+
+    Parameters
+    ----------
+    spec
+        What to do.
+    source, reference, outputs
+        Where frames come from, what they are compared with, and where maps go.
+    progress
+        Show a progress bar on stderr, if that is a terminal.
+
+    Attributes
+    ----------
+    tally
+        What has added up so far.
+    """
+
+    def __init__(
+        self, spec: RunSpec, source: Source, reference: Reference, outputs: Outputs, *, progress: bool = False
+    ) -> None:
+        self.tally = Tally()
+        self._spec = spec
+        self._source = source
+        self._reference = reference
+        self._outputs = outputs
+        self._progress = progress
+        self._frames: Conveyor[Frame] = Conveyor(_QUEUE_LENGTH)
+        self._maps: Conveyor[tuple[Picture, Picture | None, Frame]] = Conveyor(_QUEUE_LENGTH)
+        # A stage holds one buffer more than its queue.
+        self._frame_buffers = BufferPool(_QUEUE_LENGTH + 2)
+        self._map_buffers = BufferPool(_QUEUE_LENGTH + 2)
+        self._validity_buffers = BufferPool(_QUEUE_LENGTH + 2)
+        self._write_error: BaseException | None = None
+
+    def carry_out(self) -> None:
+        """Write every map; leave nothing running, however it ends."""
+        reader = threading.Thread(target=self._read, name="framencc-reader", daemon=True)
+        writer = threading.Thread(target=self._write, name="framencc-writer", daemon=True)
+        reader.start()
+        writer.start()
+        damage: DamagedInputError | None = None
+        try:
+            try:
+                self._compute()
+            except Stopped:
+                logger.debug("the writer has stopped the run")  # its error is raised below
+            except DamagedInputError as error:
+                damage = error  # the maps that were made before it are still to be written
+            self._maps.end()
+            _wait_for(writer)
+        except BaseException:
+            # A KeyboardInterrupt among them. The threads may be waiting for a child, so the children go first.
+            self._stop()
+            self._source.close()
+            self._outputs.abort()
+            raise
+        finally:
+            self._stop()
+            self._source.close()
+            _wait_for(reader)
+            _wait_for(writer)
+        if self._write_error is not None:
+            raise self._write_error
+        if damage is not None:
+            raise damage
+
+    def _stop(self) -> None:
+        for part in (self._frames, self._maps, self._frame_buffers, self._map_buffers, self._validity_buffers):
+            part.stop()
+
+    def _read(self) -> None:
+        try:
+            for frame in self._source.frames(self._frame_buffers.take):
+                self._frames.put(frame)
+        except Stopped:
+            return
+        except BaseException as error:  # noqa: BLE001  (carried to the thread that can raise it)
+            self._frames.end(error)
+        else:
+            self._frames.end()
+
+    def _write(self) -> None:
+        try:
+            for data, validity, frame in self._maps:
+                self._outputs.write(data, validity, frame)
+                self._map_buffers.give_back(data)
+                if validity is not None:
+                    self._validity_buffers.give_back(validity)
+        except Stopped:
+            return
+        except BaseException as error:  # noqa: BLE001  (carried to the thread that can raise it)
+            self._write_error = error
+            self._stop()
+
+    def _compute(self) -> None:
+        info, spec = self._source.info, self._spec
+        shape = (info.height, info.width)
+        rho, codes = np.empty(shape, np.float32), np.empty(shape, np.uint8)
+        keeps_codes = self._outputs.wants_validity
+        warp = open_warp(spec.warp)
+        for frame in self._shown(self._frames):
+            began = time.perf_counter()
+            data = self._map_buffers.take(shape, self._outputs.format.dtype)
+            validity = self._validity_buffers.take(shape, codes.dtype) if keeps_codes else codes
+            target = data if spec.encoding == "float" else rho
+            warped = warp.estimate(frame).apply(frame.data)
+            planes = warped if warped.ndim == 3 else warped[np.newaxis]
+            self._reference.correlate(planes, target, validity, frame.use)
+            encode(target, spec.encoding, spec.output_format.bits, out=data, threads=spec.threads)
+            scores = score(target, validity, threads=spec.threads)
+            for buffer in (frame.data, frame.use):
+                if buffer is not None:
+                    self._frame_buffers.give_back(buffer)
+            self.tally.add(scores, time.perf_counter() - began)
+            self._outputs.sidecar.add_frame(_row(frame, scores))
+            self._maps.put((data, validity if keeps_codes else None, frame))
+
+    def _shown(self, frames: Conveyor[Frame]) -> Iterator[Frame]:
+        """Pass the frames on under a progress bar: frames per second, time left, mean confidence so far."""
+        # Without a console there is no stderr at all.
+        if not (self._progress and sys.stderr is not None and sys.stderr.isatty()):
+            yield from frames
+            return
+        from tqdm import tqdm  # noqa: PLC0415  (wanted on terminals only)
+
+        details = self._source.info.details or {}
+        total = self._source.info.n_frames or details.get("estimated_frames")
+        with tqdm(
+            total=total, unit="frame", file=sys.stderr, dynamic_ncols=True, desc=Path(self._spec.output).name
+        ) as bar:
+            for frame in frames:
+                yield frame
+                mean = self.tally.mean_confidence
+                if mean is not None:
+                    bar.set_postfix_str(f"mean confidence {mean:.3f}", refresh=False)
+                bar.update()
+
+
+def _wait_for(thread: threading.Thread) -> None:
+    while thread.is_alive():
+        thread.join(0.2)  # in pieces: on Windows only these can be interrupted from the keyboard
+
+
+def _row(frame: Frame, scores: FrameScores) -> dict[str, object]:
+    """Put together what the sidecar says of a frame."""
+    name = {} if frame.file_name is None else {"file": frame.file_name}
+    return {"index": frame.index, "pts_seconds": frame.pts_seconds, **name, **dataclasses.asdict(scores)}

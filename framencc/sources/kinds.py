@@ -1,0 +1,73 @@
+"""Which kind of source a path names, and opening it as that."""
+
+import glob
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+from framencc.errors import SpecError
+from framencc.sources.arrays import ArraySource
+from framencc.sources.base import Source
+from framencc.sources.images import ImageSequenceSource
+from framencc.sources.pictures import PICTURE_SUFFIXES
+from framencc.sources.selection import DEFAULT_FRAME_RATE, EVERYTHING, Selection
+from framencc.sources.video import VideoSource
+from framencc.sources.wanted import LUMA, Wanted
+from framencc.spec import is_sequence_pattern
+
+Kind = Literal["video", "pictures", "array"]
+
+
+def open_kind(
+    path: str,
+    *,
+    selection: Selection = EVERYTHING,
+    wanted: Wanted = LUMA,
+    frame_rate: Fraction = DEFAULT_FRAME_RATE,
+    allow_gaps: bool = False,
+    stall_seconds: float,
+) -> Source:
+    """Open a path as the source that it is; options that do not apply to its kind are not used.
+
+    Raises
+    ------
+    SpecError
+        When it does not exist, or is no source.
+    SourceError
+        When it cannot be read.
+    """
+    kind = kind_of(path)
+    if kind == "pictures":
+        return ImageSequenceSource(
+            path, selection=selection, frame_rate=frame_rate, allow_gaps=allow_gaps, wanted=wanted
+        )
+    if kind == "array":
+        return ArraySource(path, selection=selection, frame_rate=frame_rate, wanted=wanted)
+    return VideoSource(path, selection=selection, stall_seconds=stall_seconds, wanted=wanted)
+
+
+def kind_of(path: str) -> Kind:
+    """Tell what a path names. A file or directory of exactly that name goes before a pattern.
+
+    Raises
+    ------
+    SpecError
+        When it names nothing, or nothing that can be read more than once.
+    """
+    given = Path(path)
+    try:
+        is_directory, is_file, exists = given.is_dir(), given.is_file(), given.exists()
+    except (OSError, ValueError) as error:  # a name too long, a folder without permission
+        raise SpecError(f"input {path!r} cannot be looked up: {getattr(error, 'strerror', error)}") from None
+    if is_directory:
+        return "pictures"
+    if exists and not is_file:
+        raise SpecError(f"input {path!r} is no regular file; it is read more than once")
+    if is_file:
+        suffix = given.suffix.lower()
+        if suffix == ".npy":
+            return "array"
+        return "pictures" if suffix in PICTURE_SUFFIXES else "video"
+    if is_sequence_pattern(path) or glob.has_magic(path):
+        return "pictures"
+    raise SpecError(f"input {path!r} does not exist")

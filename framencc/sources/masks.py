@@ -1,0 +1,164 @@
+"""Masks from files: one for the whole job, on the reference, or one for each frame of the input."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from framencc.errors import DamagedInputError, FramenccError, SourceError, SpecError
+from framencc.frames import Frame, Use
+from framencc.sources.base import Allocate, Source, allocate_new
+from framencc.sources.kinds import kind_of, open_kind
+from framencc.sources.pictures import PICTURE_SUFFIXES, take_from_file
+from framencc.sources.selection import IndexedSource, Selection
+from framencc.sources.wanted import WantedMask
+from framencc.spec import RunSpec
+
+
+def open_mask(spec: RunSpec, source: Source) -> tuple[Source, Use | None]:
+    """Open the mask of a job.
+
+    Parameters
+    ----------
+    spec
+        The job.
+    source
+        Its input.
+
+    Returns
+    -------
+    source : Source
+        The input, or where the mask has a picture for each frame, the input with those in `Frame.use`.
+    use : numpy.ndarray or None
+        (H, W) bool, the pixels of the reference that a single picture lets through; None where there is none.
+
+    Raises
+    ------
+    SpecError
+        When the mask does not exist, does not fit the input, or lets nothing through.
+    SourceError
+        When it cannot be read.
+    """
+    path = spec.ncc.mask
+    if path is None:
+        return source, None
+    with _about_mask():
+        wanted = WantedMask(spec.ncc.mask_labels)
+        if _is_single_picture(path):
+            return source, _read_mask(path, wanted, (source.info.height, source.info.width))
+        masks = open_kind(
+            path,
+            selection=Selection.parse(spec.frames),
+            wanted=wanted,
+            allow_gaps=spec.allow_gaps,
+            stall_seconds=spec.limits.stall_seconds,
+        )
+        try:
+            return MaskedSource(source, masks, path), None
+        except BaseException:
+            masks.close()
+            raise
+
+
+class MaskedSource(Source):
+    """An input whose frames come with a mask each.
+
+    A mask's number is its frame's: mask 7 belongs to frame 7 of the input, also when a selection skips frames.
+
+    Parameters
+    ----------
+    source
+        The input.
+    masks
+        As many masks, of the same selection: uint8, 0 where masked.
+    path
+        How messages name the masks.
+
+    Attributes
+    ----------
+    mask_files
+        Their files, where they are a sequence of pictures.
+
+    Raises
+    ------
+    SpecError
+        When the sizes, or the numbers of frames where both are known, differ.
+    """
+
+    def __init__(self, source: Source, masks: Source, path: str) -> None:
+        self.info = source.info
+        self.files = source.files
+        self.mask_files = masks.files
+        self._source = source
+        self._masks = masks
+        self._path = path
+        _require_size(path, (masks.info.height, masks.info.width), (source.info.height, source.info.width))
+        if isinstance(source, IndexedSource) and isinstance(masks, IndexedSource):
+            given, needed = masks.n_input_frames, source.n_input_frames
+            if given != needed:
+                raise SpecError(f"{path!r} has {given} masks, the input {needed} frames; each frame needs its own")
+
+    def frames(self, allocate: Allocate = allocate_new) -> Iterator[Frame]:
+        """Yield the frames with their masks; see `Source.frames`."""
+        buffer = np.empty((self.info.height, self.info.width), np.uint8)
+        masks = self._masks.frames(lambda shape, dtype: buffer)  # noqa: ARG005  (always this shape)
+        for frame in self._source.frames(allocate):
+            with _about_mask():
+                mask = next(masks, None)
+                if mask is None:
+                    raise SourceError(f"{self._path!r} ends before frame {frame.index}; each frame needs a mask")
+            use = allocate(buffer.shape, np.dtype(np.bool_)) if frame.use is None else frame.use
+            np.copyto(use, mask.data.view(np.bool_)) if frame.use is None else np.logical_and(use, mask.data, out=use)
+            yield dataclasses.replace(frame, use=use)
+        with _about_mask():
+            if next(masks, None) is not None:
+                raise SourceError(f"{self._path!r} has more masks than the input has frames; each frame needs its own")
+
+    def close(self) -> None:
+        """Close the input and the masks; see `Source.close`."""
+        self._source.close()
+        self._masks.close()
+
+
+def _is_single_picture(path: str) -> bool:
+    kind = kind_of(path)
+    if kind == "array":
+        try:
+            return np.lib.format.open_memmap(path, mode="r").ndim == 2
+        except (OSError, ValueError, EOFError, SyntaxError, TypeError):
+            return False  # opening it as a source says what is wrong with it
+    return kind == "pictures" and Path(path).is_file() and Path(path).suffix.lower() in PICTURE_SUFFIXES
+
+
+def _read_mask(path: str, wanted: WantedMask, size: tuple[int, int]) -> Use:
+    use: Use = np.zeros(size, np.bool_)
+    for label in wanted.labels or (None,):
+        try:
+            data = take_from_file(path, WantedMask(None if label is None else (label,)), what="mask").data
+        except DamagedInputError as error:
+            # Exit code 3 promises a partial result; without the mask there is none.
+            raise SourceError(str(error)) from None
+        _require_size(path, (data.shape[0], data.shape[1]), size)
+        if not data.any():
+            what = "no pixel above black" if label is None else f"no pixel of label {label}"
+            raise SpecError(f"{path!r} has {what}")
+        use |= data.view(np.bool_)
+    return use
+
+
+def _require_size(path: str, size: tuple[int, int], expected: tuple[int, int]) -> None:
+    if size != expected:
+        raise SpecError(
+            f"{path!r} is {size[1]} x {size[0]} pixels, the input {expected[1]} x {expected[0]}; they must be equal"
+        )
+
+
+@contextlib.contextmanager
+def _about_mask() -> Iterator[None]:
+    """Say of what goes wrong that it is about the mask."""
+    try:
+        yield
+    except FramenccError as error:
+        raise type(error)(f"ncc.mask: {error}") from None
