@@ -8,6 +8,8 @@ import numpy as np
 # The promises of docs/definition.md against the float64 oracle. Rounding the result to float32 takes 6e-8 of them.
 INTEGER = 1e-6
 FLOAT = 1e-5
+# FLOAT is promised where the standard deviation in the window is at least this share of its mean.
+SMALLEST_SIGMA = 1e-3
 # OpenCV's matchTemplate takes its sums partly in float32, so it, not framencc, sets this distance.
 OPENCV = 1e-4
 
