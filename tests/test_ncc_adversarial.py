@@ -245,6 +245,18 @@ def test_floats_below_the_promise_stay_from_minus_one_to_one_or_are_flat(sigma: 
                 assert (rho[(validity == FLAT_REFERENCE) | (validity == FLAT_FRAME)] == 0.25).all()
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_rounding_lifts_no_perfect_match_of_floats_below_the_promise_above_one(masked: bool):
+    # Sums of so many squares are rounded, and differently for the two pictures.
+    reference = float_content(1e6, 0.5)[0]
+    mask = chosen_mask("random") if masked else None
+    for frame, sign in ((reference + np.float32(1000), 1), (np.float32(2e6) - reference, -1)):
+        rho, validity = local_ncc(reference, frame, 25, mask=mask, min_valid_fraction=0.3, return_validity=True)
+        assert np.count_nonzero(validity == VALID) > 1000
+        assert np.count_nonzero(rho == sign) > 100  # clamped, for most of them are not exactly 1
+        assert np.abs(rho).max() <= 1
+
+
 @settings(max_examples=100)
 @given(st.data(), shapes(10), st.sampled_from([None, 3]), st.sampled_from([0.0, 1e-3, 1e4]))
 def test_any_floats_at_all_give_a_number_from_minus_one_to_one_or_fill(data, shape, channels, noise_sigma):
