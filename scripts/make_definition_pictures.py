@@ -173,6 +173,39 @@ def mask_picture() -> Image.Image:
     return draw([panels], f"radius = 8, {FACES_TEXT}", legend=(MASKED, TOO_FEW))
 
 
+def labels_picture() -> Image.Image:
+    """Show that a picture of labels holds several masks."""
+    pair = face()
+    labels = np.zeros((CELL, CELL), np.uint8)
+    y, x = np.indices(labels.shape)
+    labels[np.hypot((x - 76) / 40, (y - 86) / 50) < 1] = 1
+    labels[(np.hypot((x - 60) / 12, (y - 79) / 7) < 1) | (np.hypot((x - 93) / 12, (y - 80) / 7) < 1)] = 2
+    labels[np.hypot((x - 79) / 19, (y - 117) / 11) < 1] = 3
+    shown = np.repeat(pair.reference[..., np.newaxis], 3, axis=2)
+    for label, code in ((1, 1), (2, 3), (3, 6)):
+        shown = np.where((labels == label)[..., np.newaxis], shown // 2 + np.array(CODES[code][0]) // 2, shown)
+    panels = [Panel("labels 1, 2 and 3", shown.astype(np.uint8))]
+    for chosen in ([1, 2, 3], [1], [2, 3]):
+        options = {"mask": labels, "mask_labels": chosen, **FACES}
+        rho, validity = local_ncc(pair.reference, pair.frame, return_validity=True, **options)
+        panels.append(Panel(f"mask_labels = {chosen}", coloured(rho, validity)))
+    return draw([panels], f"radius = 3, {FACES_TEXT}", legend=(MASKED, TOO_FEW))
+
+
+def alpha_picture() -> Image.Image:
+    """Show a reference that was cut out."""
+    pair = face()
+    y, x = np.indices((CELL, CELL))
+    opacity = np.where(np.hypot((x - 77) / 52, (y - 68) / 66) < 1, 255, 0).astype(np.uint8)
+    reference = np.dstack([pair.reference, opacity])
+    board = np.where((x // 8 + y // 8) % 2, np.uint8(205), np.uint8(240))
+    panels = [Panel("reference with alpha", np.where(opacity > 0, pair.reference, board))]
+    for alpha in ("ignore", "reference"):
+        rho, validity = local_ncc(reference, pair.frame, alpha=alpha, return_validity=True, **FACES)
+        panels.append(Panel(f"alpha = {alpha}", coloured(rho, validity)))
+    return draw([panels], f"radius = 3, {FACES_TEXT}", legend=(MASKED, TOO_FEW))
+
+
 def fill_picture() -> Image.Image:
     """Show what stands in the map where nothing was measured."""
     pair = face()
@@ -202,8 +235,8 @@ def validity_picture() -> Image.Image:
     return draw([panels], legend_beside=range(len(CODES)))
 
 
-def channel_picture() -> Image.Image:
-    """Show a change of colour alone: face paint that has the luma of the skin."""
+def painted_face() -> tuple[Array, Array]:
+    """Return a face, and the same with paint that has the skin's luma by BT.601; (CELL, CELL, 3) each."""
     reference = _shrunk(data.astronaut()[6:211, 125:330])
     y, x = np.indices((CELL, CELL))
     cheek = np.hypot(x - 88, y - 98) < 27
@@ -212,11 +245,28 @@ def channel_picture() -> Image.Image:
     green, violet = np.array([-58.7, 29.9, 0.0]), np.array([0.0, -11.4, 58.7])
     paint = np.where((stripe == 0)[..., np.newaxis], green, np.where((stripe == 1)[..., np.newaxis], violet, 0.0))
     frame = np.clip(np.rint(reference + cheek[..., np.newaxis] * paint), 0, 255).astype(np.uint8)
+    return reference, frame
+
+
+def channel_picture() -> Image.Image:
+    """Show a change of colour alone."""
+    reference, frame = painted_face()
     maps = [
         Panel(f"channel = {channel}", gray(local_ncc(reference, frame, channel=channel, flat=1)))
         for channel in ("luma", "red", "joint")
     ]
     return draw([[Panel("reference", reference), Panel("frame", frame), *maps]], "radius = 3, flat = 1", scale=True)
+
+
+def matrix_picture() -> Image.Image:
+    """Show that which colours have equal luma depends on the weights."""
+    reference, frame = painted_face()
+    maps = [
+        Panel(f"rgb_matrix = {matrix}", gray(local_ncc(reference, frame, rgb_matrix=matrix, flat=1)))
+        for matrix in ("bt601", "bt709", "bt2020")
+    ]
+    text = "channel = luma, radius = 3, flat = 1"
+    return draw([[Panel("reference", reference), Panel("frame", frame), *maps]], text, scale=True)
 
 
 def smooth_picture() -> Image.Image:
@@ -351,9 +401,12 @@ PICTURES: dict[str, Callable[[], Image.Image]] = {
     "border": border_picture,
     "flat": flat_picture,
     "mask": mask_picture,
+    "labels": labels_picture,
+    "alpha": alpha_picture,
     "fill": fill_picture,
     "validity": validity_picture,
     "channel": channel_picture,
+    "matrix": matrix_picture,
     "smooth": smooth_picture,
     "encoding": encoding_picture,
 }

@@ -89,14 +89,26 @@ def test_the_schema_is_json_and_names_every_option(capsys):
 def test_every_config_loads_and_runs(path, tmp_path, capfd):
     spec = load_config(path)
     output = tmp_path / Path(spec.output).name
-    words = ["run", str(media.footage()), str(output), "--reference", "0", "--frames", "0:3", "--config", str(path)]
-    assert main(words) == 0
-    assert capfd.readouterr().out == f"{output}\n"
+    own = {"input": str(media.footage()), "output": str(output), "reference": 0, "frames": "0:3"}
+    expected = [str(output)]
+    if spec.validity is not None:
+        own["validity"] = str(tmp_path / Path(spec.validity).name)
+        expected.append(own["validity"])
+    words = [f"--{name}={value}" for name, value in own.items()]
+    ncc = spec.ncc
+    if ncc.mask is not None:
+        labels = np.zeros((144, 176), np.uint8)
+        labels[20:90, 50:130], labels[100:, 20:150] = ncc.mask_labels
+        np.save(tmp_path / "mask.npy", labels)
+        words.append(f"--ncc.mask={tmp_path / 'mask.npy'}")
+        ncc = ncc.model_copy(update={"mask": str(tmp_path / "mask.npy")})
+    assert main(["run", *words, "--config", str(path)]) == 0
+    assert capfd.readouterr().out.splitlines() == expected
     sidecar = read_sidecar(f"{output}.json")
     assert sidecar["summary"]["n_frames"] == 3
-    own = {"input": str(media.footage()), "output": str(output), "reference": 0, "frames": "0:3"}
-    assert make_spec(sidecar["spec"]) == spec.model_copy(update=own)
-    assert names(tmp_path) == [output.name, f"{output.name}.json"]
+    assert make_spec(sidecar["spec"]) == spec.model_copy(update={**own, "ncc": ncc})
+    made = {*expected, f"{output}.json", *(tmp_path.glob("mask.npy"))}
+    assert {tmp_path / name for name in names(tmp_path)} == set(map(Path, made))
     assert_nothing_runs()
 
 

@@ -111,7 +111,7 @@ def test_every_picture_of_the_definition_is_shown_and_small(script: ModuleType):
     assert {f"definition/{path.name}" for path in pictures} <= set(shown)
     sizes = [path.stat().st_size for path in pictures]
     assert max(sizes) <= 120_000
-    assert sum(sizes) <= 700_000
+    assert sum(sizes) <= 900_000
 
 
 @pytest.mark.parametrize("name", ["border", "mask"])
