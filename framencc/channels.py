@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from framencc.frames import Picture, Use
 from framencc.kernels import maps
+from framencc.kernels.colour import mix_planes
 from framencc.kernels.threads import share_rows
 from framencc.spec import Channel
 
@@ -45,13 +46,13 @@ def to_luma(picture: Picture, matrix: str = DEFAULT_MATRIX) -> Picture:
     """
     if n_colours(picture) == 1:
         return picture if picture.ndim == 2 else picture[:, :, 0]
-    red, green, blue = (picture[:, :, channel].astype(np.float64) for channel in range(3))
     weights = LUMA_WEIGHTS[matrix]
-    luma = weights[0] * red + weights[1] * green + weights[2] * blue
-    if picture.dtype.kind == "u":
-        luma = np.rint(luma)
-    result: Picture = luma.astype(picture.dtype)
-    return result
+    if picture.dtype in (np.uint8, np.uint16):
+        luma: Picture = np.empty(picture.shape[:2], picture.dtype)
+        mix_planes(*_split(picture[:, :, :3]), np.array([*weights, 0.0]), float(np.iinfo(picture.dtype).max), luma)
+        return luma
+    red, green, blue = (picture[:, :, channel].astype(np.float64) for channel in range(3))
+    return (weights[0] * red + weights[1] * green + weights[2] * blue).astype(picture.dtype)
 
 
 def n_colours(picture: Picture) -> int:
@@ -151,7 +152,7 @@ def rgb_weights(matrix: str, *, limited: bool, bits: int) -> npt.NDArray[np.floa
     return weights
 
 
-def _split(picture: Picture, threads: int) -> Picture:
+def _split(picture: Picture, threads: int = 1) -> Picture:
     height, width, n_channels = picture.shape
     planes = np.empty((n_channels, height, width), picture.dtype)
     source = np.ascontiguousarray(picture)
