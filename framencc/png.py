@@ -1,6 +1,6 @@
 """PNG files seen from outside (chunks and their checksums), and the pixels of the 16-bit colour ones.
 
-Pillow, and so imageio's default, halves 16-bit colour to 8 bits without a word (its `PngImagePlugin._MODES` has no other
+Pillow, and so imageio's default, halves 16-bit colour to 8 bits without a word (`PngImagePlugin._MODES` has no other
 mode for it), and so does imageio's OpenCV plugin. Such files can hold measurements, so they are decoded here.
 """
 

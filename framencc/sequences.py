@@ -1,4 +1,4 @@
-"""Files that belong together: a directory, a glob or a printf pattern, of one kind and one sequence, in natural order."""
+"""Files that belong together: of a directory, glob or printf pattern, in natural order, one kind, one sequence."""
 
 import glob
 import re
