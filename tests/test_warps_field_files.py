@@ -259,11 +259,17 @@ def test_exr_channel_names(tmp_path, pair, layer) -> None:
 def test_exr_channels_in_doubt(tmp_path) -> None:
     plane = ramp()[..., 0]
     path = write_exr(tmp_path / "f.exr", dict.fromkeys(["R", "G", "forward.u", "forward.v"], plane))
-    with pytest.raises(SourceError, match=r"more than one pair .*: \(R, G\), \(forward.u, forward.v\); keep only one"):
+    with pytest.raises(
+        SourceError, match=r"more than one pair .*: \('R', 'G'\), \('forward.u', 'forward.v'\); keep only one"
+    ):
         read_field(path, (H, W))
     path = write_exr(tmp_path / "f.exr", dict.fromkeys(["a.u", "b.v", "Z"], plane))
-    with pytest.raises(SourceError, match=r"has channels Z, a.u, b.v; a field is one of \(x, y\), \(dx, dy\)"):
+    with pytest.raises(SourceError, match=r"has channels 'Z', 'a.u', 'b.v'; a field is one of \(x, y\), \(dx, dy\)"):
         read_field(path, (H, W))
+    path = write_exr(tmp_path / "f.exr", dict.fromkeys([f"two\nlines {place}" for place in range(20)], plane))
+    with pytest.raises(SourceError, match=r"has channels 'two\\nlines 0', .* \.\.\.; a field is one of") as caught:
+        read_field(path, (H, W))
+    assert "\n" not in str(caught.value)
     path = write_exr(tmp_path / "f.exr", {"u": plane, "v": plane.astype(np.uint32)})
     with pytest.raises(SourceError, match="channel 'v' must be half or float"):
         read_field(path, (H, W))

@@ -23,6 +23,8 @@ PAIRS = (("x", "y"), ("dx", "dy"), ("u", "v"), ("R", "G"))
 """Which channels can be the horizontal and the vertical one, behind the same layer's name or none."""
 WRITTEN = ("dx", "dy")
 _MAX_SAMPLES = 8 * MAX_PIXELS  # the library unpacks all channels
+_MAX_CHANNELS = 1024
+_SHOWN = 8  # names in a message
 _TILED, _DEEP, _MULTIPART = 0x200, 0x800, 0x1000
 _UINT = 0
 # Rows of a chunk by compression: none, RLE, ZIPS, ZIP, PIZ, PXR24, B44, B44A, DWAA, DWAB, HTJ2K256, HTJ2K32.
@@ -82,7 +84,7 @@ def read_exr(path: Path, size: Size, where: str) -> Stored:
     attributes = _read_header(path, where)
     data, display = (Box(*struct.unpack("<4i", attributes[name])) for name in ("dataWindow", "displayWindow"))
     check_size(display.size, size, where)
-    channels = _channels(attributes["channels"])
+    channels = _channels(attributes["channels"], where)
     _check_count(data, len(channels), where)
     names = find_pair([channel.name for channel in channels], where)
     for channel in channels:
@@ -99,19 +101,24 @@ def find_pair(channels: list[str], where: str) -> tuple[str, str]:
     SourceError
         When there is none, or more than one such pair.
     """
-    found = []
+    found, known = [], set(channels)
     for name in channels:
         layer, dot, last = name.rpartition(".")
         for horizontal, vertical in PAIRS:
-            if last == horizontal and layer + dot + vertical in channels:
+            if last == horizontal and layer + dot + vertical in known:
                 found.append((name, layer + dot + vertical))
     if not found:
         wanted = ", ".join(f"({x}, {y})" for x, y in PAIRS)
-        raise SourceError(f"{where} has channels {', '.join(channels)}; a field is one of {wanted}, in a layer or not")
+        names = _shown([repr(name) for name in channels])
+        raise SourceError(f"{where} has channels {names}; a field is one of {wanted}, in a layer or not")
     if len(found) > 1:
-        pairs = ", ".join(f"({x}, {y})" for x, y in found)
+        pairs = _shown([repr(pair) for pair in found])
         raise SourceError(f"{where} has more than one pair of channels that may be the field: {pairs}; keep only one")
     return found[0]
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (" ..." if len(names) > _SHOWN else "")
 
 
 def write_exr(path: Path, field: npt.NDArray[np.float32]) -> None:
@@ -148,9 +155,10 @@ def _read_pixels(path: Path, names: tuple[str, str], size: Size) -> list[Stored]
     exr = _library()
     # The library prints what went wrong to Python's stdout, which is for results, and returns a file without parts.
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        channels = exr.File(str(path), separate_channels=True).channels()
+        file = exr.File(str(path), separate_channels=True)
+        channels = file.channels() if file.parts else {}
     if any(name not in channels for name in names):
-        raise ValueError(printed.getvalue() or "its pixels cannot be read")
+        raise ValueError(f"its pixels cannot be read {printed.getvalue()}")
     pixels = [np.asarray(channels[name].pixels) for name in names]
     if any(plane.shape != size for plane in pixels):
         raise ValueError("its pixels do not fill its data window")
@@ -238,11 +246,13 @@ def _check_chunks(file: BinaryIO, size: int, attributes: Mapping[str, bytes], is
         raise DamagedInputError(f"{where} is damaged: it ends early")
 
 
-def _channels(attribute: bytes) -> list[ExrChannel]:
+def _channels(attribute: bytes, where: str) -> list[ExrChannel]:
     channels, file = [], io.BytesIO(attribute)
-    while name := _take_name(file, "channel list"):
-        kind, x_sampling, y_sampling = struct.unpack("<i4xii", _take(file, 16, "channel list"))
+    while name := _take_name(file, where):
+        kind, x_sampling, y_sampling = struct.unpack("<i4xii", _take(file, 16, where))
         channels.append(ExrChannel(name, kind, x_sampling, y_sampling))
+        if len(channels) > _MAX_CHANNELS:
+            raise SourceError(f"{where} has more than {_MAX_CHANNELS} channels; keep only the two of the field")
     return channels
 
 
