@@ -12,6 +12,9 @@ Use = npt.NDArray[np.bool_]
 
 PICTURE_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
 
+MAX_PIXELS = 1 << 27
+"""Larger pictures (16384 x 8192) are refused: a few bytes of a damaged or malicious file can announce terabytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:

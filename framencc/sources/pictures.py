@@ -7,21 +7,20 @@ its PNG reader halves 16-bit colour to 8 bits without a word.
 
 import io
 import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from framencc import png
 from framencc.errors import DamagedInputError, SourceError, SpecError
-from framencc.frames import Picture
-from framencc.sources.selection import MAX_PIXELS, copy_into
+from framencc.frames import MAX_PIXELS, Picture
+from framencc.sources.selection import copy_into
 from framencc.sources.wanted import LUMA, Taken, Wanted
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
 
-_PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION = 274
 _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB = 0, 1, 2
@@ -82,7 +81,7 @@ def _reader(path: Path, where: str) -> Callable[[Path, str, bool], Picture]:
         raise SourceError(f"{where} cannot be read: {error.strerror}") from None
     if not start:
         raise DamagedInputError(f"{where} is empty")
-    if start == _PNG:
+    if start == png.SIGNATURE:
         return _read_png
     if start.startswith(b"\xff\xd8"):
         return _read_jpeg
@@ -97,28 +96,11 @@ def _read_png(path: Path, where: str, keep_palette: bool) -> Picture:
     from PIL import PngImagePlugin  # noqa: PLC0415  (needed only by jobs that touch pictures)
 
     content = path.read_bytes()
-    header = _check_png(content, where)
-    _check_size(header[1], header[0], where)
-    bit_depth, colour_type = header[2], header[3]
-    if bit_depth == 16 and colour_type != 0:
+    header = png.check(content, where)
+    _check_size(header.height, header.width, where)
+    if header.bit_depth == 16 and header.colour_type != 0:
         raise SourceError(f"{where} is a 16-bit colour PNG, which cannot be read without loss; store it as TIFF")
     return _from_pillow(PngImagePlugin.PngImageFile(io.BytesIO(content)), where, keep_palette)
-
-
-def _check_png(content: bytes, where: str) -> tuple[int, ...]:
-    """Verify the checksums of all chunks, which Pillow skips for pixels; return (width, height, depth, colour type)."""
-    position, header, name = len(_PNG), (0, 0, 0, 0), b""
-    while name != b"IEND":
-        if position + 12 > len(content):
-            raise DamagedInputError(f"{where} is damaged: it ends early")
-        size, name = struct.unpack_from(">I4s", content, position)
-        end = position + 8 + size
-        if content[end : end + 4] != struct.pack(">I", zlib.crc32(memoryview(content)[position + 4 : end])):
-            raise DamagedInputError(f"{where} is damaged: checksum mismatch or early end at byte {position}")
-        if name == b"IHDR":
-            header = struct.unpack_from(">IIBB", content, position + 8)
-        position = end + 4
-    return header
 
 
 def _read_jpeg(path: Path, where: str, keep_palette: bool) -> Picture:

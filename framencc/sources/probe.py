@@ -8,10 +8,10 @@ from fractions import Fraction
 from framencc.channels import DEFAULT_MATRIX
 from framencc.errors import SourceError
 from framencc.ffmpeg import FRAME_STAMPS, INPUT_SAFETY, FfmpegChild, file_url
-from framencc.frames import StreamInfo
+from framencc.frames import MAX_PIXELS, StreamInfo
 from framencc.sources.pixel_formats import Layout, find_layout
 from framencc.sources.planes import ChannelPlanes, MaskPlanes
-from framencc.sources.selection import DEFAULT_FRAME_RATE, MAX_PIXELS
+from framencc.sources.selection import DEFAULT_FRAME_RATE
 from framencc.sources.wanted import Wanted, WantedChannels, WantedMask
 
 # ffmpeg applies the rotation that a file asks for unless told not to: sizes are those of the picture as displayed.

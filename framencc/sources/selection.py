@@ -16,9 +16,6 @@ from framencc.spec import parse_frames
 
 DEFAULT_FRAME_RATE = Fraction(25)
 
-MAX_PIXELS = 1 << 27
-"""Larger pictures (16384 x 8192) are refused: a few bytes of a damaged or malicious file can announce terabytes."""
-
 
 @dataclass(frozen=True, slots=True)
 class Selection:

@@ -1,0 +1,121 @@
+"""PNG files seen from outside (chunks and their checksums), and the pixels of the 16-bit colour ones.
+
+Pillow, and so imageio's default, halves 16-bit colour to 8 bits without a word (`PngImagePlugin._MODES` has no other
+mode for it), and so does imageio's OpenCV plugin. Such files can hold measurements, so they are decoded here.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from framencc.errors import DamagedInputError, SourceError
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+RGB, RGBA = 2, 6
+_SAMPLES = {RGB: 3, RGBA: 4}
+_LAST_FILTER = 4
+
+
+class Header(NamedTuple):
+    """What a PNG says of itself, in the order of its IHDR chunk."""
+
+    width: int = 0
+    height: int = 0
+    bit_depth: int = 0
+    colour_type: int = 0
+    compression: int = 0
+    filtering: int = 0
+    interlace: int = 0
+
+    @property
+    def is_16_bit_colour(self) -> bool:
+        """Whether the samples are 16-bit RGB or RGBA."""
+        return self.bit_depth == 16 and self.colour_type in _SAMPLES
+
+
+def check(content: bytes, where: str) -> Header:
+    """Verify the checksums of all chunks, which Pillow skips for pixels, and return what the file says of itself.
+
+    Raises
+    ------
+    DamagedInputError
+        When a checksum is wrong or the file ends early.
+    """
+    header = Header()
+    for name, data in _chunks(content, where):
+        if name == b"IHDR":
+            try:
+                header = Header._make(struct.unpack(">IIBBBBB", data))
+            except struct.error:
+                raise DamagedInputError(f"{where} is damaged: its header has {len(data)} bytes, not 13") from None
+    return header
+
+
+def decode_16_bit_colour(content: bytes, header: Header, where: str) -> npt.NDArray[np.uint16]:
+    """Decode the pixels of a 16-bit RGB or RGBA file that `check` has seen; the caller has checked its size.
+
+    Parameters
+    ----------
+    content
+        The whole file.
+    header
+        As `check` returned it; `is_16_bit_colour`.
+    where
+        How messages name the file.
+
+    Returns
+    -------
+    ndarray
+        (H, W, 3 or 4) uint16, the codes as stored: no gamma, no colour management, no premultiplication.
+
+    Raises
+    ------
+    SourceError
+        When the file is interlaced, or of a kind that PNG does not know yet.
+    DamagedInputError
+        When the pixels are broken.
+    """
+    if header.interlace or header.compression or header.filtering:
+        raise SourceError(f"{where} is an interlaced PNG; store it without interlacing")
+    samples = _SAMPLES[header.colour_type]
+    row_bytes = 2 * samples * header.width
+    lines = _inflate(content, header.height * (1 + row_bytes), where).reshape(header.height, 1 + row_bytes)
+    if lines[:, 0].max() > _LAST_FILTER:
+        raise DamagedInputError(f"{where} is damaged: a row has filter {lines[:, 0].max()}, the last is {_LAST_FILTER}")
+    from framencc.kernels.png_filters import undo_filters  # noqa: PLC0415  (Numba is slow to import)
+
+    rows = np.empty((header.height, row_bytes), np.uint8)
+    undo_filters(lines, 2 * samples, rows)
+    return rows.view(">u2").reshape(header.height, header.width, samples).astype(np.uint16)
+
+
+def _inflate(content: bytes, size: int, where: str) -> npt.NDArray[Any]:
+    """Return the `size` bytes that all IDAT chunks unpack to, never more: a small file can hold terabytes of zeros."""
+    packed = b"".join(data for name, data in _chunks(content, where) if name == b"IDAT")
+    inflater = zlib.decompressobj()
+    try:
+        lines = inflater.decompress(packed, size + 1)
+    except zlib.error as error:
+        raise DamagedInputError(f"{where} is damaged: {error}") from None
+    if len(lines) != size or not inflater.eof:
+        raise DamagedInputError(f"{where} is damaged: its pixels do not fill its size")
+    return np.frombuffer(lines, np.uint8)
+
+
+def _chunks(content: bytes, where: str) -> Iterator[tuple[bytes, memoryview]]:
+    """Yield name and data of each chunk, up to and with IEND."""
+    view = memoryview(content)
+    position, name = len(SIGNATURE), b""
+    while name != b"IEND":
+        if position + 12 > len(content):
+            raise DamagedInputError(f"{where} is damaged: it ends early")
+        size, name = struct.unpack_from(">I4s", content, position)
+        end = position + 8 + size
+        if content[end : end + 4] != struct.pack(">I", zlib.crc32(view[position + 4 : end])):
+            raise DamagedInputError(f"{where} is damaged: checksum mismatch or early end at byte {position}")
+        yield name, view[position + 8 : end]
+        position = end + 4

@@ -1,0 +1,345 @@
+"""Displacement fields from files and into files: .npy, Middlebury .flo, KITTI .png, OpenEXR, and STMaps.
+
+A field is (H, W, 2) float32 (dx, dy) in pixels on the reference's grid, with y downwards and pixel centres at integers:
+warped(x, y) = frame(x + dx, y + dy). NaN in both components marks a pixel without a displacement.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from framencc import png
+from framencc.errors import DamagedInputError, FramenccError, SinkError, SourceError, SpecError
+from framencc.frames import MAX_PIXELS
+from framencc.sequences import list_files, sequence_numbers
+from framencc.staging import write_all
+from framencc.warps.field_exr import EXR_START, read_exr, write_exr
+from framencc.warps.field_formats import (
+    FLO_START,
+    FLO_UNKNOWN,
+    NPY_START,
+    Size,
+    Stored,
+    flo_content,
+    from_kitti,
+    npy_content,
+    read_flo,
+    read_npy,
+    read_npy_header,
+    read_png,
+    start_of,
+)
+
+Convention = Literal["displacement", "stmap"]
+Field = npt.NDArray[np.float32]
+
+FIELD_SUFFIXES = (".npy", ".flo", ".png", ".exr")
+
+_READERS: dict[bytes, Callable[[Path, Size, str], Stored]] = {
+    NPY_START: read_npy,
+    FLO_START: read_flo,
+    png.SIGNATURE: read_png,
+    EXR_START: read_exr,
+}
+_CODES = 65535  # of 16 bits
+
+
+def read_field(
+    path: str | Path,
+    size: Size,
+    *,
+    convention: Convention = "displacement",
+    frame_size: Size | None = None,
+    index: int | None = None,
+) -> Field:
+    """Read one displacement field; the content decides what the file is, not its name.
+
+    Parameters
+    ----------
+    path
+        - .npy: (H, W, 2) float16, float32 or float64;
+        - Middlebury's .flo: a component that is NaN or beyond 1e9 means unknown;
+        - KITTI's 16-bit RGB PNG: (R - 2^15) / 64, (G - 2^15) / 64, B = 0 means unknown; convention ``stmap`` reads
+          R / 65535, G / 65535, of RGBA files too;
+        - OpenEXR of half or float channels (x, y), (dx, dy), (u, v) or (R, G), in a layer or not; outside the data
+          window there is no displacement. The vertical channel counts downwards, unlike a motion layer of Nuke.
+    size
+        Height and width of the reference, which the file's must be.
+    convention
+        What the two numbers mean. ``displacement``: dx, dy in pixels. ``stmap``: a position in the frame as Nuke's
+        STMap node takes it; "the values are normalized to be between 0 and 1, where 0 is the bottom left corner of the
+        input image, and 1 is the top right corner" (Foundry, Nuke Reference Guide, STMap). Corners are half a pixel
+        beyond the outer pixels' centres, so u = (x + 0.5) / W and v = (H - 0.5 - y) / H, whence x = u W - 0.5 and
+        y = H - 0.5 - v H, with the frame's H and W. Positions beyond 0 and 1 are outside the frame. A number that is
+        the nearest its type has to the pixel's own position means exactly no displacement; in half floats and 16-bit
+        codes a position is uncertain by up to size / 4096 and size / 131070 pixels.
+    frame_size
+        Height and width of the frame, for ``stmap``; None: those of the reference.
+    index
+        Which field of an (N, H, W, 2) .npy file; None: the file holds one field.
+
+    Returns
+    -------
+    ndarray
+        (H, W, 2) float32 displacement in pixels, C-contiguous; NaN in both components where there is none.
+
+    Raises
+    ------
+    SpecError
+        When there is no such file, or an option is wrong.
+    SourceError
+        When it is no such file, of another size, of another type, or holds an infinite number.
+    DamagedInputError
+        When it is such a file, but broken.
+    MissingExtraError
+        When it is an EXR and OpenEXR is not installed.
+    """
+    path = Path(path)
+    where = f"field {str(path)!r}"
+    size, frame_size = _checked_size(size, "size"), _checked_size(frame_size or size, "frame_size")
+    if convention not in get_args(Convention):
+        raise SpecError(f"convention must be one of {', '.join(get_args(Convention))}, not {convention!r}")
+    if not path.exists():
+        raise SpecError(f"{where} does not exist")
+    try:
+        stored = _read_stored(path, size, where, index, convention)
+    except (FramenccError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001  (a damaged file makes the decoders raise nearly anything)
+        raise DamagedInputError(f"{where} is damaged: {_one_line(error)}") from None
+    if convention == "stmap":
+        return _finished(_from_stmap(stored, frame_size), where)
+    return _finished(from_kitti(stored, where) if stored.dtype == np.uint16 else stored, where)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSequence:
+    """The fields of a clip, one for each frame of the input.
+
+    Parameters
+    ----------
+    path
+        What the user wrote.
+    files
+        One file a frame, in order; or the one .npy that holds them all.
+    n_fields
+        How many fields there are.
+    stacked
+        Whether one .npy holds them all.
+    """
+
+    path: str
+    files: tuple[Path, ...]
+    n_fields: int
+    stacked: bool
+
+    def __len__(self) -> int:
+        return self.n_fields
+
+    def __repr__(self) -> str:
+        return f"FieldSequence({self.path!r}, n_fields={self.n_fields})"
+
+    def read(
+        self, index: int, size: Size, *, convention: Convention = "displacement", frame_size: Size | None = None
+    ) -> Field:
+        """Read the field of frame `index`, counted from 0 in the input; see `read_field`, whose errors name the frame.
+
+        Raises
+        ------
+        SourceError
+            Also when the file is gone, or there is no such frame.
+        """
+        if not 0 <= index < self.n_fields:
+            raise SourceError(f"fields {self.path!r} are {self.n_fields}: there is none for frame {index}")
+        file = self.files[0 if self.stacked else index]
+        if not file.exists():
+            raise SourceError(f"field {str(file)!r} (frame {index}) is gone since the run began")
+        try:
+            return read_field(
+                file, size, convention=convention, frame_size=frame_size, index=index if self.stacked else None
+            )
+        except DamagedInputError as error:
+            raise DamagedInputError(f"{error} (frame {index})") from None
+        except SourceError as error:
+            raise SourceError(f"{error} (frame {index})") from None
+
+
+def list_fields(path: str | Path, n_frames: int | None) -> FieldSequence:
+    """Find the fields of a clip: frame i of the input has the i-th file of an unbroken sequence.
+
+    Parameters
+    ----------
+    path
+        A directory, a glob, a printf pattern, or one file: a field for a clip of one frame, or an (N, H, W, 2) .npy.
+    n_frames
+        Number of frames in the input, those included that are not selected; None where only reading tells.
+
+    Raises
+    ------
+    SpecError
+        When there are none, of more than one kind or sequence, with a gap, or not as many as frames.
+    SourceError, DamagedInputError
+        When a single .npy file cannot be read.
+    """
+    path = str(path)
+    files = list_files(path, FIELD_SUFFIXES, what="fields", kind="displacement field")
+    stacked = len(files) == 1 and _is_stacked(files[0])
+    if stacked:
+        n_fields = read_npy_header(files[0], f"fields {path!r}").shape[0]
+        if n_fields == 0:
+            raise SpecError(f"fields {path!r} is an array of none")
+    else:
+        n_fields = len(files)
+        numbers = sequence_numbers(path, files, what="fields")
+        for index, ((before, file), (number_before, number)) in enumerate(
+            zip(pairwise(files), pairwise(numbers), strict=True), start=1
+        ):
+            if number != number_before + 1:
+                raise SpecError(
+                    f"fields {path!r} lack number {number_before + 1}, between {before.name!r} and {file.name!r}; "
+                    f"frame {index} needs it"
+                )
+    if n_frames is not None and n_fields != n_frames:
+        raise SpecError(_wrong_count(path, files, n_fields, n_frames))
+    return FieldSequence(path, tuple(files), n_fields, stacked)
+
+
+def _is_stacked(file: Path) -> bool:
+    """Tell whether a file is a .npy of four axes.
+
+    Raises
+    ------
+    SourceError, DamagedInputError
+        When it cannot be read.
+    """
+    where = f"field {str(file)!r}"
+    if not start_of(file, where).startswith(NPY_START):
+        return False
+    try:
+        return len(read_npy_header(file, where).shape) == 4
+    except FramenccError:
+        raise
+    except Exception as error:  # noqa: BLE001  (a damaged header makes NumPy raise nearly anything)
+        raise DamagedInputError(f"{where} is damaged: {_one_line(error)}") from None
+
+
+def write_field(path: str | Path, field: npt.NDArray[np.floating]) -> None:
+    """Write a displacement field as .npy, .flo or .exr, by the name's ending; `read_field` gives back the same bits.
+
+    The file is written in place: a caller who wants it whole or not at all writes it under a hidden name. A NaN's own
+    bits are not kept in .flo, where a number beyond 1e9 stands for it, in both components.
+
+    Parameters
+    ----------
+    path
+        Its folder exists. An .exr gets float channels ``dx`` and ``dy``.
+    field
+        (H, W, 2) in pixels; converted to float32.
+
+    Raises
+    ------
+    SpecError
+        When the ending is another, or the field is not of that shape, not float, or has numbers that cannot be told
+        from unknown.
+    SinkError
+        When the file cannot be written.
+    MissingExtraError
+        When it is to be an EXR and OpenEXR is not installed.
+    """
+    path = Path(path)
+    where = f"field {str(path)!r}"
+    suffix = path.suffix.lower()
+    if suffix not in (".npy", ".flo", ".exr"):
+        raise SpecError(f"{where} must end in .npy, .flo or .exr")
+    field = np.asarray(field)
+    if field.ndim != 3 or field.shape[2] != 2 or 0 in field.shape or field.dtype.kind != "f":
+        raise SpecError(f"{where}: a field is (H, W, 2) of floats, not {field.shape} {field.dtype}")
+    with np.errstate(over="ignore"):
+        data = field.astype(np.float32, copy=False)
+    limit = np.float32(FLO_UNKNOWN) if suffix == ".flo" else np.finfo(np.float32).max
+    if np.any(np.abs(data) > limit):
+        raise SpecError(f"{where}: a displacement beyond {limit:g} pixels cannot be written; NaN marks an unknown one")
+    if suffix == ".exr":
+        write_exr(path, data)
+        return
+    content = npy_content(data) if suffix == ".npy" else flo_content(data)
+    try:
+        with path.open("wb", buffering=0) as file:
+            write_all(file, content)
+    except OSError as error:
+        raise SinkError(f"{where} cannot be written: {error.strerror or error}") from None
+
+
+def _read_stored(path: Path, size: Size, where: str, index: int | None, convention: Convention) -> Stored:
+    start = start_of(path, where)
+    for magic, reader in _READERS.items():
+        if start.startswith(magic):
+            if reader is read_flo and convention == "stmap":
+                raise SourceError(f"{where} is a .flo file, which holds displacements; an STMap is .exr, .png or .npy")
+            if index is None:
+                return reader(path, size, where)
+            if reader is read_npy:
+                return read_npy(path, size, where, index)
+            raise SourceError(f"{where} holds one field, not one for each frame")
+    raise SourceError(f"{where} is no .npy, .flo, PNG or EXR file")
+
+
+def _from_stmap(stored: Stored, frame_size: Size) -> npt.NDArray[np.float64]:
+    """Turn positions into displacements, in float64; see `read_field` for the formula."""
+    frame_height, frame_width = frame_size
+    height, width = stored.shape[:2]
+    columns, rows = np.arange(width), np.arange(height)[:, np.newaxis]
+    u, v = (_normalised(stored[..., place]) for place in (0, 1))
+    displacement = np.stack([u * frame_width - 0.5 - columns, frame_height - 0.5 - v * frame_height - rows], axis=-1)
+    displacement[u == _as_stored((columns + 0.5) / frame_width, stored.dtype), 0] = 0.0
+    displacement[v == _as_stored((frame_height - 0.5 - rows) / frame_height, stored.dtype), 1] = 0.0
+    return displacement
+
+
+def _normalised(stored: Stored) -> npt.NDArray[np.float64]:
+    values = stored.astype(np.float64)
+    return values / _CODES if stored.dtype == np.uint16 else values
+
+
+def _as_stored(values: npt.NDArray[np.float64], dtype: np.dtype[np.generic]) -> npt.NDArray[np.float64]:
+    """Round to what the file's type can hold."""
+    if dtype == np.uint16:
+        return np.rint(values * _CODES) / _CODES
+    return values.astype(dtype).astype(np.float64)
+
+
+def _finished(displacement: Stored, where: str) -> Field:
+    """Convert to float32, refuse infinities, and mark what is half unknown as wholly unknown."""
+    with np.errstate(over="ignore"):
+        field = np.ascontiguousarray(displacement, dtype=np.float32)
+    if np.isinf(field).any():
+        y, x, _ = np.argwhere(np.isinf(field))[0]
+        raise SourceError(f"{where} is infinite at x = {x}, y = {y}; NaN marks a pixel without a displacement")
+    half_unknown = np.isnan(field[..., 0]) != np.isnan(field[..., 1])
+    field[half_unknown] = np.nan
+    return field
+
+
+def _checked_size(size: Size, name: str) -> Size:
+    height, width = size
+    if height < 1 or width < 1 or height * width > MAX_PIXELS:
+        raise SpecError(f"{name} (height, width) must be of 1 to {MAX_PIXELS} pixels, not {size}")
+    return int(height), int(width)
+
+
+def _wrong_count(path: str, files: list[Path], n_fields: int, n_frames: int) -> str:
+    counts = f"fields {path!r} are {n_fields}, the input's frames {n_frames}; each frame needs its own: "
+    if len(files) != n_fields:
+        return f"{counts}there is none for frame {n_fields}" if n_fields < n_frames else f"{counts}there are too many"
+    if n_fields < n_frames:
+        return f"{counts}none follows {files[-1].name!r} for frame {n_fields}"
+    return f"{counts}{files[n_frames].name!r} has no frame"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

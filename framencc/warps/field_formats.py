@@ -1,0 +1,207 @@
+"""The plain formats of displacement fields: .npy, Middlebury's .flo, and 16-bit colour PNG.
+
+A reader gets the size that is wanted and compares it with what the file says of itself before it reads the rest: no
+file can make it allocate more than a field of that size.
+"""
+
+import io
+import os
+import struct
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from framencc import png
+from framencc.errors import DamagedInputError, SourceError
+
+Size = tuple[int, int]
+Stored = npt.NDArray[Any]
+
+NPY_START = b"\x93NUMPY"
+FLO_START = struct.pack("<f", 202021.25)
+FLO_UNKNOWN = 1e9
+"""Middlebury's limit: a larger component marks a pixel whose displacement is unknown."""
+_FLO_UNKNOWN_VALUE = np.float32(1e10)  # what Middlebury's own code writes (flowIO.h: UNKNOWN_FLOW)
+_FLO_HEADER = struct.Struct("<4sii")
+
+
+class NpyHeader(NamedTuple):
+    """What a .npy file says of itself; its data begins at byte `offset`."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran: bool
+    offset: int
+
+
+def check_size(given: Size, wanted: Size, where: str) -> None:
+    """Compare two (height, width).
+
+    Raises
+    ------
+    SourceError
+        When they differ; names both.
+    """
+    if given != wanted:
+        raise SourceError(
+            f"{where} is {given[1]} x {given[0]}, but the reference is {wanted[1]} x {wanted[0]}; a field lies on the "
+            f"reference's grid"
+        )
+
+
+def read_npy_header(path: Path, where: str) -> NpyHeader:
+    """Read the header of a .npy file of floats, and check that its data is all there.
+
+    Raises
+    ------
+    SourceError
+        When it holds anything but floats of 16, 32 or 64 bits; Python objects are never unpickled.
+    DamagedInputError
+        When it ends early.
+    """
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0)):  # (3, 0) is for structures whose fields have names beyond Latin-1
+            raise SourceError(f"{where} is a .npy of version {version[0]}.{version[1]}; store plain float32")
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(file)
+        header = NpyHeader(tuple(shape), dtype, fortran, file.tell())
+        end = file.seek(0, io.SEEK_END)
+    if dtype.kind != "f" or dtype.itemsize not in (2, 4, 8):
+        kind = "Python objects" if dtype.hasobject else str(dtype)
+        raise SourceError(f"{where} holds {kind}; a field is float16, float32 or float64")
+    if min(header.shape, default=0) < 0 or end < header.offset + _n_values(header.shape) * dtype.itemsize:
+        raise DamagedInputError(f"{where} is damaged: it ends early")
+    return header
+
+
+def read_npy(path: Path, size: Size, where: str, index: int | None = None) -> Stored:
+    """Read an (H, W, 2) array, or entry `index` of an (N, H, W, 2) one; see `read_npy_header` for errors."""
+    header = read_npy_header(path, where)
+    n_axes = 3 if index is None else 4
+    if len(header.shape) != n_axes or header.shape[-1] != 2:
+        raise SourceError(f"{where} must be {'(H, W, 2)' if index is None else '(N, H, W, 2)'}, not {header.shape}")
+    check_size((header.shape[-3], header.shape[-2]), size, where)
+    order = "F" if header.fortran else "C"
+    stored = np.memmap(path, header.dtype, "r", header.offset, header.shape, order)  # type: ignore[call-overload]
+    return np.array(stored if index is None else stored[index])
+
+
+def read_flo(path: Path, size: Size, where: str) -> Stored:
+    """Read Middlebury's .flo: magic number, width, height, then u and v of each pixel, all little-endian 32 bits.
+
+    Baker et al., "A database and evaluation methodology for optical flow", https://vision.middlebury.edu/flow/code.
+
+    Returns
+    -------
+    ndarray
+        (H, W, 2) float32; NaN where a component is NaN or beyond 1e9, which means unknown there.
+
+    Raises
+    ------
+    SourceError
+        When the size is another.
+    DamagedInputError
+        When the file is shorter or longer than its size says.
+    """
+    with path.open("rb") as file:
+        start = file.read(_FLO_HEADER.size)
+        if len(start) < _FLO_HEADER.size:
+            raise DamagedInputError(f"{where} is damaged: it ends early")
+        _, width, height = _FLO_HEADER.unpack(start)
+        if width < 1 or height < 1:
+            raise DamagedInputError(f"{where} is damaged: it says it is {width} x {height}")
+        check_size((height, width), size, where)
+        content = file.read(8 * width * height + 1)
+    if len(content) != 8 * width * height:
+        raise DamagedInputError(f"{where} is damaged: it {_ends(len(content), 8 * width * height)}")
+    stored = np.frombuffer(content, "<f4").reshape(height, width, 2).astype(np.float32)
+    stored[~(np.abs(stored) <= FLO_UNKNOWN)] = np.nan
+    return stored
+
+
+def read_png(path: Path, size: Size, where: str) -> Stored:
+    """Read the codes of a 16-bit colour PNG.
+
+    Returns
+    -------
+    ndarray
+        (H, W, 3 or 4) uint16.
+
+    Raises
+    ------
+    SourceError
+        When it is another kind of PNG, or the size is another.
+    DamagedInputError
+        When it is broken.
+    """
+    content = path.read_bytes()
+    header = png.check(content, where)
+    if not header.is_16_bit_colour:
+        raise SourceError(f"{where} is a PNG of another kind; a field is kept in 16-bit RGB")
+    check_size((header.height, header.width), size, where)
+    return png.decode_16_bit_colour(content, header, where)
+
+
+def from_kitti(codes: Stored, where: str) -> npt.NDArray[np.float32]:
+    """Turn KITTI's codes (H, W, 3) uint16 into pixels: (code - 2^15) / 64, exact; NaN where the third is 0.
+
+    The formula is that of the readme of the KITTI development kit for stereo and flow (Geiger, Lenz and Urtasun, "Are
+    we ready for autonomous driving?", 2012).
+
+    Raises
+    ------
+    SourceError
+        When there is an alpha channel, which KITTI's files never have.
+    """
+    if codes.shape[2] != 3:
+        raise SourceError(f"{where} has an alpha channel; KITTI's flow is 16-bit RGB")
+    field = (codes[..., :2].astype(np.float32) - np.float32(32768)) / np.float32(64)
+    field[codes[..., 2] == 0] = np.nan
+    return field
+
+
+def npy_content(field: npt.NDArray[np.float32]) -> bytes:
+    """Return the content of an (H, W, 2) .npy file."""
+    file = io.BytesIO()
+    np.save(file, np.ascontiguousarray(field), allow_pickle=False)
+    return file.getvalue()
+
+
+def flo_content(field: npt.NDArray[np.float32]) -> bytes:
+    """Return the content of a .flo file; NaN is written as a number that means unknown."""
+    values = np.where(np.isnan(field), _FLO_UNKNOWN_VALUE, field).astype("<f4")
+    return _FLO_HEADER.pack(FLO_START, field.shape[1], field.shape[0]) + values.tobytes()
+
+
+def start_of(path: Path, where: str) -> bytes:
+    """Return the first eight bytes of a file, by which its format is known.
+
+    Raises
+    ------
+    SourceError
+        When it cannot be read.
+    DamagedInputError
+        When it is empty.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError as error:
+        raise SourceError(f"{where} cannot be read: {error.strerror or os.strerror(error.errno or 0)}") from None
+    if not start:
+        raise DamagedInputError(f"{where} is empty")
+    return start
+
+
+def _n_values(shape: tuple[int, ...]) -> int:
+    count = 1
+    for side in shape:
+        count *= side
+    return count
+
+
+def _ends(given: int, wanted: int) -> str:
+    return "ends early" if given < wanted else "goes on after its end"
