@@ -19,7 +19,17 @@ from framencc.cli import main
 from framencc.config import load_config, make_ncc_spec, make_spec
 from framencc.errors import SpecError
 from framencc.sidecar import read_sidecar
-from framencc.spec import LimitsSpec, NccSpec, OutputFormatSpec, RunSpec, leaf_fields, parse_frames, resolve_encoding
+from framencc.spec import (
+    MAX_FLOAT,
+    MAX_FRAME_NUMBER,
+    LimitsSpec,
+    NccSpec,
+    OutputFormatSpec,
+    RunSpec,
+    leaf_fields,
+    parse_frames,
+    resolve_encoding,
+)
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.toml"))
 JOB = {"input": "a.mp4", "output": "b.mkv", "reference": 0}
@@ -159,7 +169,7 @@ def test_overrides_win_name_by_name(tmp_path):
         ("[output_format]\nbits = 12", "output_format.bits: input should be 8 or 16 (got 12)"),
         ("[ncc]\nnoise_sigma = inf", "ncc.noise_sigma: input should be a finite number (got inf)"),
         ("[ncc]\nflat = 1.5", "ncc.flat: must be between -1 and 1, or nan (got 1.5)"),
-        ("[ncc]\nfill = inf", "ncc.fill: must be a finite number or nan (got inf)"),
+        ("[ncc]\nfill = inf", "ncc.fill: must be a finite number within the range of float32, or nan (got inf)"),
         ("[ncc]\nflat = nan\nnoise_sigma = 1", "ncc: flat = nan needs noise_sigma = 0"),
         ("[ncc]\nradius = 3.5", "ncc.radius: "),
         ("[limits]\nstall_seconds = -1", "limits.stall_seconds: input should be greater than 0 (got -1)"),
@@ -296,8 +306,9 @@ def test_frame_rates_are_kept_as_written(rate):
     radius=st.integers(1, 127),
     border=st.sampled_from(["shrink", "valid", "reflect"]),
     flat=st.floats(-1, 1) | st.just(math.nan),
-    fill=st.floats(allow_infinity=False),
-    reference=st.integers(0) | st.text(min_size=1).filter(lambda text: "\0" not in text and text.isprintable()),
+    fill=st.floats(-MAX_FLOAT, MAX_FLOAT) | st.just(math.nan),
+    reference=st.integers(0, MAX_FRAME_NUMBER)
+    | st.text(min_size=1).filter(lambda text: "\0" not in text and text.isprintable()),
     stall_seconds=st.floats(0.001, 1e6),
 )
 def test_a_spec_survives_json(radius, border, flat, fill, reference, stall_seconds):
