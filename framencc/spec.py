@@ -17,7 +17,8 @@ from framencc.values import Integer, Real, path_text, rate, split_list, whole_nu
 
 VIDEO_OUTPUT_SUFFIXES = (".mkv", ".mp4", ".mov")
 PICTURE_OUTPUT_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
-FRAME_NUMBER_PATTERN = re.compile(r"%0?\d*d")
+# Of names such as done_100%done.npy nothing is a number: %d stands alone, and %% is never half a number.
+FRAME_NUMBER_PATTERN = re.compile(r"(?<!%)%(?:[0-9]{1,3}d|d(?![A-Za-z]))")
 PATH_FIELDS = ("input", "output", "reference", "validity", "ncc.mask")
 MAX_LABEL = 65535
 
@@ -209,7 +210,8 @@ class RunSpec(_Model):
 
     input: str = Field(
         min_length=1,
-        description="a video, a directory of images, a glob, a printf pattern (frame_%04d.png) or an (N, H, W) .npy",
+        description="a video, a directory of images, a glob, a printf pattern (frame_%04d.png, or frame_%d.png, where "
+        "no letter follows %d) or an (N, H, W) .npy",
         examples=["take01.mp4"],
     )
     output: str = Field(
@@ -348,7 +350,7 @@ def parse_frames(text: str) -> slice:
 
 
 def is_sequence_pattern(path: str) -> bool:
-    """Whether the file name holds one printf frame number, as in ``%06d.png``."""
+    """Whether the file name holds a printf frame number: ``%06d``, or ``%d`` where no letter follows."""
     return FRAME_NUMBER_PATTERN.search(Path(path).name) is not None
 
 

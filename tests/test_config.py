@@ -20,12 +20,14 @@ from framencc.config import load_config, make_ncc_spec, make_spec
 from framencc.errors import SpecError
 from framencc.sidecar import read_sidecar
 from framencc.spec import (
+    FRAME_NUMBER_PATTERN,
     MAX_FLOAT,
     MAX_FRAME_NUMBER,
     LimitsSpec,
     NccSpec,
     OutputFormatSpec,
     RunSpec,
+    is_sequence_pattern,
     leaf_fields,
     parse_frames,
     resolve_encoding,
@@ -263,6 +265,7 @@ def test_frames_that_mean_nothing_are_refused(text):
         ("a.npy", {}, "float"),
         ("a.npy", {"encoding": "clip", "bits": 16}, "clip"),
         ("d/%06d.npy", {}, "float"),
+        ("done_100%done.npy", {}, "float"),
         ("d/%06d.png", {}, "clip"),
         ("d/%d.tif", {}, "float"),
         ("d/%d.tiff", {"encoding": "signed"}, "signed"),
@@ -280,6 +283,8 @@ def test_the_encoding_of_an_output(output, options, encoding):
         ("d/%06d", {}, "must end in one of"),
         ("a.png", {}, "needs a frame number in its name, such as dir/%06d.png"),
         ("%d/a.tif", {}, "needs a frame number"),
+        ("done_100%done.png", {}, "needs a frame number"),
+        ("100%%04d.png", {}, "needs a frame number"),
         ("a.mkv", {"encoding": "float"}, "cannot be held by .mkv"),
         ("%d.png", {"encoding": "float"}, "cannot be held by .png"),
         ("a.npy", {"codec": "ffv1"}, "needs a video output"),
@@ -293,6 +298,30 @@ def test_outputs_that_cannot_hold_what_is_asked(output, options, message):
         make_spec(JOB | {"output": output, "output_format": options})
     with pytest.raises(ValueError, match=message):
         resolve_encoding(output, OutputFormatSpec(**options))
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("frame_%04d.png", "%04d"),
+        ("%06d.png", "%06d"),
+        ("%3d.png", "%3d"),
+        ("take_%d.tif", "%d"),
+        ("50%_%d_b.tif", "%d"),
+        ("f%04dx.png", "%04d"),
+        ("f%dx.png", None),
+        ("done_100%done.npy", None),
+        ("a%%d.npy", None),
+        ("a%%04d.npy", None),
+        ("a%s.png", None),
+        ("%dir/a.png", None),
+        ("%04d/a.png", None),
+    ],
+)
+def test_which_names_hold_a_frame_number(name, number):
+    match = FRAME_NUMBER_PATTERN.search(Path(name).name)
+    assert (match and match[0]) == number
+    assert is_sequence_pattern(name) is (number is not None)
 
 
 @pytest.mark.parametrize("rate", [25, "25", "30000/1001", 23.976, Fraction(24000, 1001)])

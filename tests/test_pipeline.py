@@ -101,6 +101,12 @@ def test_a_numbered_output_is_one_picture_a_frame_and_nothing_else(tmp_path):
     assert names(tmp_path) == ["maps", "maps/%03d.png.json", "maps/007.png", "maps/008.png", "maps/009.png"]
 
 
+def test_a_name_that_only_begins_like_a_number_is_one_array(tmp_path):
+    report = run_job(tmp_path / "done_100%done.npy", frames="0:3")
+    assert names(tmp_path) == ["done_100%done.npy", "done_100%done.npy.json"]
+    assert np.load(report.output).shape == (3, *SHAPE)
+
+
 def test_the_sidecar_holds_the_inputs_own_times(array_report, times):
     rows = read_sidecar(array_report.sidecar)["frames"]
     assert [row["index"] for row in rows] == list(range(N_FRAMES))
