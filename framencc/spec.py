@@ -20,6 +20,7 @@ PICTURE_OUTPUT_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
 # Of names such as done_100%done.npy nothing is a number: %d stands alone, and %% is never half a number.
 FRAME_NUMBER_PATTERN = re.compile(r"(?<!%)%(?:[0-9]{1,3}d|d(?![A-Za-z]))")
 PATH_FIELDS = ("input", "output", "reference", "validity", "ncc.mask")
+GLOB_FIELDS = ("input", "ncc.mask")
 MAX_LABEL = 65535
 
 Encoding = Literal["clip", "signed", "float"]
