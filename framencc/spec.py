@@ -24,6 +24,7 @@ GLOB_FIELDS = ("input", "ncc.mask")
 MAX_LABEL = 65535
 
 Encoding = Literal["clip", "signed", "float"]
+Codec = Literal["ffv1", "h264"]
 Border = Literal["shrink", "valid", "reflect"]
 Channel = Literal["luma", "red", "green", "blue", "joint"]
 Combine = Literal["mean", "min", "max"]
@@ -186,7 +187,7 @@ class OutputFormatSpec(_Model):
     bits: Annotated[Literal[8, 16], BeforeValidator(lambda v: int(v) if isinstance(v, str) and v.isdigit() else v)] = (
         Field(8, description="bits of a clip or signed code")
     )
-    codec: Literal["ffv1", "h264"] | None = Field(
+    codec: Codec | None = Field(
         None,
         description="ffv1: lossless; h264: for viewing; unset: ffv1 for .mkv, h264 for .mp4 and .mov",
         examples=["ffv1"],
@@ -303,6 +304,14 @@ class RunSpec(_Model):
     def encoding(self) -> Encoding:
         """The encoding that the output will have: the one asked for, or its name's own."""
         return resolve_encoding(self.output, self.output_format)
+
+    @property
+    def codec(self) -> Codec | None:
+        """The codec that the output will have: the one asked for, or its name's own; None where it is no video."""
+        suffix = Path(self.output).suffix.lower()
+        if suffix not in VIDEO_OUTPUT_SUFFIXES:
+            return None
+        return self.output_format.codec or ("ffv1" if suffix == ".mkv" else "h264")
 
 
 def _radius(value: object) -> int:

@@ -21,6 +21,7 @@ from framencc.errors import SpecError
 from framencc.pipeline import describe, run
 from framencc.sidecar import fingerprint, read_sidecar
 from framencc.sinks import ArraySink
+from framencc.sources import open_source
 from framencc.staging import sidecar_path
 
 FOOTAGE = media.footage()
@@ -93,7 +94,9 @@ def test_codes_are_the_nearest_to_the_oracle(expected, tmp_path, output, encodin
     exact = largest * (np.maximum(expected, 0) if encoding == "clip" else (expected + 1) / 2)
     assert np.abs(codes - exact).max() <= 0.5 + largest * tolerances.INTEGER
     assert report.n_frames == N_FRAMES
-    assert read_sidecar(report.sidecar)["encoding"] == {"encoding": encoding, "bits": bits, "maximum": largest}
+    codec = {"codec": "ffv1"} if output == "out.mkv" else {}
+    described = read_sidecar(report.sidecar)["encoding"]
+    assert described == {"encoding": encoding, "bits": bits, "maximum": largest} | codec
 
 
 def test_a_numbered_output_is_one_picture_a_frame_and_nothing_else(tmp_path):
@@ -269,6 +272,16 @@ def test_the_sidecar_describes_the_run(array_report):
     assert sidecar["validity_codes"][0] == "measured"
     assert sidecar["complete"] is True
     assert sidecar["error"] is None
+
+
+@pytest.mark.parametrize(
+    ("output", "asked", "codec"), [("out.mkv", "h264", "h264"), ("out.mov", None, "h264"), ("out.mkv", None, "ffv1")]
+)
+def test_the_sidecar_says_which_codec_a_video_has(tmp_path, output, asked, codec):
+    report = run_job(tmp_path / output, frames="0:2", output_format={"codec": asked})
+    assert read_sidecar(report.sidecar)["encoding"]["codec"] == codec
+    with open_source(make_spec({"input": str(report.output), "output": "x.npy", "reference": 0})) as source:
+        assert source.info.details["codec"] == codec
 
 
 def test_the_mean_confidence_is_that_of_the_measured_pixels(array_report, maps, exact):
