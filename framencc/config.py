@@ -1,6 +1,8 @@
 """From what a user wrote to a checked spec: config files, nested options, and one line for whatever is wrong."""
 
 import difflib
+import glob
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,21 +11,21 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from framencc.errors import SpecError
-from framencc.spec import PATH_FIELDS, NccSpec, RunSpec, leaf_fields
+from framencc.spec import GLOB_FIELDS, PATH_FIELDS, NccSpec, RunSpec, is_sequence_pattern, leaf_fields
 
 
-def make_spec(values: Mapping[str, Any], *, where: str = "") -> RunSpec:
+def make_spec(values: Mapping[str, Any]) -> RunSpec:
     """Check nested option values and build the spec.
 
     Raises
     ------
     SpecError
-        One line that names the first wrong option, `where` it stands, and what it may be.
+        One line that names the first wrong option and what it may be.
     """
     try:
         return RunSpec.model_validate(dict(values))
     except ValidationError as error:
-        raise SpecError(where + _explain(error, RunSpec)) from None
+        raise SpecError(_explain(error, RunSpec)[1]) from None
 
 
 def make_ncc_spec(**values: Any) -> NccSpec:
@@ -37,7 +39,7 @@ def make_ncc_spec(**values: Any) -> NccSpec:
     try:
         return NccSpec.model_validate(values)
     except ValidationError as error:
-        raise SpecError(_explain(error, NccSpec)) from None
+        raise SpecError(_explain(error, NccSpec)[1]) from None
 
 
 def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> RunSpec:
@@ -60,21 +62,50 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     SpecError
         When the file is missing, is no TOML, or holds an unknown key or a wrong value.
     """
-    path = Path(path)
+    path, overrides = Path(path), overrides or {}
+    what = f"config {str(path)!r}"
     try:
-        values = tomllib.loads(path.read_bytes().decode())
+        # Some editors of Windows begin a file with a byte order mark.
+        values = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
-        raise SpecError(f"config {str(path)!r} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"config {str(path)!r} is not valid TOML: {error}") from None
+        raise SpecError(f"{what} cannot be read: {error.strerror}") from None
+    except ValueError as error:  # of the syntax, the encoding, or a number of thousands of digits
+        raise SpecError(f"{what} is not valid TOML: {error}") from None
     for name in PATH_FIELDS:
         *sections, leaf = name.split(".")
         inside: Any = values
         for section in sections:
             inside = inside.get(section, {}) if isinstance(inside, dict) else {}
         if isinstance(inside, dict) and isinstance(inside.get(leaf), str) and inside[leaf]:
-            inside[leaf] = str(path.parent / inside[leaf])
-    return make_spec(_merge(values, overrides or {}), where=f"config {str(path)!r}: ")
+            inside[leaf] = _below(path.parent, inside[leaf], may_be_glob=name in GLOB_FIELDS)
+    try:
+        return RunSpec.model_validate(_merge(values, overrides))
+    except ValidationError as error:
+        name, message = _explain(error, RunSpec)
+        found = _lookup(overrides, name)
+        if found is not None and not isinstance(found, Mapping):
+            raise SpecError(message) from None  # the file has no part in it
+        # Two options that do not go together may come from either side.
+        both = " and what was given with it" if overrides and (not name or isinstance(found, Mapping)) else ""
+        raise SpecError(f"{what}{both}: {message}") from None
+
+
+def _below(folder: Path, value: str, *, may_be_glob: bool) -> str:
+    """Join a config's folder and a path in it."""
+    joined = folder / value
+    # A file or folder of exactly that name goes before a glob, and a frame number's pattern is none.
+    is_glob = may_be_glob and glob.has_magic(value) and not is_sequence_pattern(value)
+    if not is_glob or os.path.exists(joined):  # noqa: PTH110  (False, not an error, for a name too long)
+        return str(joined)
+    return str(Path(glob.escape(str(folder)), value))
+
+
+def _lookup(values: Mapping[str, Any], name: str) -> Any:
+    """Find a dotted name among nested values; None where it is not."""
+    found: Any = values
+    for part in name.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
 
 
 def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,7 +116,8 @@ def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _explain(error: ValidationError, model: type[BaseModel]) -> str:
+def _explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
+    """Return the name of the first wrong option or section (empty where it is the whole) and one line about it."""
     problems = error.errors(include_url=False)
     # A misspelt `input` is both unknown and missing; the first says more.
     first = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
@@ -93,18 +125,18 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> str:
     known = {*leaves, *(name.split(".")[0] for name in leaves)}
     parts = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
-        return _unknown_option(".".join(parts), leaves)
+        return ".".join(parts), _unknown_option(".".join(parts), leaves)
     # The branches of a union follow the option's name; they mean nothing to a user.
     while parts and ".".join(parts) not in known:
         parts.pop()
     name = ".".join(parts)
     if first["type"] == "missing":
-        return f"{name} is missing"
+        return name, f"{name} is missing"
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     given = first["input"]
-    shown = "" if isinstance(given, (BaseModel, dict)) or repr(given) in message else f" (got {given!r})"
-    return (f"{name}: " if name else "") + message + shown
+    said = isinstance(given, (BaseModel, dict)) or repr(given) in message or f"not {given}" in message
+    return name, (f"{name}: " if name else "") + message + ("" if said else f" (got {given!r})")
 
 
 def _unknown_option(name: str, known: list[str]) -> str:

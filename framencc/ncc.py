@@ -403,6 +403,7 @@ def _codes(planes: Picture, use: Use | None) -> Validity | None:
 def _checked_threads(threads: int | None) -> int:
     if threads is None:
         return default_threads()
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+    # NumPy's integers are integers too, but its truth values are not, any more than Python's.
+    if isinstance(threads, (bool, np.bool_)) or not isinstance(threads, (int, np.integer)) or threads < 1:
         raise SpecError(f"threads must be at least 1, not {threads!r}")
-    return threads
+    return int(threads)

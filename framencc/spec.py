@@ -5,7 +5,7 @@ Command-line flags, the JSON Schema and the commented default config are generat
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -13,13 +13,18 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
+from framencc.values import Integer, Real, path_text, rate, split_list, whole_number
+
 VIDEO_OUTPUT_SUFFIXES = (".mkv", ".mp4", ".mov")
 PICTURE_OUTPUT_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
-FRAME_NUMBER_PATTERN = re.compile(r"%0?\d*d")
+# Of names such as done_100%done.npy nothing is a number: %d stands alone, and %% is never half a number.
+FRAME_NUMBER_PATTERN = re.compile(r"(?<!%)%(?:[0-9]{1,3}d|d(?![A-Za-z]))")
 PATH_FIELDS = ("input", "output", "reference", "validity", "ncc.mask")
+GLOB_FIELDS = ("input", "ncc.mask")
 MAX_LABEL = 65535
 
 Encoding = Literal["clip", "signed", "float"]
+Codec = Literal["ffv1", "h264"]
 Border = Literal["shrink", "valid", "reflect"]
 Channel = Literal["luma", "red", "green", "blue", "joint"]
 Combine = Literal["mean", "min", "max"]
@@ -27,19 +32,11 @@ Alpha = Literal["ignore", "reference", "frame", "both"]
 RgbMatrix = Literal["auto", "bt601", "bt709", "bt2020"]
 RgbRange = Literal["auto", "limited", "full"]
 MAX_RADIUS = 127
-
-
-def _plain_number(value: object) -> object:
-    if type(value).__name__ in ("bool", "bool_"):  # Python's, NumPy 2's and NumPy 1's
-        raise ValueError("a number is expected, not true or false")
-    # NumPy's integers are integers too.
-    return value.__index__() if hasattr(value, "__index__") else value
-
-
-# Pydantic takes True for 1; a config that says `radius = true` is a mistake.
-Integer = Annotated[int, BeforeValidator(_plain_number)]
-Real = Annotated[float, BeforeValidator(_plain_number)]
-
+MAX_FRAME_NUMBER = 2**31 - 1
+MAX_FLOAT = float((2 - Fraction(1, 2**23)) * 2**127)  # the largest float32, in which maps are
+# Squares of smaller and of larger ones leave the range in which float32 is precise.
+MIN_SIGMA, MAX_NOISE_SIGMA = 1e-6, 1e6
+MIN_FRAME_RATE, MAX_FRAME_RATE = Fraction(1, 86400), 1_000_000
 
 Radius = Annotated[Integer, Field(ge=1, le=MAX_RADIUS)]
 
@@ -69,9 +66,10 @@ class NccSpec(_Model):
     noise_sigma: Real = Field(
         0.0,
         ge=0,
+        le=MAX_NOISE_SIGMA,
         allow_inf_nan=False,
         description="standard deviation of the sensor noise in code values of the input; windows that hold little "
-        "more than noise move smoothly towards flat; 0: off",
+        f"more than noise move smoothly towards flat; 0: off, otherwise at least {MIN_SIGMA:g}",
     )
     mask: str | None = Field(
         None,
@@ -107,14 +105,21 @@ class NccSpec(_Model):
     )
     combine: Combine = Field("mean", description="how the maps of several radii become one, over those that measured")
     smooth_sigma: Real = Field(
-        0.0, ge=0, le=MAX_RADIUS, description="Gaussian smoothing of the finished map, in pixels; 0: off"
+        0.0,
+        ge=0,
+        le=MAX_RADIUS,
+        description=f"Gaussian smoothing of the finished map, in pixels; 0: off, otherwise at least {MIN_SIGMA:g}",
     )
-    fill: Real = Field(0.0, description="value of pixels without a measurement (masked, outside, not finite), or nan")
+    fill: Real = Field(
+        0.0,
+        description="value of pixels without a measurement (masked, outside, not finite), within the range of "
+        "float32, or nan",
+    )
 
     @field_validator("radius", mode="before")
     @classmethod
     def _radius_is_one_or_several(cls, radius: object) -> object:
-        several = _split_list(radius)
+        several = split_list(radius)
         if several is not None and not several:
             raise ValueError("needs at least one radius")
         numbers = [_radius(value) for value in ([radius] if several is None else several)]
@@ -123,15 +128,15 @@ class NccSpec(_Model):
     @field_validator("mask", mode="before")
     @classmethod
     def _mask_as_text(cls, value: object) -> object:
-        return str(value) if isinstance(value, Path) else value
+        return path_text(value)
 
     @field_validator("mask_labels", mode="before")
     @classmethod
     def _labels_are_a_list(cls, labels: object) -> object:
         if labels is None:
             return None
-        several = _split_list(labels)
-        numbers = tuple(_whole_number(label, 0, MAX_LABEL, "a label from") for label in several or [labels])
+        several = split_list(labels)
+        numbers = tuple(whole_number(label, 0, MAX_LABEL, "a label from") for label in several or [labels])
         if not numbers:
             raise ValueError("needs at least one label")
         return numbers
@@ -145,10 +150,17 @@ class NccSpec(_Model):
 
     @field_validator("fill")
     @classmethod
-    def _fill_is_no_infinity(cls, fill: float) -> float:
-        if math.isinf(fill):
-            raise ValueError("must be a finite number or nan")
+    def _fill_fits_a_map(cls, fill: float) -> float:
+        if abs(fill) > MAX_FLOAT:
+            raise ValueError("must be a finite number within the range of float32, or nan")
         return fill
+
+    @field_validator("noise_sigma", "smooth_sigma")
+    @classmethod
+    def _sigma_can_be_squared(cls, sigma: float) -> float:
+        if 0 < sigma < MIN_SIGMA:
+            raise ValueError(f"must be 0 or at least {MIN_SIGMA:g}")
+        return sigma
 
     @model_validator(mode="after")
     def _nan_prior_needs_no_noise(self) -> Self:
@@ -175,7 +187,7 @@ class OutputFormatSpec(_Model):
     bits: Annotated[Literal[8, 16], BeforeValidator(lambda v: int(v) if isinstance(v, str) and v.isdigit() else v)] = (
         Field(8, description="bits of a clip or signed code")
     )
-    codec: Literal["ffv1", "h264"] | None = Field(
+    codec: Codec | None = Field(
         None,
         description="ffv1: lossless; h264: for viewing; unset: ffv1 for .mkv, h264 for .mp4 and .mov",
         examples=["ffv1"],
@@ -187,7 +199,11 @@ class LimitsSpec(_Model):
     """What a run may cost before it is stopped."""
 
     stall_seconds: Real = Field(
-        60.0, gt=0, allow_inf_nan=False, description="a decoder or encoder without progress for this long is killed"
+        60.0,
+        gt=0,
+        le=1e6,
+        allow_inf_nan=False,
+        description="a decoder or encoder without progress for this long is killed",
     )
 
 
@@ -196,7 +212,8 @@ class RunSpec(_Model):
 
     input: str = Field(
         min_length=1,
-        description="a video, a directory of images, a glob, a printf pattern (frame_%04d.png) or an (N, H, W) .npy",
+        description="a video, a directory of images, a glob, a printf pattern (frame_%04d.png, or frame_%d.png, where "
+        "no letter follows %d) or an (N, H, W) .npy",
         examples=["take01.mp4"],
     )
     output: str = Field(
@@ -217,13 +234,14 @@ class RunSpec(_Model):
     )
     frames: str | None = Field(
         None,
-        description="frames to process, start:stop or start:stop:step, half-open, from 0; unset: all",
+        description="frames to process, start:stop or start:stop:step, half-open, from 0, numbers up to "
+        f"{MAX_FRAME_NUMBER}; unset: all",
         examples=["0:300"],
     )
     frame_rate: str | None = Field(
         None,
-        description="frames per second of an image sequence or array, as 25 or 30000/1001; unset: 25; a video has "
-        "its own",
+        description="frames per second of an image sequence or array, as 25 or 30000/1001, from "
+        f"{MIN_FRAME_RATE} to {MAX_FRAME_RATE}; unset: 25; a video has its own",
         examples=["30000/1001"],
     )
     allow_gaps: bool = Field(False, description="accept an image sequence with missing numbers")
@@ -239,20 +257,20 @@ class RunSpec(_Model):
     @field_validator("input", "output", "validity", mode="before")
     @classmethod
     def _path_as_text(cls, value: object) -> object:
-        return str(value) if isinstance(value, Path) else value
+        return path_text(value)
 
     @field_validator("reference", mode="before")
     @classmethod
     def _reference_is_index_or_path(cls, value: object) -> object:
         if isinstance(value, bool):
             raise ValueError("must be a picture's path or a frame index")
-        if isinstance(value, Path):
-            return str(value)
         if isinstance(value, str) and not value:
             raise ValueError("must be a picture's path or a frame index, not empty")
         if isinstance(value, int) and value < 0:
             raise ValueError("a frame index counts from 0")
-        return value
+        if isinstance(value, int) and value > MAX_FRAME_NUMBER:
+            raise ValueError(f"a frame index is at most {MAX_FRAME_NUMBER}")
+        return path_text(value)
 
     @field_validator("frames")
     @classmethod
@@ -263,16 +281,11 @@ class RunSpec(_Model):
 
     @field_validator("frame_rate", mode="before")
     @classmethod
-    def _frame_rate_parses(cls, rate: object) -> str | None:
-        if rate is None:
+    def _frame_rate_parses(cls, given: object) -> str | None:
+        if given is None:
             return None
-        try:
-            fraction = Fraction(str(rate))
-        except (ValueError, ZeroDivisionError):
-            fraction = Fraction(0)
-        if isinstance(rate, bool) or not 0 < fraction <= 1_000_000:
-            raise ValueError(f"must be frames per second, such as 25 or 30000/1001, not {rate!r}")
-        return str(rate)
+        parse_frame_rate(given)
+        return str(given)
 
     @model_validator(mode="after")
     def _outputs_fit(self) -> Self:
@@ -292,27 +305,37 @@ class RunSpec(_Model):
         """The encoding that the output will have: the one asked for, or its name's own."""
         return resolve_encoding(self.output, self.output_format)
 
-
-def _split_list(value: object) -> list[object] | None:
-    """Return the items of a list, also of one written as text ("2,3,5"); None where `value` is a single item."""
-    if isinstance(value, str):
-        parts: list[object] = [part.strip() for part in value.strip("[]() ").split(",")]
-        return parts if len(parts) > 1 else None
-    several = isinstance(value, Iterable) and not hasattr(value, "__index__")
-    return list(value) if several else None  # type: ignore[call-overload]
+    @property
+    def codec(self) -> Codec | None:
+        """The codec that the output will have: the one asked for, or its name's own; None where it is no video."""
+        suffix = Path(self.output).suffix.lower()
+        if suffix not in VIDEO_OUTPUT_SUFFIXES:
+            return None
+        return self.output_format.codec or ("ffv1" if suffix == ".mkv" else "h264")
 
 
 def _radius(value: object) -> int:
-    return _whole_number(value, 1, MAX_RADIUS, "a whole number of pixels from")
+    return whole_number(value, 1, MAX_RADIUS, "a whole number of pixels from")
 
 
-def _whole_number(value: object, least: int, greatest: int, what: str) -> int:
-    value = _plain_number(value)
-    if isinstance(value, str) and value.strip("[]() ").isdecimal():
-        value = int(value.strip("[]() "))
-    if not isinstance(value, int) or not least <= value <= greatest:
-        raise ValueError(f"must be {what} {least} to {greatest}, not {value!r}")
-    return value
+def parse_frame_rate(given: object) -> Fraction:
+    """Read a number of frames per second; `framencc.values.rate` says how exactly.
+
+    Raises
+    ------
+    ValueError
+        When it is no number from MIN_FRAME_RATE to MAX_FRAME_RATE.
+    """
+    try:
+        parsed = rate(str(given))
+    except ValueError:
+        parsed = Fraction(0)
+    if isinstance(given, bool) or not MIN_FRAME_RATE <= parsed <= MAX_FRAME_RATE:
+        raise ValueError(
+            f"must be frames per second, such as 25 or 30000/1001, not {given!r}; {MIN_FRAME_RATE} to "
+            f"{MAX_FRAME_RATE} can be had"
+        )
+    return parsed
 
 
 def parse_frames(text: str) -> slice:
@@ -327,6 +350,8 @@ def parse_frames(text: str) -> slice:
     if match is None:
         raise ValueError(f"must be start:stop or start:stop:step, counted from 0, not {text!r}")
     start, stop, step = (int(part) if part else None for part in match.groups())
+    if max(start or 0, stop or 0, step or 0) > MAX_FRAME_NUMBER:
+        raise ValueError(f"frame numbers go up to {MAX_FRAME_NUMBER}")
     if step == 0:
         raise ValueError("the step must be at least 1")
     if stop is not None and stop <= (start or 0):
@@ -335,7 +360,7 @@ def parse_frames(text: str) -> slice:
 
 
 def is_sequence_pattern(path: str) -> bool:
-    """Whether the file name holds one printf frame number, as in ``%06d.png``."""
+    """Whether the file name holds a printf frame number: ``%06d``, or ``%d`` where no letter follows."""
     return FRAME_NUMBER_PATTERN.search(Path(path).name) is not None
 
 

@@ -165,6 +165,7 @@ def folder(tmp_path, monkeypatch):
         Image.fromarray(clip[0]).save(f"gap/f_{number}.png")
     Path("nothing").mkdir()
     for name, text in {
+        "good": 'input = "good.mkv"\noutput = "out.mkv"\nreference = 0\n',
         "typo": "[ncc]\nraduis = 3\n",
         "unheard": "[ncc]\nxyzzy = 3\n",
         "broken": "input = \n",
@@ -196,6 +197,7 @@ MISTAKES = {
     "unknown key": (("--config", "typo.toml"), 2, r"config 'typo.toml': .*'ncc.raduis'; did you mean 'ncc.radius'\?"),
     "unheard of key": (("--config", "unheard.toml"), 2, "unknown option 'ncc.xyzzy'$"),
     "broken config": (("--config", "broken.toml"), 2, r"config 'broken.toml' is not valid TOML: .*line 1"),
+    "radius beside a good config": (("--config", "good.toml", "--radius", "500"), 2, "ncc.radius: .*127, not 500$"),
     "config not in UTF-8": (("--config", "latin.toml"), 2, "config 'latin.toml' is not valid TOML"),
     "no config": (("--config", "absent.toml"), 2, "config 'absent.toml' cannot be read: No such file"),
     "radius in config out of range": ((*GOOD, "--config", "range.toml"), 2, "config 'range.toml': ncc.radius: .*127"),

@@ -19,7 +19,19 @@ from framencc.cli import main
 from framencc.config import load_config, make_ncc_spec, make_spec
 from framencc.errors import SpecError
 from framencc.sidecar import read_sidecar
-from framencc.spec import LimitsSpec, NccSpec, OutputFormatSpec, RunSpec, leaf_fields, parse_frames, resolve_encoding
+from framencc.spec import (
+    FRAME_NUMBER_PATTERN,
+    MAX_FLOAT,
+    MAX_FRAME_NUMBER,
+    LimitsSpec,
+    NccSpec,
+    OutputFormatSpec,
+    RunSpec,
+    is_sequence_pattern,
+    leaf_fields,
+    parse_frames,
+    resolve_encoding,
+)
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.toml"))
 JOB = {"input": "a.mp4", "output": "b.mkv", "reference": 0}
@@ -171,7 +183,7 @@ def test_overrides_win_name_by_name(tmp_path):
         ("[output_format]\nbits = 12", "output_format.bits: input should be 8 or 16 (got 12)"),
         ("[ncc]\nnoise_sigma = inf", "ncc.noise_sigma: input should be a finite number (got inf)"),
         ("[ncc]\nflat = 1.5", "ncc.flat: must be between -1 and 1, or nan (got 1.5)"),
-        ("[ncc]\nfill = inf", "ncc.fill: must be a finite number or nan (got inf)"),
+        ("[ncc]\nfill = inf", "ncc.fill: must be a finite number within the range of float32, or nan (got inf)"),
         ("[ncc]\nflat = nan\nnoise_sigma = 1", "ncc: flat = nan needs noise_sigma = 0"),
         ("[ncc]\nradius = 3.5", "ncc.radius: "),
         ("[limits]\nstall_seconds = -1", "limits.stall_seconds: input should be greater than 0 (got -1)"),
@@ -265,6 +277,7 @@ def test_frames_that_mean_nothing_are_refused(text):
         ("a.npy", {}, "float"),
         ("a.npy", {"encoding": "clip", "bits": 16}, "clip"),
         ("d/%06d.npy", {}, "float"),
+        ("done_100%done.npy", {}, "float"),
         ("d/%06d.png", {}, "clip"),
         ("d/%d.tif", {}, "float"),
         ("d/%d.tiff", {"encoding": "signed"}, "signed"),
@@ -282,6 +295,8 @@ def test_the_encoding_of_an_output(output, options, encoding):
         ("d/%06d", {}, "must end in one of"),
         ("a.png", {}, "needs a frame number in its name, such as dir/%06d.png"),
         ("%d/a.tif", {}, "needs a frame number"),
+        ("done_100%done.png", {}, "needs a frame number"),
+        ("100%%04d.png", {}, "needs a frame number"),
         ("a.mkv", {"encoding": "float"}, "cannot be held by .mkv"),
         ("%d.png", {"encoding": "float"}, "cannot be held by .png"),
         ("a.npy", {"codec": "ffv1"}, "needs a video output"),
@@ -297,6 +312,30 @@ def test_outputs_that_cannot_hold_what_is_asked(output, options, message):
         resolve_encoding(output, OutputFormatSpec(**options))
 
 
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("frame_%04d.png", "%04d"),
+        ("%06d.png", "%06d"),
+        ("%3d.png", "%3d"),
+        ("take_%d.tif", "%d"),
+        ("50%_%d_b.tif", "%d"),
+        ("f%04dx.png", "%04d"),
+        ("f%dx.png", None),
+        ("done_100%done.npy", None),
+        ("a%%d.npy", None),
+        ("a%%04d.npy", None),
+        ("a%s.png", None),
+        ("%dir/a.png", None),
+        ("%04d/a.png", None),
+    ],
+)
+def test_which_names_hold_a_frame_number(name, number):
+    match = FRAME_NUMBER_PATTERN.search(Path(name).name)
+    assert (match and match[0]) == number
+    assert is_sequence_pattern(name) is (number is not None)
+
+
 @pytest.mark.parametrize("rate", [25, "25", "30000/1001", 23.976, Fraction(24000, 1001)])
 def test_frame_rates_are_kept_as_written(rate):
     spec = make_spec(JOB | {"frame_rate": rate})
@@ -308,8 +347,9 @@ def test_frame_rates_are_kept_as_written(rate):
     radius=st.integers(1, 127),
     border=st.sampled_from(["shrink", "valid", "reflect"]),
     flat=st.floats(-1, 1) | st.just(math.nan),
-    fill=st.floats(allow_infinity=False),
-    reference=st.integers(0) | st.text(min_size=1).filter(lambda text: "\0" not in text and text.isprintable()),
+    fill=st.floats(-MAX_FLOAT, MAX_FLOAT) | st.just(math.nan),
+    reference=st.integers(0, MAX_FRAME_NUMBER)
+    | st.text(min_size=1).filter(lambda text: "\0" not in text and text.isprintable()),
     stall_seconds=st.floats(0.001, 1e6),
 )
 def test_a_spec_survives_json(radius, border, flat, fill, reference, stall_seconds):

@@ -10,7 +10,7 @@ from oracle import FLAT_REFERENCE, OUTSIDE, VALID, oracle
 from strategies import BORDERS, DTYPES, LAYOUTS, float_pictures, integer_picture, masks, pairs, pocked, with_layout
 from tolerances import INTEGER, assert_maps_close, assert_same_bits, assert_twins_close, promised
 
-from framencc import Reference, local_ncc
+from framencc import Reference, SpecError, local_ncc
 
 RADII = st.integers(1, 5)
 RADIUS_LISTS = st.lists(RADII, min_size=1, max_size=3, unique=True)
@@ -312,3 +312,16 @@ def test_an_unknown_option_is_refused(call):
     picture = np.zeros((5, 5), np.uint8)
     with pytest.raises(TypeError, match="boarder"):
         call(picture, picture, boarder="valid")
+
+
+@pytest.mark.parametrize("threads", [2, np.int64(2), np.uint8(1)])
+def test_threads_may_be_any_integer(threads):
+    reference, frame = make_pair(np.uint8)
+    assert_same_bits(local_ncc(reference, frame, threads=threads), local_ncc(reference, frame))
+
+
+@pytest.mark.parametrize("threads", [0, -1, np.int64(0), True, np.True_, 1.5, np.float64(2), "2"])
+def test_other_threads_are_refused(threads):
+    reference, frame = make_pair(np.uint8)
+    with pytest.raises(SpecError, match=r"^threads must be at least 1, not "):
+        local_ncc(reference, frame, threads=threads)

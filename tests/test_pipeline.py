@@ -21,6 +21,7 @@ from framencc.errors import SpecError
 from framencc.pipeline import describe, run
 from framencc.sidecar import fingerprint, read_sidecar
 from framencc.sinks import ArraySink
+from framencc.sources import open_source
 from framencc.staging import sidecar_path
 
 FOOTAGE = media.footage()
@@ -93,12 +94,20 @@ def test_codes_are_the_nearest_to_the_oracle(expected, tmp_path, output, encodin
     exact = largest * (np.maximum(expected, 0) if encoding == "clip" else (expected + 1) / 2)
     assert np.abs(codes - exact).max() <= 0.5 + largest * tolerances.INTEGER
     assert report.n_frames == N_FRAMES
-    assert read_sidecar(report.sidecar)["encoding"] == {"encoding": encoding, "bits": bits, "maximum": largest}
+    codec = {"codec": "ffv1"} if output == "out.mkv" else {}
+    described = read_sidecar(report.sidecar)["encoding"]
+    assert described == {"encoding": encoding, "bits": bits, "maximum": largest} | codec
 
 
 def test_a_numbered_output_is_one_picture_a_frame_and_nothing_else(tmp_path):
     run_job(tmp_path / "maps/%03d.png", frames="7:10")
     assert names(tmp_path) == ["maps", "maps/%03d.png.json", "maps/007.png", "maps/008.png", "maps/009.png"]
+
+
+def test_a_name_that_only_begins_like_a_number_is_one_array(tmp_path):
+    report = run_job(tmp_path / "done_100%done.npy", frames="0:3")
+    assert names(tmp_path) == ["done_100%done.npy", "done_100%done.npy.json"]
+    assert np.load(report.output).shape == (3, *SHAPE)
 
 
 def test_the_sidecar_holds_the_inputs_own_times(array_report, times):
@@ -263,6 +272,16 @@ def test_the_sidecar_describes_the_run(array_report):
     assert sidecar["validity_codes"][0] == "measured"
     assert sidecar["complete"] is True
     assert sidecar["error"] is None
+
+
+@pytest.mark.parametrize(
+    ("output", "asked", "codec"), [("out.mkv", "h264", "h264"), ("out.mov", None, "h264"), ("out.mkv", None, "ffv1")]
+)
+def test_the_sidecar_says_which_codec_a_video_has(tmp_path, output, asked, codec):
+    report = run_job(tmp_path / output, frames="0:2", output_format={"codec": asked})
+    assert read_sidecar(report.sidecar)["encoding"]["codec"] == codec
+    with open_source(make_spec({"input": str(report.output), "output": "x.npy", "reference": 0})) as source:
+        assert source.info.details["codec"] == codec
 
 
 def test_the_mean_confidence_is_that_of_the_measured_pixels(array_report, maps, exact):

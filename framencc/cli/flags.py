@@ -42,7 +42,7 @@ def with_spec_flags(function: Callable[..., Any]) -> Callable[..., Any]:
 def range_text(field: FieldInfo) -> str:
     """Say a numeric field's limits, as in ``>= 1, <= 127``; empty where it has none."""
     parts = [
-        f"{sign} {getattr(constraint, attribute):g}"
+        f"{sign} {getattr(constraint, attribute):.10g}"
         for kind, attribute, sign in _BOUNDS
         for constraint in field.metadata
         if isinstance(constraint, kind)

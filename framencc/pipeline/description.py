@@ -96,11 +96,12 @@ def map_format(spec: RunSpec, info: StreamInfo) -> MapFormat:
 
 
 def describe_encoding(spec: RunSpec) -> dict[str, str | int]:
-    """Say how values became codes."""
+    """Say how values became codes, and in a video, by which codec the codes were compressed."""
     if spec.encoding == "float":
         return {"encoding": "float"}
     bits = spec.output_format.bits
-    return {"encoding": spec.encoding, "bits": bits, "maximum": maximum_code(bits)}
+    codes: dict[str, str | int] = {"encoding": spec.encoding, "bits": bits, "maximum": maximum_code(bits)}
+    return codes if spec.codec is None else codes | {"codec": spec.codec}
 
 
 def describe_stream(info: StreamInfo) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from framencc.sinks.arrays import ArraySink
 from framencc.sinks.base import MapFormat, Sink
 from framencc.sinks.images import ImageSink
 from framencc.sinks.targets import check_targets, is_numbered, partial_path
-from framencc.sinks.video import Codec, VideoSink
-from framencc.spec import VIDEO_OUTPUT_SUFFIXES, RunSpec
+from framencc.sinks.video import VideoSink
+from framencc.spec import Codec, RunSpec
 
 __all__ = [
     "ArraySink",
@@ -44,18 +44,19 @@ def open_sink(spec: RunSpec, map_format: MapFormat) -> Sink:
     SinkError
         When the output cannot be written.
     """
-    target = Path(spec.output)
-    codec: Codec = spec.output_format.codec or ("ffv1" if target.suffix.lower() == ".mkv" else "h264")
-    return _open(target, spec, map_format, codec)
+    return _open(Path(spec.output), spec, map_format, spec.codec)
 
 
 def open_validity_sink(spec: RunSpec, map_format: MapFormat) -> Sink | None:
     """Open the sink of a job's validity codes, if it asks for one; parameters and errors as of `open_sink`."""
-    return None if spec.validity is None else _open(Path(spec.validity), spec, map_format, "ffv1")
+    if spec.validity is None:
+        return None
+    target = Path(spec.validity)
+    return _open(target, spec, map_format, "ffv1" if target.suffix.lower() == ".mkv" else None)
 
 
-def _open(target: Path, spec: RunSpec, map_format: MapFormat, codec: Codec) -> Sink:
-    if target.suffix.lower() in VIDEO_OUTPUT_SUFFIXES:
+def _open(target: Path, spec: RunSpec, map_format: MapFormat, codec: Codec | None) -> Sink:
+    if codec is not None:
         return VideoSink(
             target,
             map_format,

@@ -6,7 +6,6 @@ import os
 import re
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -16,8 +15,7 @@ from framencc.frames import Picture
 from framencc.sinks import matroska
 from framencc.sinks.base import MapFormat
 from framencc.sinks.staged import StagedSink
-
-Codec = Literal["ffv1", "h264"]
+from framencc.spec import Codec
 
 _MUXERS = {".mkv": "matroska", ".mp4": "mp4", ".mov": "mov"}
 # An mp4 sample may last 2^31 units at most: 3.5 minutes at this one, 2 seconds with nanoseconds.

@@ -2,7 +2,6 @@
 
 import dataclasses
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 from framencc.errors import DamagedInputError, SourceError, SpecError
@@ -16,7 +15,7 @@ from framencc.sources.pictures import read_picture, take_from_file
 from framencc.sources.selection import DEFAULT_FRAME_RATE, Selection, sample_bits
 from framencc.sources.video import VideoSource
 from framencc.sources.wanted import WantedChannels
-from framencc.spec import LimitsSpec, RunSpec
+from framencc.spec import LimitsSpec, RunSpec, parse_frame_rate
 
 __all__ = [
     "Allocate",
@@ -147,7 +146,7 @@ def _open(spec: RunSpec, selection: Selection, wanted: WantedChannels) -> Source
         spec.input,
         selection=selection,
         wanted=wanted,
-        frame_rate=DEFAULT_FRAME_RATE if spec.frame_rate is None else Fraction(spec.frame_rate),
+        frame_rate=DEFAULT_FRAME_RATE if spec.frame_rate is None else parse_frame_rate(spec.frame_rate),
         allow_gaps=spec.allow_gaps,
         stall_seconds=spec.limits.stall_seconds,
     )

@@ -173,7 +173,7 @@ def _read_tiff_by_pillow(path: Path, where: str, orientation: int, keep_palette:
     with path.open("rb") as file:
         image = TiffImagePlugin.TiffImageFile(file)
         picture = _from_pillow(image, where, keep_palette)
-    if orientation != 1:
+    if orientation in range(2, 9):
         raise SourceError(f"{where} is a compressed TIFF that asks to be turned; store it upright")
     return picture
 
@@ -197,8 +197,11 @@ def _check_count(count: int, where: str) -> None:
 
 
 def _turn(picture: Picture, orientation: int) -> Picture:
-    """Bring a picture upright: EXIF orientations 2 to 8 are the seven other ways to lay a rectangle."""
-    if orientation >= 5:
+    """Bring a picture upright: EXIF orientations 2 to 8 are the seven other ways to lay a rectangle.
+
+    Any other value says nothing, as in EXIF readers at large.
+    """
+    if orientation in (5, 6, 7, 8):
         picture = np.swapaxes(picture, 0, 1)
     if orientation in (3, 4, 7, 8):
         picture = picture[::-1]
