@@ -12,7 +12,7 @@ from framencc.frames import Picture, Use
 from framencc.kernels import maps
 from framencc.kernels.colour import mix_planes
 from framencc.kernels.threads import share_rows
-from framencc.spec import Channel
+from framencc.spec.ncc import Channel
 
 LUMA_WEIGHTS = {
     "bt601": (0.299, 0.587, 0.114),

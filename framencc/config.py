@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from framencc.errors import SpecError
-from framencc.spec import GLOB_FIELDS, PATH_FIELDS, NccSpec, RunSpec, is_sequence_pattern, leaf_fields
+from framencc.spec import GLOB_FIELDS, PATH_FIELDS, RunSpec, is_sequence_pattern, leaf_fields
+from framencc.spec.ncc import NccSpec
 
 
 def make_spec(values: Mapping[str, Any]) -> RunSpec:

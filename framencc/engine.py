@@ -11,7 +11,7 @@ import numpy.typing as npt
 from framencc.frames import Picture
 from framencc.kernels import float_ncc, integer_ncc, maps, pooled_ncc
 from framencc.kernels.threads import SMALLEST_CHUNK, share_rows
-from framencc.spec import NccSpec
+from framencc.spec.ncc import NccSpec
 
 Map = npt.NDArray[np.float32]
 Validity = npt.NDArray[np.uint8]

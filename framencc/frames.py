@@ -33,6 +33,8 @@ class Frame:
         (H, W) bool, False for the pixels that are masked; None where all are used. A reused buffer like `data`.
     file_name
         Name of the picture in a sequence, whose own number may differ from `index`; None for all else.
+    wanted
+        False for a frame that is not asked for, but leads to one that is: its warp is where the next one's begins.
     """
 
     data: Picture
@@ -40,6 +42,7 @@ class Frame:
     pts_seconds: float
     use: Use | None = None
     file_name: str | None = None
+    wanted: bool = True
 
     def __repr__(self) -> str:
         return (

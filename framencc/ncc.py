@@ -12,7 +12,7 @@ from framencc.engine import MASKED, NO_CODES, NOT_FINITE, Engine, Map, Validity
 from framencc.errors import SpecError
 from framencc.frames import PICTURE_DTYPES, Picture, Use
 from framencc.kernels.threads import default_threads
-from framencc.spec import Alpha, Border, Channel, Combine, NccSpec, RgbMatrix
+from framencc.spec.ncc import Alpha, Border, Channel, Combine, NccSpec, RgbMatrix
 
 _DEFAULT = {name: field.default for name, field in NccSpec.model_fields.items()}
 _NO_VALIDITY: Validity = np.empty((0, 0), np.uint8)
@@ -238,18 +238,17 @@ class Reference:
         self.correlate(planes, rho, validity, use)
         return (rho, validity) if return_validity else rho
 
-    def correlate(self, planes: Picture, rho: Map, validity: Validity, use: Use | None = None) -> None:
+    def correlate(
+        self, planes: Picture, rho: Map, validity: Validity, use: Use | None = None, codes: Validity | None = None
+    ) -> None:
         """Fill `rho`, and `validity` unless it is empty; shapes are not checked.
 
-        `planes` is (C, H, W); `use` is (H, W) bool, False for the pixels of this frame that are masked.
+        `planes` is (C, H, W); `use` is (H, W) bool, False for the pixels of this frame that are masked; `codes` is
+        (H, W) uint8, not 0 for the pixels that have no value, and why (3 outside, 4 masked, 7 check failed).
         """
         why = self._why
-        codes = _codes(planes, use)
-        if codes is not None:
-            # A masked pixel is masked, whatever else it may be.
-            why = (
-                codes if why is None else np.where((why == MASKED) | (codes == MASKED), MASKED, np.maximum(why, codes))
-            )
+        for more in (_codes(planes, use), codes):
+            why = more if why is None else why if more is None else _first_reason(why, more)
         engine = self._engine(planes.dtype, masked=why is not None)
         dtype = np.result_type(self._planes.dtype, planes.dtype)
         engine.correlate(
@@ -398,6 +397,12 @@ def _codes(planes: Picture, use: Use | None) -> Validity | None:
     if use is not None:
         codes = np.where(use, np.uint8(0) if codes is None else codes, MASKED)
     return codes
+
+
+def _first_reason(one: Validity, other: Validity) -> Validity:
+    """Combine two reasons: masked goes first, then not finite, outside, and a failed check."""
+    order = np.array([0, 0, 0, 2, 4, 0, 3, 1], np.uint8)  # by code
+    return np.where(order[one] >= order[other], one, other)
 
 
 def _checked_threads(threads: int | None) -> int:

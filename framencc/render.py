@@ -3,7 +3,7 @@
 import numpy as np
 
 from framencc.frames import Picture
-from framencc.kernels.encode import encode_rows
+from framencc.kernels.encode import encode_rows, weigh_rows
 from framencc.kernels.threads import default_threads, share_rows
 from framencc.spec import Encoding
 
@@ -11,6 +11,27 @@ from framencc.spec import Encoding
 def maximum_code(bits: int) -> int:
     """Return the largest code M of a depth: 255 for 8 bits, 65535 for 16."""
     return (1 << bits) - 1
+
+
+def weigh(rho: Picture, validity: Picture, distance: Picture, scale: float, *, threads: int | None = None) -> None:
+    """Turn correlations into confidences by the forward-backward distance: max(rho, 0) * exp(-distance / scale).
+
+    Parameters
+    ----------
+    rho
+        (H, W) float32 map, changed in place where it holds a value (validity codes 0, 1 and 2).
+    validity
+        (H, W) uint8 codes.
+    distance
+        (H, W) float32 in pixels; where it is NaN the confidence is 0.
+    scale
+        In pixels.
+    threads
+        Kernel threads; all cores if omitted.
+    """
+    share_rows(
+        lambda y0, y1: weigh_rows(validity, distance, scale, y0, y1, rho), rho.shape[0], threads or default_threads()
+    )
 
 
 def encode(

@@ -21,10 +21,8 @@ from framencc.errors import SpecError
 from framencc.sidecar import read_sidecar
 from framencc.spec import (
     FRAME_NUMBER_PATTERN,
-    MAX_FLOAT,
     MAX_FRAME_NUMBER,
     LimitsSpec,
-    NccSpec,
     OutputFormatSpec,
     RunSpec,
     is_sequence_pattern,
@@ -32,6 +30,7 @@ from framencc.spec import (
     parse_frames,
     resolve_encoding,
 )
+from framencc.spec.ncc import MAX_FLOAT, NccSpec
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.toml"))
 JOB = {"input": "a.mp4", "output": "b.mkv", "reference": 0}

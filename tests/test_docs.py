@@ -15,7 +15,7 @@ from PIL import Image
 
 from framencc import Reference
 from framencc.config import make_ncc_spec
-from framencc.spec import NccSpec
+from framencc.spec.ncc import NccSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

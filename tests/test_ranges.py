@@ -16,7 +16,8 @@ from framencc.config import make_spec
 from framencc.errors import SpecError
 from framencc.pipeline import run
 from framencc.sidecar import read_sidecar
-from framencc.spec import MAX_FLOAT, MAX_FRAME_NUMBER, MAX_NOISE_SIGMA, MIN_SIGMA, parse_frame_rate
+from framencc.spec import MAX_FRAME_NUMBER, parse_frame_rate
+from framencc.spec.ncc import MAX_FLOAT, MAX_NOISE_SIGMA, MIN_SIGMA
 
 JOB = {"input": "a.mp4", "output": "b.mkv", "reference": 0}
 BEYOND = [

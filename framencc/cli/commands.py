@@ -61,8 +61,8 @@ def run(
         speed = f"{report.n_frames / report.seconds:.1f} frames/s"
         _say(f"{report.n_frames} maps in {report.seconds:.1f} s ({speed}), {mean}; described in {report.sidecar}")
     print(report.output)
-    if report.validity is not None:
-        print(report.validity)
+    for path in report.others.values():
+        print(path)
 
 
 @app.command

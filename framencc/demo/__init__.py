@@ -23,7 +23,8 @@ from framencc.pipeline import run
 from framencc.sinks import MapFormat, VideoSink
 from framencc.sinks.targets import refuse_existing
 from framencc.sources import VideoSource, read_picture
-from framencc.spec import NccSpec, RunSpec
+from framencc.spec import RunSpec
+from framencc.spec.ncc import NccSpec
 from framencc.staging import sidecar_path
 
 __all__ = ["SETTINGS", "DemoFiles", "DemoReport", "contact_sheet", "run_demo"]

@@ -3,18 +3,21 @@
 import contextlib
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from framencc.errors import DamagedInputError, SourceError
-from framencc.pipeline.description import RunDescription, describe_encoding, describe_stream, map_format
+from framencc.frames import Use
+from framencc.pipeline.description import RunDescription, describe_encoding, describe_stream, output_formats
 from framencc.pipeline.fit import fit_reference, require_fit
 from framencc.pipeline.job import Job
-from framencc.pipeline.outputs import Outputs
+from framencc.pipeline.outputs import MAPS, Outputs
 from framencc.sinks import check_targets
-from framencc.sources import open_mask, open_source, read_reference
+from framencc.sources import ReferencePicture, Source, open_mask, open_source, read_reference
 from framencc.spec import RunSpec
+from framencc.warps import WarpStage, open_warp
 
 __all__ = ["RunReport", "describe", "run"]
 
@@ -33,8 +36,10 @@ class RunReport:
         Mean over the frames of their mean rho over measured pixels, or None where nothing was measured.
     seconds
         Wall time of the whole run.
-    validity
-        Where the validity codes are, if they were asked for.
+    others
+        Where the other outputs are, by their names in the spec (validity, warped, fields).
+    n_failed_warps
+        For how many frames no warp was found.
     """
 
     output: Path
@@ -42,7 +47,8 @@ class RunReport:
     n_frames: int
     mean_confidence: float | None
     seconds: float
-    validity: Path | None = None
+    others: Mapping[str, Path] = field(default_factory=dict)
+    n_failed_warps: int = 0
 
 
 def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
@@ -77,10 +83,13 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
         require_fit(picture, source.info, spec)
         source, mask = open_mask(spec, source)
         cleanup.callback(source.close)
+        warp = _open_warp(spec, source, picture, mask)
+        gain = 1 if warp is None else warp.gain
         description = RunDescription(spec, source, picture)
-        reference, description.rescaled = fit_reference(picture, mask, source.info, spec)
-        outputs = cleanup.enter_context(Outputs(spec, map_format(spec, source.info)))
-        job = Job(spec, source, reference, outputs, progress=progress)
+        description.gain = None if warp is None else gain
+        reference, description.rescaled = fit_reference(picture, mask, source.info, spec, gain)
+        outputs = cleanup.enter_context(Outputs(spec, output_formats(spec, source.info, gain)))
+        job = Job(spec, source, reference, outputs, warp=warp, progress=progress)
         damage: DamagedInputError | None = None
         try:
             job.carry_out()
@@ -90,12 +99,12 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
                 raise SourceError(str(error)) from None
             damage = error
         seconds = time.perf_counter() - started
-        output, validity, sidecar = outputs.commit(
-            description.head(job.tally, seconds, damage), damaged=damage is not None
-        )
+        paths, sidecar = outputs.commit(description.head(job.tally, seconds, damage), damaged=damage is not None)
+    output = paths.pop(MAPS)
     if damage is not None:
         raise DamagedInputError(f"{damage}; {job.tally.n_frames} maps are kept in {str(output)!r}") from None
-    return RunReport(output, sidecar, job.tally.n_frames, job.tally.mean_confidence, seconds, validity)
+    tally = job.tally
+    return RunReport(output, sidecar, tally.n_frames, tally.mean_confidence, seconds, paths, tally.n_failed_warps)
 
 
 def describe(spec: RunSpec) -> dict[str, Any]:
@@ -110,15 +119,27 @@ def describe(spec: RunSpec) -> dict[str, Any]:
     with open_source(spec) as source:
         picture = read_reference(spec, source.info.matrix)
         require_fit(picture, source.info, spec)
-        masked, _ = open_mask(spec, source)
+        masked, mask = open_mask(spec, source)
         with masked:
+            _open_warp(spec, masked, picture, mask)
             description = RunDescription(spec, masked, picture)
         return {
             "spec": json.loads(spec.model_dump_json()),
-            "output": str(Path(spec.output).absolute()),
-            "validity": None if spec.validity is None else str(Path(spec.validity).absolute()),
+            **{name: str(Path(path).absolute()) for name, path in spec.outputs.items()},
             "encoding": describe_encoding(spec),
             "stream": describe_stream(source.info),
             "reference": description.reference,
             "mask": description.mask,
         }
+
+
+def _open_warp(spec: RunSpec, source: Source, picture: ReferencePicture, mask: Use | None) -> WarpStage | None:
+    return open_warp(
+        spec.warp,
+        picture.data,
+        bits=source.info.bits,
+        reference_bits=picture.bits,
+        region=mask,
+        n_frames=source.n_input_frames,
+        threads=spec.threads,
+    )

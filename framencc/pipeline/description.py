@@ -10,6 +10,7 @@ import numpy as np
 import framencc
 from framencc.engine import VALIDITY_CODES
 from framencc.errors import DamagedInputError
+from framencc.fields import list_fields
 from framencc.frames import Conversion, StreamInfo
 from framencc.pipeline.job import Tally
 from framencc.render import maximum_code
@@ -33,6 +34,7 @@ class RunDescription:
     """
 
     rescaled: float | None = None  # by what the reference's codes were multiplied
+    gain: int | None = None  # by what the codes of frames were multiplied when they were warped
 
     def __init__(self, spec: RunSpec, source: Source, picture: ReferencePicture) -> None:
         self._spec = spec
@@ -41,6 +43,10 @@ class RunDescription:
         self.reference: dict[str, Any] = {**picture.details, "conversion": _conversion(picture.conversion)}
         if isinstance(spec.reference, str):
             self.reference |= fingerprint(spec.reference)
+        self.fields: dict[str, Any] | None = None
+        if spec.warp.field is not None:
+            sequence = list_fields(spec.warp.field, None)
+            self.fields = fingerprint(spec.warp.field, None if sequence.stacked else sequence.files)
         self.mask: dict[str, Any] | None = None
         if spec.ncc.mask is not None:
             of_frames = isinstance(source, MaskedSource)
@@ -69,6 +75,8 @@ class RunDescription:
             "input": self.input,
             "reference": self.reference | rescaled,
             "mask": self.mask,
+            "warp_fields": self.fields,
+            "warp_gain": self.gain,
             "stream": describe_stream(self._info),
             "versions": _versions(),
             "timings": {
@@ -80,19 +88,34 @@ class RunDescription:
                 "n_frames": tally.n_frames,
                 "mean_confidence": tally.mean_confidence,
                 "code_shares": tally.code_shares,
+                "failed_warps": tally.n_failed_warps,
             },
             "complete": damage is None,
             "error": None if damage is None else str(damage),
         }
 
 
-def map_format(spec: RunSpec, info: StreamInfo) -> MapFormat:
-    """Say what a job's sink is going to be given."""
+def output_formats(spec: RunSpec, info: StreamInfo, gain: int) -> dict[str, MapFormat]:
+    """Say what the sinks of a job's outputs are going to be given, by their names in the spec.
+
+    `gain` is what the codes of warped frames have been multiplied by.
+    """
     bits = spec.output_format.bits
-    dtype = np.dtype(np.float32 if spec.encoding == "float" else np.uint8 if bits == 8 else np.uint16)
-    metadata = {"framencc": framencc.__version__}
-    metadata |= {f"framencc_{name}": str(value) for name, value in describe_encoding(spec).items()}
-    return MapFormat(info.height, info.width, dtype, info.frame_rate, info.time_base, metadata)
+    encoded = np.float32 if spec.encoding == "float" else np.uint8 if bits == 8 else np.uint16
+    warped = np.float32 if info.dtype == np.float32 else np.uint16
+    kinds: dict[str, tuple[type[np.generic], dict[str, Any], int]] = {
+        "output": (encoded, {f"framencc_{name}": value for name, value in describe_encoding(spec).items()}, 1),
+        "validity": (np.uint8, {"framencc_encoding": "validity codes"}, 1),
+        "warped": (warped, {"framencc_encoding": "warped frame", "framencc_gain": gain}, 1),
+        "fields": (np.float32, {"framencc_encoding": "displacement field"}, 2),
+    }
+    formats = {}
+    for name in spec.outputs:
+        dtype, facts, components = kinds[name]
+        metadata = {"framencc": framencc.__version__, **{fact: str(value) for fact, value in facts.items()}}
+        size = (info.height, info.width)
+        formats[name] = MapFormat(*size, np.dtype(dtype), info.frame_rate, info.time_base, metadata, components)
+    return formats
 
 
 def describe_encoding(spec: RunSpec) -> dict[str, str | int]:

@@ -50,12 +50,12 @@ def require_fit(reference: ReferencePicture, info: StreamInfo, spec: RunSpec) ->
 
 
 def fit_reference(
-    picture: ReferencePicture, mask: Use | None, info: StreamInfo, spec: RunSpec
+    picture: ReferencePicture, mask: Use | None, info: StreamInfo, spec: RunSpec, gain: int = 1
 ) -> tuple[Reference, float | None]:
-    """Prepare the reference; with a noise model, in the code values of the input.
+    """Prepare the reference; with a noise model, in the code values of the frames that it will be compared with.
 
     The correlation itself does not care about a factor, but noise_sigma is in code values of the input, and the same
-    noise is a fourth as many codes in an 8-bit picture as in a 10-bit frame.
+    noise is a fourth as many codes in an 8-bit picture as in a 10-bit frame. Warped frames come multiplied by `gain`.
 
     Returns
     -------
@@ -64,14 +64,18 @@ def fit_reference(
     factor : float or None
         By what its codes were multiplied.
     """
-    data, factor = picture.data, None
-    if spec.ncc.noise_sigma > 0 and picture.bits is not None and info.bits is not None and picture.bits != info.bits:
-        factor = maximum_code(info.bits) / maximum_code(picture.bits)
-        data = np.rint(data * factor).astype(np.uint8 if info.bits <= 8 else np.uint16)
+    data, factor, options = picture.data, None, spec.ncc
+    if spec.ncc.noise_sigma > 0 and picture.bits is not None and info.bits is not None:
+        if picture.bits != info.bits:
+            factor = maximum_code(info.bits) / maximum_code(picture.bits)
+            data = np.rint(data * factor).astype(np.uint8 if info.bits <= 8 else np.uint16)
+        if gain != 1:
+            data = data.astype(np.uint16) * np.uint16(gain)
+            options = options.model_copy(update={"noise_sigma": options.noise_sigma * gain})
     use = mask if picture.use is None or mask is None else mask & picture.use
     planes = data if data.ndim == 3 else data[np.newaxis]
     return Reference.from_planes(
-        planes, spec.ncc, use=picture.use if use is None else use, threads=spec.threads
+        planes, options, use=picture.use if use is None else use, threads=spec.threads
     ), factor
 
 

@@ -21,12 +21,12 @@ from framencc.engine import VALIDITY_CODES
 from framencc.errors import DamagedInputError
 from framencc.frames import Frame, Picture
 from framencc.ncc import Reference
-from framencc.pipeline.outputs import Outputs
-from framencc.render import encode
+from framencc.pipeline.outputs import MAPS, Outputs
+from framencc.render import encode, weigh
 from framencc.scores import FrameScores, score
 from framencc.sources import Source
 from framencc.spec import RunSpec
-from framencc.warps import open_warp
+from framencc.warps import Warp, WarpStage
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ class Tally:
     """What adds up over the frames."""
 
     n_frames: int = 0
+    n_failed_warps: int = 0
     compute_seconds: float = 0.0
     _n_measured: int = 0
     _confidence: float = 0.0
@@ -64,6 +65,14 @@ class Tally:
         return tuple(total / max(1, self.n_frames) for total in self._shares)
 
 
+@dataclass(frozen=True)
+class Scratch:
+    """Where maps and codes go that are no output themselves."""
+
+    rho: Picture
+    validity: Picture
+
+
 class Job:
     """A run whose parts are all open.
 
@@ -73,6 +82,8 @@ class Job:
         What to do.
     source, reference, outputs
         Where frames come from, what they are compared with, and where maps go.
+    warp
+        What brings frames onto the reference; None where they come as they are.
     progress
         Show a progress bar on stderr, if that is a terminal.
 
@@ -83,20 +94,27 @@ class Job:
     """
 
     def __init__(
-        self, spec: RunSpec, source: Source, reference: Reference, outputs: Outputs, *, progress: bool = False
+        self,
+        spec: RunSpec,
+        source: Source,
+        reference: Reference,
+        outputs: Outputs,
+        *,
+        warp: WarpStage | None = None,
+        progress: bool = False,
     ) -> None:
         self.tally = Tally()
         self._spec = spec
         self._source = source
         self._reference = reference
         self._outputs = outputs
+        self._warp = warp
         self._progress = progress
         self._frames: Conveyor[Frame] = Conveyor(_QUEUE_LENGTH)
-        self._maps: Conveyor[tuple[Picture, Picture | None, Frame]] = Conveyor(_QUEUE_LENGTH)
+        self._maps: Conveyor[tuple[dict[str, Picture], Frame]] = Conveyor(_QUEUE_LENGTH)
         # A stage holds one buffer more than its queue.
         self._frame_buffers = BufferPool(_QUEUE_LENGTH + 2)
-        self._map_buffers = BufferPool(_QUEUE_LENGTH + 2)
-        self._validity_buffers = BufferPool(_QUEUE_LENGTH + 2)
+        self._output_buffers = {name: BufferPool(_QUEUE_LENGTH + 2) for name in spec.outputs}
         self._write_error: BaseException | None = None
 
     def carry_out(self) -> None:
@@ -132,7 +150,7 @@ class Job:
             raise damage
 
     def _stop(self) -> None:
-        for part in (self._frames, self._maps, self._frame_buffers, self._map_buffers, self._validity_buffers):
+        for part in (self._frames, self._maps, self._frame_buffers, *self._output_buffers.values()):
             part.stop()
 
     def _read(self) -> None:
@@ -148,11 +166,10 @@ class Job:
 
     def _write(self) -> None:
         try:
-            for data, validity, frame in self._maps:
-                self._outputs.write(data, validity, frame)
-                self._map_buffers.give_back(data)
-                if validity is not None:
-                    self._validity_buffers.give_back(validity)
+            for pictures, frame in self._maps:
+                self._outputs.write(pictures, frame)
+                for name, picture in pictures.items():
+                    self._output_buffers[name].give_back(picture)
         except Stopped:
             return
         except BaseException as error:  # noqa: BLE001  (carried to the thread that can raise it)
@@ -160,27 +177,52 @@ class Job:
             self._stop()
 
     def _compute(self) -> None:
-        info, spec = self._source.info, self._spec
-        shape = (info.height, info.width)
-        rho, codes = np.empty(shape, np.float32), np.empty(shape, np.uint8)
-        keeps_codes = self._outputs.wants_validity
-        warp = open_warp(spec.warp)
+        shape = (self._source.info.height, self._source.info.width)
+        scratch = Scratch(np.empty(shape, np.float32), np.empty(shape, np.uint8))
+        n_read = 0
         for frame in self._shown(self._frames):
             began = time.perf_counter()
-            data = self._map_buffers.take(shape, self._outputs.format.dtype)
-            validity = self._validity_buffers.take(shape, codes.dtype) if keeps_codes else codes
-            target = data if spec.encoding == "float" else rho
-            warped = warp.estimate(frame).apply(frame.data)
-            planes = warped if warped.ndim == 3 else warped[np.newaxis]
-            self._reference.correlate(planes, target, validity, frame.use)
-            encode(target, spec.encoding, spec.output_format.bits, out=data, threads=spec.threads)
-            scores = score(target, validity, threads=spec.threads)
-            for buffer in (frame.data, frame.use):
-                if buffer is not None:
-                    self._frame_buffers.give_back(buffer)
+            n_read += 1
+            warp = None if self._warp is None else self._warp.estimate(frame)
+            if not frame.wanted:
+                self._give_back(frame)
+                continue
+            pictures = {
+                name: buffers.take(self._outputs.formats[name].shape, self._outputs.formats[name].dtype)
+                for name, buffers in self._output_buffers.items()
+            }
+            scores = self._measure(frame, warp, pictures, scratch)
+            self._give_back(frame)
+            self.tally.n_failed_warps = 0 if self._warp is None else self._warp.n_failed
             self.tally.add(scores, time.perf_counter() - began)
-            self._outputs.sidecar.add_frame(_row(frame, scores))
-            self._maps.put((data, validity if keeps_codes else None, frame))
+            self._outputs.sidecar.add_frame(_row(frame, scores, warp))
+            self._maps.put((pictures, frame))
+        if self._warp is not None and self._spec.frames is None:
+            self._warp.finish(n_read)
+
+    def _measure(self, frame: Frame, warp: Warp | None, pictures: dict[str, Picture], scratch: Scratch) -> FrameScores:
+        """Fill the outputs of one frame."""
+        spec, data = self._spec, pictures[MAPS]
+        rho = data if spec.encoding == "float" else scratch.rho
+        validity = pictures.get("validity", scratch.validity)
+        if self._warp is None or warp is None:
+            planes = frame.data if frame.data.ndim == 3 else frame.data[np.newaxis]
+            self._reference.correlate(planes, rho, validity, frame.use)
+        else:
+            target = pictures.get("warped")
+            warped = self._warp.apply(frame, warp, None if target is None else target[np.newaxis])
+            self._reference.correlate(warped.planes, rho, validity, codes=warped.codes)
+            if (distance := self._warp.distance(warp)) is not None:
+                weigh(rho, validity, distance, spec.warp.forward_backward_scale, threads=spec.threads)
+            if "fields" in pictures:
+                np.copyto(pictures["fields"], warp.field(validity.shape))
+        encode(rho, spec.encoding, spec.output_format.bits, out=data, threads=spec.threads)
+        return score(rho, validity, threads=spec.threads)
+
+    def _give_back(self, frame: Frame) -> None:
+        for buffer in (frame.data, frame.use):
+            if buffer is not None:
+                self._frame_buffers.give_back(buffer)
 
     def _shown(self, frames: Conveyor[Frame]) -> Iterator[Frame]:
         """Pass the frames on under a progress bar: frames per second, time left, mean confidence so far."""
@@ -197,6 +239,8 @@ class Job:
         ) as bar:
             for frame in frames:
                 yield frame
+                if not frame.wanted:
+                    continue
                 mean = self.tally.mean_confidence
                 if mean is not None:
                     bar.set_postfix_str(f"mean confidence {mean:.3f}", refresh=False)
@@ -208,7 +252,12 @@ def _wait_for(thread: threading.Thread) -> None:
         thread.join(0.2)  # in pieces: on Windows only these can be interrupted from the keyboard
 
 
-def _row(frame: Frame, scores: FrameScores) -> dict[str, object]:
+def _row(frame: Frame, scores: FrameScores, warp: Warp | None) -> dict[str, object]:
     """Put together what the sidecar says of a frame."""
-    name = {} if frame.file_name is None else {"file": frame.file_name}
-    return {"index": frame.index, "pts_seconds": frame.pts_seconds, **name, **dataclasses.asdict(scores)}
+    row: dict[str, object] = {"index": frame.index, "pts_seconds": frame.pts_seconds}
+    if frame.file_name is not None:
+        row["file"] = frame.file_name
+    row |= dataclasses.asdict(scores)
+    if warp is not None:
+        row["warp"] = warp.report
+    return row

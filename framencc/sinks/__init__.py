@@ -7,7 +7,7 @@ from framencc.sinks.base import MapFormat, Sink
 from framencc.sinks.images import ImageSink
 from framencc.sinks.targets import check_targets, is_numbered, partial_path
 from framencc.sinks.video import VideoSink
-from framencc.spec import Codec, RunSpec
+from framencc.spec import VIDEO_OUTPUT_SUFFIXES, Codec, RunSpec
 
 __all__ = [
     "ArraySink",
@@ -16,8 +16,8 @@ __all__ = [
     "Sink",
     "VideoSink",
     "check_targets",
+    "open_lossless_sink",
     "open_sink",
-    "open_validity_sink",
     "partial_path",
 ]
 
@@ -47,16 +47,13 @@ def open_sink(spec: RunSpec, map_format: MapFormat) -> Sink:
     return _open(Path(spec.output), spec, map_format, spec.codec)
 
 
-def open_validity_sink(spec: RunSpec, map_format: MapFormat) -> Sink | None:
-    """Open the sink of a job's validity codes, if it asks for one; parameters and errors as of `open_sink`."""
-    if spec.validity is None:
-        return None
-    target = Path(spec.validity)
-    return _open(target, spec, map_format, "ffv1" if target.suffix.lower() == ".mkv" else None)
+def open_lossless_sink(path: str, spec: RunSpec, map_format: MapFormat) -> Sink:
+    """Open a sink that changes nothing, for a job's other outputs; parameters and errors as of `open_sink`."""
+    return _open(Path(path), spec, map_format, "ffv1")
 
 
-def _open(target: Path, spec: RunSpec, map_format: MapFormat, codec: Codec | None) -> Sink:
-    if codec is not None:
+def _open(target: Path, spec: RunSpec, map_format: MapFormat, codec: Codec) -> Sink:
+    if target.suffix.lower() in VIDEO_OUTPUT_SUFFIXES:
         return VideoSink(
             target,
             map_format,

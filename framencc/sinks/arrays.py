@@ -51,7 +51,7 @@ class ArraySink(StagedSink):
             self._file.close()
 
     def _write_header(self, n_maps: int) -> int:
-        shape = (n_maps, self.format.height, self.format.width)
+        shape = (n_maps, *self.format.shape)
         descr = npy.dtype_to_descr(self.format.dtype)
         npy.write_array_header_1_0(self._file, {"descr": descr, "fortran_order": False, "shape": shape})
         return self._file.tell()

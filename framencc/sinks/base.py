@@ -30,6 +30,8 @@ class MapFormat:
         Unit of the input's time stamps in seconds, or None: times are multiples of 1 / frame_rate.
     metadata
         Names and values (text) that go into the file's own metadata where the container has any.
+    components
+        Values of a pixel: 1, or 2 for a displacement field, whose pictures are (H, W, 2).
     """
 
     height: int
@@ -38,6 +40,12 @@ class MapFormat:
     frame_rate: Fraction
     time_base: Fraction | None
     metadata: Mapping[str, str]
+    components: int = 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of every map."""
+        return (self.height, self.width) if self.components == 1 else (self.height, self.width, self.components)
 
 
 class Sink(ABC):
@@ -92,7 +100,7 @@ class Sink(ABC):
 
         An encoder drops a short frame in silence, so the check stands before every write.
         """
-        expected = (self.format.height, self.format.width)
+        expected = self.format.shape
         if data.shape != expected or data.dtype != self.format.dtype:
             raise ValueError(
                 f"a map of shape {data.shape} and dtype {data.dtype} was given to a sink of {expected} "

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from framencc.errors import SpecError
+from framencc.fields import write_field
 from framencc.frames import Picture
 from framencc.sinks.base import MapFormat
 from framencc.sinks.staged import StagedSink
@@ -33,14 +34,15 @@ class ImageSink(StagedSink):
     target
         A printf pattern such as ``dir/%06d.png``.
     map_format
-        What the sink is going to be given: uint8 or uint16 for .png, any dtype of a map for .tif and .npy.
+        What the sink is going to be given: uint8 or uint16 for .png, any dtype of a map for .tif and .npy, and
+        displacement fields for .npy, .flo and .exr.
     overwrite
         Whether existing files that match the pattern are replaced and, where this run has none of their number,
         removed.
     """
 
     def __init__(self, target: Path, map_format: MapFormat, *, overwrite: bool = False) -> None:
-        self._encode = _ENCODERS[target.suffix.lower()]
+        self._encode = _encode_npy if map_format.components == 2 else _ENCODERS[target.suffix.lower()]
         if self._encode is _encode_png and map_format.dtype not in (np.uint8, np.uint16):
             raise SpecError(f"output {str(target)!r}: .png cannot hold {map_format.dtype} maps; use .tif or .npy")
         super().__init__(target, map_format, overwrite=overwrite, folder=True)
@@ -49,9 +51,13 @@ class ImageSink(StagedSink):
 
     def _write(self, data: Picture, index: int, pts_seconds: float) -> None:  # noqa: ARG002  (pictures have no time)
         # Encoded in memory first: the picture libraries hide why a write to the disk failed.
-        content = self._encode(np.ascontiguousarray(data), self.format.metadata)
-        with self._staged_file(index).open("xb", buffering=0) as file:
-            write_all(file, content)
+        path = self._staged_file(index)
+        if self.format.components == 2:
+            write_field(path, data)
+        else:
+            content = self._encode(np.ascontiguousarray(data), self.format.metadata)
+            with path.open("xb", buffering=0) as file:
+                write_all(file, content)
         self._indices.append(index)
 
     def _finish(self) -> None:

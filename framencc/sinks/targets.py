@@ -4,11 +4,18 @@ import glob
 import os
 import stat
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 
 from framencc.errors import SpecError
 from framencc.sinks.base import sink_error
-from framencc.spec import FRAME_NUMBER_PATTERN, PICTURE_OUTPUT_SUFFIXES, RunSpec, is_sequence_pattern
+from framencc.spec import (
+    FIELD_OUTPUT_SUFFIXES,
+    FRAME_NUMBER_PATTERN,
+    PICTURE_OUTPUT_SUFFIXES,
+    RunSpec,
+    is_sequence_pattern,
+)
 from framencc.staging import Staged, sidecar_path
 
 
@@ -51,7 +58,8 @@ class NumberedFiles:
 
 def is_numbered(target: Path) -> bool:
     """Whether an output is one file a frame (a video's or array's own name may hold a ``%d`` as well)."""
-    return target.suffix.lower() in PICTURE_OUTPUT_SUFFIXES and is_sequence_pattern(str(target))
+    suffixes = PICTURE_OUTPUT_SUFFIXES + FIELD_OUTPUT_SUFFIXES
+    return target.suffix.lower() in suffixes and is_sequence_pattern(str(target))
 
 
 def partial_path(target: Path) -> Path:
@@ -71,23 +79,27 @@ def check_targets(spec: RunSpec) -> None:
     SinkError
         When a folder cannot be made or written. Nothing is left behind.
     """
-    outputs = [("output", Path(spec.output))]
-    if spec.validity is not None:
-        outputs.append(("validity", Path(spec.validity)))
+    outputs = [(name, Path(path)) for name, path in spec.outputs.items()]
     partial = partial_path(Path(spec.output))
     companions = [
         ("sidecar", sidecar_path(spec.output)),
         *((f"what a damaged input would leave of the {name},", partial_path(target)) for name, target in outputs),
         ("what a damaged input would leave of the sidecar,", sidecar_path(partial)),
     ]
-    readings = (("input", spec.input), ("reference", spec.reference), ("ncc.mask", spec.ncc.mask))
+    readings = (
+        ("input", spec.input),
+        ("reference", spec.reference),
+        ("ncc.mask", spec.ncc.mask),
+        ("warp.field", spec.warp.field),
+    )
     for name, target in outputs + companions:
         for role, path in readings:
             if isinstance(path, str) and _is_same(target, path):
                 raise SpecError(f"{name} {str(target)!r} is the {role} itself; choose another name")
         refuse_existing(target, overwrite=spec.overwrite, name=name)
-    if len(outputs) > 1 and _clash(outputs[0][1], outputs[1][1]):
-        raise SpecError(f"validity {spec.validity!r} is the output itself; choose another name")
+    for (earlier, one), (later, other) in combinations(outputs, 2):
+        if _clash(one, other):
+            raise SpecError(f"{later} {str(other)!r} is the {earlier} itself; choose another name")
     for _, target in outputs:
         try:
             Staged(target).discard()

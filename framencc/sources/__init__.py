@@ -75,7 +75,7 @@ def open_source(spec: RunSpec) -> Source:
     SourceError
         When it cannot be read.
     """
-    return _open(spec, Selection.parse(spec.frames), WantedChannels.of_frames(spec.ncc))
+    return _open(spec, Selection.parse(spec.frames, spec.warp.chain_length), WantedChannels.of_frames(spec.ncc))
 
 
 def probe_source(path: str | Path) -> StreamInfo:

@@ -26,6 +26,7 @@ class Source(ABC):
     """
 
     info: StreamInfo
+    n_input_frames: int | None = None  # of the whole input, selected or not; None where only reading tells
     files: Sequence[Path] | None = None  # the pictures of a sequence, in order; None where the input is one file
 
     @abstractmethod

@@ -50,7 +50,7 @@ def open_mask(spec: RunSpec, source: Source) -> tuple[Source, Use | None]:
             return source, _read_mask(path, wanted, (source.info.height, source.info.width))
         masks = open_kind(
             path,
-            selection=Selection.parse(spec.frames),
+            selection=Selection.parse(spec.frames, spec.warp.chain_length),
             wanted=wanted,
             allow_gaps=spec.allow_gaps,
             stall_seconds=spec.limits.stall_seconds,
@@ -90,6 +90,7 @@ class MaskedSource(Source):
     def __init__(self, source: Source, masks: Source, path: str) -> None:
         self.info = source.info
         self.files = source.files
+        self.n_input_frames = source.n_input_frames
         self.mask_files = masks.files
         self._source = source
         self._masks = masks

@@ -27,24 +27,28 @@ class Selection:
         As of a slice; stop = None: to the end.
     label
         How messages name the selection; the option and its value, or nothing.
+    chain
+        Frames come in chains of so many, in which each leads to the next: before a selected frame, all of its chain
+        are read as well.
     """
 
     start: int = 0
     stop: int | None = None
     step: int = 1
     label: str = ""
+    chain: int = 1
 
     def __post_init__(self) -> None:
         if self.start < 0 or self.step < 1 or (self.stop is not None and self.stop <= self.start):
             raise ValueError(f"a selection counts forward from 0 and is not empty, unlike {self}")
 
     @classmethod
-    def parse(cls, text: str | None) -> Self:
+    def parse(cls, text: str | None, chain: int = 1) -> Self:
         """Read ``start:stop[:step]``; None selects everything."""
         if text is None:
-            return cls()
+            return cls(chain=chain)
         parsed = parse_frames(text)
-        return cls(parsed.start, parsed.stop, parsed.step, f"frames = {text}")
+        return cls(parsed.start, parsed.stop, parsed.step, f"frames = {text}", chain)
 
     @classmethod
     def single(cls, index: int, label: str) -> Self:
@@ -55,6 +59,13 @@ class Selection:
         return (
             index >= self.start and (self.stop is None or index < self.stop) and (index - self.start) % self.step == 0
         )
+
+    def reads(self, index: int) -> bool:
+        """Whether a frame is selected, or leads to one that is."""
+        if self.chain == 1 or index in self:
+            return index in self
+        following = self.start if index < self.start else index + (self.start - index) % self.step
+        return following in self and following // self.chain == index // self.chain
 
     @property
     def end(self) -> int | None:
@@ -145,7 +156,9 @@ class IndexedSource(SelectedSource):
         """Return what is wanted of frame `index`, as `info` says or of a dtype that converts to it."""
 
     def _read_frames(self, allocate: Allocate) -> Iterator[Frame]:
-        for index in self._indices:
+        for index in range(self._indices[-1] + 1):
+            if not self._selection.reads(index):
+                continue
             self._refuse_closed()
             taken = self._load(index)
             data = allocate(taken.data.shape, self.info.dtype)
@@ -155,7 +168,7 @@ class IndexedSource(SelectedSource):
                 use = allocate(taken.use.shape, np.dtype(np.bool_))
                 np.copyto(use, taken.use)
             file_name = None if self.files is None else self.files[index].name
-            yield Frame(data, index, float(index / self._frame_rate), use, file_name)
+            yield Frame(data, index, float(index / self._frame_rate), use, file_name, index in self._selection)
 
 
 def copy_into(out: Picture, picture: Picture) -> None:

@@ -92,16 +92,16 @@ class VideoSource(SelectedSource):
                 seconds = self._seconds(stamp, index)
                 if not stamp.clean:
                     raise self._damage(child, index, seconds)
-                wanted = index in self._selection
-                data, use = self._buffers(allocate) if wanted else (raw, None)
+                needed = self._selection.reads(index)
+                data, use = self._buffers(allocate) if needed else (raw, None)
                 # A plane that needs no work goes straight into the consumer's buffer.
-                direct = wanted and self._is_stored
+                direct = needed and self._is_stored
                 if not self._fill(child, data if direct else raw):
                     raise self._damage(child, index, seconds)
-                if wanted:
+                if needed:
                     if not direct:
                         self._extract(raw, data, use, index)
-                    yield Frame(data, index, seconds, use)
+                    yield Frame(data, index, seconds, use, wanted=index in self._selection)
                     self._refuse_closed()
                 following = seconds + float(1 / self.info.frame_rate)
                 index += 1

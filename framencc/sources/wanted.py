@@ -8,7 +8,7 @@ import numpy as np
 
 from framencc.channels import DEFAULT_MATRIX, n_colours, take_alpha, take_channel
 from framencc.frames import Conversion, Picture, Use
-from framencc.spec import Channel, NccSpec, RgbMatrix, RgbRange
+from framencc.spec.ncc import Channel, NccSpec, RgbMatrix, RgbRange
 
 
 class Taken(NamedTuple):

@@ -1,27 +1,74 @@
-"""The contract that every warp method keeps."""
+"""The contract that every warp method keeps; tests/contracts/test_warps.py runs over all of them."""
 
+import dataclasses
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
 
-from framencc.frames import Frame, Picture
+import numpy as np
+import numpy.typing as npt
+
+from framencc.frames import Frame
+from framencc.sampling import matrix_field
+
+Matrix = npt.NDArray[np.float64]
+Field = npt.NDArray[np.float32]
 
 
-class Warp(ABC):
-    """How one frame is brought onto the reference's pixel grid."""
+@dataclass(frozen=True, slots=True)
+class Warp:
+    """How one frame is brought onto the reference's pixel grid: by a matrix, by a field, or not at all.
 
-    @abstractmethod
-    def apply(self, picture: Picture) -> Picture:
-        """Return the (H, W) picture as seen from the reference: the picture that is correlated and shown."""
+    Pull convention, pixel centres at integers: warped(x, y) = frame(x + dx, y + dy).
+
+    Parameters
+    ----------
+    matrix
+        (3, 3) float64, reference pixel (x, y, 1) to frame pixel; or None.
+    displacement_field
+        (H, W, 2) float32, (dx, dy) in pixels, NaN where there is none; or None.
+    forward_backward
+        (H, W) float32 distance in pixels between a pixel and where the way to the frame and back ends; or None.
+    report
+        What the sidecar says of it, JSON-ready.
+    """
+
+    matrix: Matrix | None = None
+    displacement_field: Field | None = None
+    forward_backward: Field | None = None
+    report: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def field(self, shape: tuple[int, int]) -> Field:
+        """Return the (H, W, 2) displacements of a picture of this shape, exactly those that sampling goes by."""
+        if self.displacement_field is not None:
+            return self.displacement_field
+        return matrix_field(np.eye(3) if self.matrix is None else self.matrix, shape)
 
 
 class WarpMethod(ABC):
-    """Finds the warp of each frame; made once per run, fed with every frame in order."""
+    """Finds the warp of each frame; made once per run, fed with frames in order.
+
+    `previous` is the warp of the frame before, or None where a chain starts anew: a method that looks at it must look
+    at nothing else of the past, so that results do not depend on where a run began.
+    """
+
+    def finish(self, n_frames: int) -> None:  # noqa: B027  (most methods have nothing to look at)
+        """Look back when the whole input has been read, all its `n_frames` frames.
+
+        Raises
+        ------
+        SpecError
+            When they were not as many as there are precomputed warps.
+        """
 
     @abstractmethod
-    def estimate(self, frame: Frame) -> Warp:
+    def estimate(self, frame: Frame, previous: Warp | None) -> Warp:
         """Find the warp that brings a frame onto the reference.
 
         Raises
         ------
         WarpError
-            When it cannot be found.
+            When this frame has none; the run goes on by the policy of `warp.on_failure`.
+        SpecError, SourceError
+            When a precomputed warp is wrong or missing, which ends the run.
         """

@@ -15,11 +15,8 @@ import numpy.typing as npt
 
 from framencc import png
 from framencc.errors import DamagedInputError, FramenccError, SinkError, SourceError, SpecError
-from framencc.frames import MAX_PIXELS
-from framencc.sequences import list_files, sequence_numbers
-from framencc.staging import write_all
-from framencc.warps.field_exr import EXR_START, read_exr, write_exr
-from framencc.warps.field_formats import (
+from framencc.fields.exr import EXR_START, read_exr, write_exr
+from framencc.fields.formats import (
     FLO_START,
     FLO_UNKNOWN,
     NPY_START,
@@ -34,6 +31,9 @@ from framencc.warps.field_formats import (
     read_png,
     start_of,
 )
+from framencc.frames import MAX_PIXELS
+from framencc.sequences import list_files, sequence_numbers
+from framencc.staging import write_all
 
 Convention = Literal["displacement", "stmap"]
 Field = npt.NDArray[np.float32]

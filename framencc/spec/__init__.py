@@ -3,179 +3,35 @@
 Command-line flags, the JSON Schema and the commented default config are generated from these models.
 """
 
-import math
 import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
-from framencc.values import Integer, Real, path_text, rate, split_list, whole_number
+from framencc.spec.model import Model
+from framencc.spec.ncc import NccSpec
+from framencc.spec.warp import WarpSpec
+from framencc.values import Integer, Real, path_text, rate
 
 VIDEO_OUTPUT_SUFFIXES = (".mkv", ".mp4", ".mov")
 PICTURE_OUTPUT_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
 # Of names such as done_100%done.npy nothing is a number: %d stands alone, and %% is never half a number.
 FRAME_NUMBER_PATTERN = re.compile(r"(?<!%)%(?:[0-9]{1,3}d|d(?![A-Za-z]))")
-PATH_FIELDS = ("input", "output", "reference", "validity", "ncc.mask")
-GLOB_FIELDS = ("input", "ncc.mask")
-MAX_LABEL = 65535
+FIELD_OUTPUT_SUFFIXES = (".npy", ".flo", ".exr")
+PATH_FIELDS = ("input", "output", "reference", "validity", "warped", "fields", "ncc.mask", "warp.field")
+GLOB_FIELDS = ("input", "ncc.mask", "warp.field")
 
 Encoding = Literal["clip", "signed", "float"]
 Codec = Literal["ffv1", "h264"]
-Border = Literal["shrink", "valid", "reflect"]
-Channel = Literal["luma", "red", "green", "blue", "joint"]
-Combine = Literal["mean", "min", "max"]
-Alpha = Literal["ignore", "reference", "frame", "both"]
-RgbMatrix = Literal["auto", "bt601", "bt709", "bt2020"]
-RgbRange = Literal["auto", "limited", "full"]
-MAX_RADIUS = 127
 MAX_FRAME_NUMBER = 2**31 - 1
-MAX_FLOAT = float((2 - Fraction(1, 2**23)) * 2**127)  # the largest float32, in which maps are
-# Squares of smaller and of larger ones leave the range in which float32 is precise.
-MIN_SIGMA, MAX_NOISE_SIGMA = 1e-6, 1e6
 MIN_FRAME_RATE, MAX_FRAME_RATE = Fraction(1, 86400), 1_000_000
 
-Radius = Annotated[Integer, Field(ge=1, le=MAX_RADIUS)]
 
-
-class _Model(BaseModel):
-    # NaN is a legal value of two options; as a JSON string it survives the sidecar.
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
-
-
-class NccSpec(_Model):
-    """How the correlation is computed (docs/definition.md)."""
-
-    radius: Radius | tuple[Radius, ...] = Field(
-        3,
-        description=f"window radius in pixels, 1 to {MAX_RADIUS}; the window's side is 2 * radius + 1; of a list, such "
-        "as [2, 3, 5], the maps are combined",
-    )
-    border: Border = Field(
-        "shrink",
-        description="shrink: the window is cut at the picture's edge; valid: pixels whose window leaves the picture "
-        "are invalid; reflect: the picture is mirrored at its edges",
-    )
-    flat: Real = Field(
-        0.0,
-        description="value of a window without texture, -1 to 1 or nan, and the prior that noise_sigma moves towards",
-    )
-    noise_sigma: Real = Field(
-        0.0,
-        ge=0,
-        le=MAX_NOISE_SIGMA,
-        allow_inf_nan=False,
-        description="standard deviation of the sensor noise in code values of the input; windows that hold little "
-        f"more than noise move smoothly towards flat; 0: off, otherwise at least {MIN_SIGMA:g}",
-    )
-    mask: str | None = Field(
-        None,
-        min_length=1,
-        description="a picture of the reference's size whose pixels above black are used, all others take no part in "
-        "any window; or a sequence, video or (N, H, W) .npy that has such a picture for each frame of the input",
-        examples=["face.png"],
-    )
-    mask_labels: tuple[Integer, ...] | None = Field(
-        None,
-        description="the mask's pixels of these labels are used, such as [1, 4]; unset: all above black",
-        examples=[[1, 4]],
-    )
-    alpha: Alpha = Field(
-        "ignore", description="whose alpha channel serves as a mask as well: pixels that are not wholly transparent"
-    )
-    min_valid_fraction: Real = Field(
-        0.5, gt=0, le=1, description="share of a window's pixels in the picture that must be usable"
-    )
-    channel: Channel = Field(
-        "luma", description="joint: red, green and blue together, each centred by its own mean, sums pooled"
-    )
-    rgb_matrix: RgbMatrix = Field(
-        "auto",
-        description="how luma and red, green and blue are related where one has to be computed from the other; auto: "
-        "as the video says (unsaid: bt709 if its longer side has 1280 pixels or its shorter one more than 576, else "
-        "bt601); without a YUV video bt601, as in JPEG files",
-    )
-    rgb_range: RgbRange = Field(
-        "auto",
-        description="range of a video's YUV codes where red, green and blue are computed from them; auto: as the video "
-        "says (unsaid: limited)",
-    )
-    combine: Combine = Field("mean", description="how the maps of several radii become one, over those that measured")
-    smooth_sigma: Real = Field(
-        0.0,
-        ge=0,
-        le=MAX_RADIUS,
-        description=f"Gaussian smoothing of the finished map, in pixels; 0: off, otherwise at least {MIN_SIGMA:g}",
-    )
-    fill: Real = Field(
-        0.0,
-        description="value of pixels without a measurement (masked, outside, not finite), within the range of "
-        "float32, or nan",
-    )
-
-    @field_validator("radius", mode="before")
-    @classmethod
-    def _radius_is_one_or_several(cls, radius: object) -> object:
-        several = split_list(radius)
-        if several is not None and not several:
-            raise ValueError("needs at least one radius")
-        numbers = [_radius(value) for value in ([radius] if several is None else several)]
-        return numbers[0] if several is None else tuple(numbers)
-
-    @field_validator("mask", mode="before")
-    @classmethod
-    def _mask_as_text(cls, value: object) -> object:
-        return path_text(value)
-
-    @field_validator("mask_labels", mode="before")
-    @classmethod
-    def _labels_are_a_list(cls, labels: object) -> object:
-        if labels is None:
-            return None
-        several = split_list(labels)
-        numbers = tuple(whole_number(label, 0, MAX_LABEL, "a label from") for label in several or [labels])
-        if not numbers:
-            raise ValueError("needs at least one label")
-        return numbers
-
-    @field_validator("flat")
-    @classmethod
-    def _flat_in_range(cls, flat: float) -> float:
-        if not (math.isnan(flat) or -1 <= flat <= 1):
-            raise ValueError("must be between -1 and 1, or nan")
-        return flat
-
-    @field_validator("fill")
-    @classmethod
-    def _fill_fits_a_map(cls, fill: float) -> float:
-        if abs(fill) > MAX_FLOAT:
-            raise ValueError("must be a finite number within the range of float32, or nan")
-        return fill
-
-    @field_validator("noise_sigma", "smooth_sigma")
-    @classmethod
-    def _sigma_can_be_squared(cls, sigma: float) -> float:
-        if 0 < sigma < MIN_SIGMA:
-            raise ValueError(f"must be 0 or at least {MIN_SIGMA:g}")
-        return sigma
-
-    @model_validator(mode="after")
-    def _nan_prior_needs_no_noise(self) -> Self:
-        if math.isnan(self.flat) and self.noise_sigma > 0:
-            raise ValueError("flat = nan needs noise_sigma = 0, because flat is the prior of the noise model")
-        return self
-
-
-class WarpSpec(_Model):
-    """How each frame is brought onto the reference."""
-
-    method: Literal["none"] = Field("none", description="none: the frames arrive already warped")
-
-
-class OutputFormatSpec(_Model):
+class OutputFormatSpec(Model):
     """How maps become files."""
 
     encoding: Encoding | None = Field(
@@ -195,7 +51,7 @@ class OutputFormatSpec(_Model):
     quality: Integer = Field(18, ge=0, le=51, description="H.264 constant rate factor; lower is better and larger")
 
 
-class LimitsSpec(_Model):
+class LimitsSpec(Model):
     """What a run may cost before it is stopped."""
 
     stall_seconds: Real = Field(
@@ -207,7 +63,7 @@ class LimitsSpec(_Model):
     )
 
 
-class RunSpec(_Model):
+class RunSpec(Model):
     """One job: the maps of one input against one reference, into one output."""
 
     input: str = Field(
@@ -232,6 +88,20 @@ class RunSpec(_Model):
         "(FFV1), dir/%06d.png, .tif or .npy, or one .npy array",
         examples=["out/take01_validity.mkv"],
     )
+    warped: str | None = Field(
+        None,
+        min_length=1,
+        description="another output: the warped frames that were correlated, integer codes scaled to 16 bits (8-bit "
+        "ones times 256); names as for validity",
+        examples=["out/take01_warped.mkv"],
+    )
+    fields: str | None = Field(
+        None,
+        min_length=1,
+        description="another output: the displacement fields, dir/%06d.npy, .flo or .exr, or one .npy array; as "
+        "warp.field they give the same maps again",
+        examples=["out/flow/%06d.flo"],
+    )
     frames: str | None = Field(
         None,
         description="frames to process, start:stop or start:stop:step, half-open, from 0, numbers up to "
@@ -254,7 +124,7 @@ class RunSpec(_Model):
     output_format: OutputFormatSpec = OutputFormatSpec()
     limits: LimitsSpec = LimitsSpec()
 
-    @field_validator("input", "output", "validity", mode="before")
+    @field_validator("input", "output", "validity", "warped", "fields", mode="before")
     @classmethod
     def _path_as_text(cls, value: object) -> object:
         return path_text(value)
@@ -290,8 +160,16 @@ class RunSpec(_Model):
     @model_validator(mode="after")
     def _outputs_fit(self) -> Self:
         resolve_encoding(self.output, self.output_format)
-        if self.validity is not None:
-            require_lossless_output(self.validity)
+        for name in ("validity", "warped"):
+            if (path := getattr(self, name)) is not None:
+                require_lossless_output(path, name)
+        if self.fields is not None:
+            require_field_output(self.fields)
+        for name in ("warped", "fields"):
+            if getattr(self, name) is not None and self.warp.method == "none":
+                raise ValueError(f"{name} cannot apply to warp.method = none: the frames are not warped")
+        if self.warped is not None and self.ncc.channel == "joint":
+            raise ValueError("warped cannot apply to ncc.channel = joint: a file of it holds one channel")
         return self
 
     @model_validator(mode="after")
@@ -299,6 +177,12 @@ class RunSpec(_Model):
         if self.ncc.mask_labels is not None and self.ncc.mask is None:
             raise ValueError("ncc.mask_labels needs ncc.mask: there is no mask whose labels could be chosen")
         return self
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """The paths of everything that the job writes, but for the sidecar, by the names of their options."""
+        named = {name: getattr(self, name) for name in ("output", "validity", "warped", "fields")}
+        return {name: path for name, path in named.items() if path is not None}
 
     @property
     def encoding(self) -> Encoding:
@@ -312,10 +196,6 @@ class RunSpec(_Model):
         if suffix not in VIDEO_OUTPUT_SUFFIXES:
             return None
         return self.output_format.codec or ("ffv1" if suffix == ".mkv" else "h264")
-
-
-def _radius(value: object) -> int:
-    return whole_number(value, 1, MAX_RADIUS, "a whole number of pixels from")
 
 
 def parse_frame_rate(given: object) -> Fraction:
@@ -364,8 +244,23 @@ def is_sequence_pattern(path: str) -> bool:
     return FRAME_NUMBER_PATTERN.search(Path(path).name) is not None
 
 
-def require_lossless_output(path: str) -> None:
-    """Refuse a file name whose format would change validity codes.
+def require_field_output(path: str) -> None:
+    """Refuse a file name that no displacement fields can be written to.
+
+    Raises
+    ------
+    ValueError
+        When it is none of a numbered .npy, .flo or .exr, or one .npy.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in FIELD_OUTPUT_SUFFIXES or (suffix != ".npy" and not is_sequence_pattern(path)):
+        raise ValueError(
+            f"fields {path!r} must be dir/%06d with one of {', '.join(FIELD_OUTPUT_SUFFIXES)}, or one .npy"
+        )
+
+
+def require_lossless_output(path: str, name: str) -> None:
+    """Refuse a file name whose format would change the codes of the output `name`.
 
     Raises
     ------
@@ -375,10 +270,10 @@ def require_lossless_output(path: str) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in (".mkv", *PICTURE_OUTPUT_SUFFIXES):
         raise ValueError(
-            f"validity {path!r} must end in .mkv, or be dir/%06d with one of {', '.join(PICTURE_OUTPUT_SUFFIXES)}, or "
+            f"{name} {path!r} must end in .mkv, or be dir/%06d with one of {', '.join(PICTURE_OUTPUT_SUFFIXES)}, or "
             f"one .npy: codes need a lossless format"
         )
-    _require_number(path, suffix, "validity")
+    _require_number(path, suffix, name)
 
 
 def _require_number(path: str, suffix: str, name: str) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
 from framencc.errors import DamagedInputError, FramenccError, MissingExtraError, SinkError, SourceError, SpecError
-from framencc.warps.field_files import list_fields, read_field, write_field
+from framencc.fields.files import list_fields, read_field, write_field
 
 OpenEXR = pytest.importorskip("OpenEXR", reason="the extra exr is not installed")
 

@@ -1,0 +1,53 @@
+"""Method ``field``: displacements that somebody else has computed, one file for each frame of the input."""
+
+import numpy as np
+
+from framencc.errors import SourceError, SpecError
+from framencc.fields import list_fields
+from framencc.frames import Frame
+from framencc.spec.warp import WarpSpec
+from framencc.warps.base import Warp, WarpMethod
+
+
+class FieldMethod(WarpMethod):
+    """Reads the field of each frame.
+
+    Parameters
+    ----------
+    spec
+        The options.
+    size
+        Height and width of the reference, and so of every field.
+    n_frames
+        How many frames the input has, where that is known: there must be as many fields.
+
+    Raises
+    ------
+    SpecError
+        When there are no fields, a number is missing among them, or there are too few or too many.
+    """
+
+    def __init__(self, spec: WarpSpec, size: tuple[int, int], n_frames: int | None) -> None:
+        assert spec.field is not None
+        self._fields = list_fields(spec.field, n_frames)
+        self._size = size
+        self._convention = spec.field_convention
+
+    def finish(self, n_frames: int) -> None:
+        """Refuse fields that no frame came for; see `WarpMethod.finish`."""
+        if len(self._fields) != n_frames:
+            raise SpecError(f"warp.field: there are {len(self._fields)} fields, the input has {n_frames} frames")
+
+    def estimate(self, frame: Frame, previous: Warp | None) -> Warp:  # noqa: ARG002  (each frame stands alone)
+        """Read the frame's field; see `WarpMethod.estimate`."""
+        field = self._fields.read(frame.index, self._size, convention=self._convention)
+        length = np.hypot(field[..., 0], field[..., 1])
+        known = np.isfinite(length)
+        if not known.any():
+            raise SourceError(f"warp.field: the field of frame {frame.index} holds no displacement at all")
+        report = {
+            "mean_displacement": float(length[known].mean(dtype=np.float64)),
+            "largest_displacement": float(length[known].max()),
+            "share_known": float(known.mean()),
+        }
+        return Warp(displacement_field=field, report=report)

@@ -1,0 +1,112 @@
+"""The warp stage of a run: estimate or fall back, then sample the frame where the reference's pixels come from."""
+
+import logging
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from framencc.errors import WarpError
+from framencc.frames import Frame, Picture
+from framencc.kernels.threads import default_threads
+from framencc.sampling import Sampler
+from framencc.spec.warp import WarpSpec
+from framencc.warps.base import Field, Warp, WarpMethod
+
+logger = logging.getLogger(__name__)
+
+Codes = npt.NDArray[np.uint8]
+CHECK_FAILED = np.uint8(7)
+
+
+@dataclass(frozen=True, slots=True)
+class Warped:
+    """A frame on the reference's pixel grid.
+
+    Parameters
+    ----------
+    planes
+        (C, H, W): of an integer frame uint16, its codes times the stage's gain; of a float frame float32.
+    codes
+        (H, W) uint8 validity codes of pixels that have no value (3, 4 or 7), 0 elsewhere; None where all have one.
+    """
+
+    planes: Picture
+    codes: Codes | None
+
+
+class WarpStage:
+    """Brings frame after frame onto the reference.
+
+    A chain of frames begins at every frame whose number is a multiple of `spec.chain_length`. Inside it a warp may look
+    at the warp before, at nothing further back; so results are the same wherever a run begins, provided that it reads
+    the chain from its beginning.
+
+    Parameters
+    ----------
+    spec
+        The options.
+    method
+        How warps are found.
+    bits
+        Significant bits of the frames' codes; None for floats.
+    gain
+        What integer codes are multiplied by, so that interpolation does not round to whole codes.
+    threads
+        Threads of the sampling kernel; all cores if omitted.
+    """
+
+    def __init__(self, spec: WarpSpec, method: WarpMethod, *, bits: int | None, gain: int, threads: int | None) -> None:
+        self.gain = gain
+        self.n_failed = 0
+        self._spec = spec
+        self._method = method
+        self._sampler = Sampler(spec.interpolation, bits=bits, threads=threads or default_threads())
+        self._previous: Warp | None = None
+        self._previous_index = -1
+
+    def estimate(self, frame: Frame) -> Warp:
+        """Find the warp of the next frame; its report tells how it was found.
+
+        Raises
+        ------
+        WarpError
+            When there is none and `warp.on_failure` is ``fail``.
+        """
+        continues = frame.index == self._previous_index + 1 and frame.index % self._spec.chain_length != 0
+        previous = self._previous if continues else None
+        try:
+            warp = self._method.estimate(frame, previous if self._spec.warm_start else None)
+            warp = replace(warp, report={"status": "estimated", **warp.report})
+        except WarpError as error:
+            warp = self._fall_back(frame, previous, error)
+        self._previous, self._previous_index = warp, frame.index
+        return warp
+
+    def apply(self, frame: Frame, warp: Warp, out: Picture | None = None) -> Warped:
+        """Sample the frame, into `out` if given."""
+        planes = frame.data if frame.data.ndim == 3 else frame.data[np.newaxis]
+        how = warp.matrix if warp.displacement_field is None else warp.displacement_field
+        sampled, codes = self._sampler.sample(planes, np.eye(3) if how is None else how, use=frame.use, out=out)
+        if self._spec.forward_backward == "check" and warp.forward_backward is not None:
+            failed = (warp.forward_backward > self._spec.forward_backward_limit) & (codes == 0)
+            codes[failed] = CHECK_FAILED
+        return Warped(sampled, codes if codes.any() else None)
+
+    def distance(self, warp: Warp) -> Field | None:
+        """Return the forward-backward distance that weighs the map, (H, W) in pixels; None where nothing does."""
+        return warp.forward_backward if self._spec.forward_backward == "weight" else None
+
+    def finish(self, n_frames: int) -> None:
+        """Look back when the whole input has been read; see `WarpMethod.finish`."""
+        self._method.finish(n_frames)
+
+    def _fall_back(self, frame: Frame, previous: Warp | None, error: WarpError) -> Warp:
+        problem = f"frame {frame.index}: {error}"
+        if self._spec.on_failure == "fail":
+            raise WarpError(f"{problem}; warp.on_failure = previous or identity goes on all the same") from None
+        self.n_failed += 1
+        logger.info(problem)
+        if self._spec.on_failure == "previous" and previous is not None:
+            return replace(previous, report={"status": "previous", "problem": str(error)})
+        return Warp(report={"status": "identity", "problem": str(error)})
