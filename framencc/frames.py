@@ -13,6 +13,13 @@ Use = npt.NDArray[np.bool_]
 PICTURE_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
 
 
+def frozen(picture: Picture) -> Picture:
+    """Return a C-contiguous read-only view: kernels are compiled for one kind of input, and cannot write to it."""
+    view = np.ascontiguousarray(picture).view()
+    view.flags.writeable = False
+    return view
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One frame of a source.
