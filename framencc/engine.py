@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from framencc.frames import Picture
+from framencc.frames import Picture, frozen
 from framencc.kernels import float_ncc, integer_ncc, maps, pooled_ncc
 from framencc.kernels.threads import SMALLEST_CHUNK, share_rows
 from framencc.spec.ncc import NccSpec
@@ -34,13 +34,6 @@ _NO_VALIDITY: Validity = np.empty((0, 0), np.uint8)
 
 _TILE_ROWS, _STEP_ROWS = 64, 128
 _COMBINE = {"mean": maps.MEAN, "min": maps.MINIMUM, "max": maps.MAXIMUM}
-
-
-def frozen(picture: Picture) -> Picture:
-    """Return a C-contiguous read-only view: kernels are compiled for one kind of input, and cannot write to it."""
-    view = np.ascontiguousarray(picture).view()
-    view.flags.writeable = False
-    return view
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,13 @@ MAX_PIXELS = 1 << 27
 """Larger pictures (16384 x 8192) are refused: a few bytes of a damaged or malicious file can announce terabytes."""
 
 
+def frozen(picture: Picture) -> Picture:
+    """Return a C-contiguous read-only view: kernels are compiled for one kind of input, and cannot write to it."""
+    view = np.ascontiguousarray(picture).view()
+    view.flags.writeable = False
+    return view
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One frame of a source.

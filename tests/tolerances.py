@@ -1,6 +1,7 @@
 """The one tolerance policy: what may differ, by how much, and why. Tests state no other numbers of their own.
 
-Validity codes, fill values, inputs and anything promised bit for bit must be equal; only correlations have a tolerance.
+Validity codes, fill values, inputs and anything promised bit for bit must be equal; only correlations and interpolated
+samples have a tolerance.
 """
 
 import numpy as np
@@ -12,6 +13,12 @@ FLOAT = 1e-5
 SMALLEST_SIGMA = 1e-3
 # OpenCV's matchTemplate takes its sums partly in float32, so it, not framencc, sets this distance.
 OPENCV = 1e-4
+# Sampling, as shares of full scale. The first is the promise; float32 weights and sums take a thousandth of it.
+SAMPLING = 1e-4
+SAMPLING_ROUNDING = 1e-6
+# OpenCV up to 4 takes positions to 1/32 px, half of that being the error, along both axes; 5 is exact. And its results
+# are rounded to the codes of the input.
+OPENCV_POSITIONS = 2 / 64
 
 
 def promised(*pictures: np.ndarray) -> float:
@@ -44,3 +51,12 @@ def assert_same_bits(first: np.ndarray, second: np.ndarray) -> None:
     assert first.dtype == second.dtype
     assert first.shape == second.shape
     assert first.tobytes() == second.tobytes(), f"{np.count_nonzero(first != second)} values differ"
+
+
+def assert_samples_close(actual: np.ndarray, expected: np.ndarray, full_scale: float, tolerance: float) -> None:
+    """Check samples in the codes of their picture, `tolerance` being a share of full scale."""
+    assert actual.shape == expected.shape
+    np.testing.assert_array_equal(np.isnan(actual), np.isnan(expected), err_msg="nan at different places")
+    error = np.abs(actual - expected)
+    worst = np.max(error[~np.isnan(expected)], initial=0)
+    assert worst <= tolerance * full_scale, f"off by {worst / full_scale:.3g} of full scale, not {tolerance:g}"

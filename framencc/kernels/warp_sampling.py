@@ -1,0 +1,241 @@
+"""Samples a picture where a warp says, and tells why where it cannot.
+
+The work goes through short pieces of a row in stages, over buffers that stay in the first-level cache: where every
+sample lies (the offset of its upper left tap, and the fractions of a pixel beyond it) and whether that is inside; the
+blend of the taps; the output's own number format. Nothing branches inside a stage, so each one vectorises.
+
+- Taps are read from a copy of the picture with a margin that repeats the edge: no index needs a bound, and a word of
+  four bytes read at a tap holds its right neighbours as well (all four of a row for cubic and 8 bits, two for linear
+  and 16 bits). The copy costs a tenth of the sampling.
+- A displacement is split into whole pixels and a fraction before the pixel's own coordinate is added, so the fraction
+  is exact to 2^-24 px (float32) however wide the picture; a matrix's positions are float64.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from framencc.kernels.accesses import get, put, tap
+from framencc.kernels.compilation import kernel
+
+BEFORE, AFTER, BELOW = 1, 2, 3  # columns and rows of the margin; the last row is there for words that reach too far
+OUTSIDE, MASKED = np.uint8(3), np.uint8(4)
+ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
+TWO, FIVE_HALVES, THREE_HALVES = np.float32(2.0), np.float32(2.5), np.float32(1.5)
+_PIECE = 256
+
+
+class SamplingSettings(NamedTuple):
+    """The options of the sampling; what is None or not decides by type, so that only the loops needed are compiled."""
+
+    height: int  # of the picture without its margin
+    width: int
+    nearest: bool | None
+    cubic: bool | None
+    holes: bool | None  # not None for float pictures, whose taps of zero weight may be NaN
+    gain: np.float32 | None  # output is round(gain * value) in uint16, or where None the value in float32
+    maximum: np.float32  # largest code of an integer picture
+
+
+@kernel()
+def _copy(row, out):
+    for x in range(row.size):
+        put(out, x, get(row, x))
+
+
+@kernel()
+def pad_rows(picture, y0, y1, padded):
+    """Copy a picture into one with a margin that repeats its edge, the rows y0 to y1 of the latter.
+
+    `picture` is (C, H, W), `padded` (C, BEFORE + H + BELOW, BEFORE + W + AFTER) of the same dtype.
+    """
+    n_channels, height, width = picture.shape
+    for channel in range(n_channels):
+        for y in range(y0, y1):
+            row, out = picture[channel, min(max(y - BEFORE, 0), height - 1)], padded[channel, y]
+            _copy(row, out[BEFORE:])
+            for x in range(BEFORE):
+                out[x] = row[0]
+            for x in range(BEFORE + width, out.size):
+                out[x] = row[width - 1]
+
+
+@kernel()
+def _is_inside(whole, fraction, last):
+    return (whole >= 0) & ((whole < last) | ((whole == last) & (fraction == ZERO)))
+
+
+@kernel()
+def _locate_field(shifts, x0, y, last, stride, offset, fraction_x, fraction_y, codes):
+    """Find the samples of a row's piece that starts at column x0; `shifts` holds its (dx, dy) one after the other."""
+    for i in range(fraction_x.size):
+        dx, dy = get(shifts, 2 * i), get(shifts, 2 * i + 1)
+        floor_x, floor_y = np.floor(dx), np.floor(dy)
+        # Whole numbers below 2^24, or far outside, or NaN, for which every comparison is false.
+        x, y_tap = np.float32(np.int32(x0 + i)) + floor_x, np.float32(y) + floor_y
+        right, lower = dx - floor_x, dy - floor_y
+        inside = _is_inside(x, right, last[0]) & _is_inside(y_tap, lower, last[1])
+        put(offset, i, np.int32(np.int32(y_tap if inside else ZERO) * stride + np.int32(x if inside else ZERO)))
+        put(fraction_x, i, right)
+        put(fraction_y, i, lower)
+        put(codes, i, np.uint8(0) if inside else OUTSIDE)
+
+
+@kernel()
+def _locate_matrix(matrix, x0, y, last, stride, offset, fraction_x, fraction_y, codes):
+    """Find the samples of a row's piece that starts at column x0, by a 3 x 3 matrix."""
+    a, b, c = matrix[0, 0], matrix[0, 1] * y + matrix[0, 2], matrix[1, 0]
+    d, e, f = matrix[1, 1] * y + matrix[1, 2], matrix[2, 0], matrix[2, 1] * y + matrix[2, 2]
+    for i in range(fraction_x.size):
+        column = np.float64(np.int32(x0 + i))
+        divisor = e * column + f
+        position_x, position_y = (a * column + b) / divisor, (c * column + d) / divisor
+        x, y_tap = np.floor(position_x), np.floor(position_y)
+        right, lower = np.float32(position_x - x), np.float32(position_y - y_tap)
+        inside = (divisor > 0.0) & _is_inside(x, right, last[0]) & _is_inside(y_tap, lower, last[1])
+        put(offset, i, np.int32(np.int32(y_tap if inside else 0.0) * stride + np.int32(x if inside else 0.0)))
+        put(fraction_x, i, right)
+        put(fraction_y, i, lower)
+        put(codes, i, np.uint8(0) if inside else OUTSIDE)
+
+
+@kernel()
+def _locate(field, matrix, x0, y, settings, stride, offset, fraction_x, fraction_y, codes):
+    if field is not None:
+        shifts = field[y, 2 * x0 : 2 * (x0 + codes.size)]
+        last = np.float32(settings.width - 1), np.float32(settings.height - 1)
+        _locate_field(shifts, x0, y, last, stride, offset, fraction_x, fraction_y, codes)
+    if matrix is not None:
+        last = np.float64(settings.width - 1), np.float64(settings.height - 1)
+        _locate_matrix(matrix, x0, y, last, stride, offset, fraction_x, fraction_y, codes)
+
+
+@kernel()
+def _weigh(value, weight, holes):
+    if holes is None:
+        return value * weight
+    return (value if weight != ZERO else ZERO) * weight
+
+
+@kernel()
+def _weight(weight, counting):
+    if counting is None:
+        return weight
+    return ONE if weight != ZERO else ZERO
+
+
+@kernel()
+def _blend_nearest(plane, stride, offset, fraction_x, fraction_y, out):
+    for i in range(out.size):
+        right = np.int32(1) if get(fraction_x, i) >= HALF else np.int32(0)
+        lower = stride if get(fraction_y, i) >= HALF else np.int32(0)
+        put(out, i, tap(plane, np.int32(get(offset, i) + right + lower), 0))
+
+
+@kernel()
+def _blend_linear(plane, stride, offset, fraction_x, fraction_y, holes, counting, out):
+    for i in range(out.size):
+        here = get(offset, i)
+        below = np.int32(here + stride)
+        right, lower = get(fraction_x, i), get(fraction_y, i)
+        left, upper = _weight(ONE - right, counting), _weight(ONE - lower, counting)
+        right, lower = _weight(right, counting), _weight(lower, counting)
+        first = _weigh(tap(plane, here, 0), left, holes) + _weigh(tap(plane, here, 1), right, holes)
+        second = _weigh(tap(plane, below, 0), left, holes) + _weigh(tap(plane, below, 1), right, holes)
+        put(out, i, _weigh(first, upper, holes) + _weigh(second, lower, holes))
+
+
+@kernel()
+def _keys(t, counting):
+    """Weigh the taps at -1, 0, 1, 2 for a sample at t (Keys 1981, a = -1/2); all but one are 0 at t = 0 and t = 1."""
+    return (
+        _weight(((ONE - HALF * t) * t - HALF) * t, counting),
+        _weight((THREE_HALVES * t - FIVE_HALVES) * t * t + ONE, counting),
+        _weight(((TWO - THREE_HALVES * t) * t + HALF) * t, counting),
+        _weight((HALF * t - HALF) * t * t, counting),
+    )
+
+
+@kernel()
+def _cubic_row(plane, here, weights, holes):
+    left = _weigh(tap(plane, here, 0), weights[0], holes) + _weigh(tap(plane, here, 1), weights[1], holes)
+    right = _weigh(tap(plane, here, 2), weights[2], holes) + _weigh(tap(plane, here, 3), weights[3], holes)
+    return left + right
+
+
+@kernel()
+def _blend_cubic(plane, stride, offset, fraction_x, fraction_y, holes, counting, out):
+    for i in range(out.size):
+        here = np.int32(get(offset, i) - stride - 1)
+        across, down = _keys(get(fraction_x, i), counting), _keys(get(fraction_y, i), counting)
+        value = _weigh(_cubic_row(plane, here, across, holes), down[0], holes)
+        here = np.int32(here + stride)
+        value += _weigh(_cubic_row(plane, here, across, holes), down[1], holes)
+        here = np.int32(here + stride)
+        value += _weigh(_cubic_row(plane, here, across, holes), down[2], holes)
+        here = np.int32(here + stride)
+        value += _weigh(_cubic_row(plane, here, across, holes), down[3], holes)
+        put(out, i, value)
+
+
+@kernel()
+def _blend(plane, stride, offset, fraction_x, fraction_y, nearest, cubic, holes, counting, out):
+    if nearest is not None:
+        _blend_nearest(plane, stride, offset, fraction_x, fraction_y, out)
+    elif cubic is not None:
+        _blend_cubic(plane, stride, offset, fraction_x, fraction_y, holes, counting, out)
+    else:
+        _blend_linear(plane, stride, offset, fraction_x, fraction_y, holes, counting, out)
+
+
+@kernel()
+def _mark(n_masked, codes):
+    for i in range(codes.size):
+        codes[i] = MASKED if (n_masked[i] > ZERO) & (codes[i] == 0) else codes[i]
+
+
+@kernel()
+def _finish(values, codes, holes, gain, maximum, out):
+    for i in range(out.size):
+        value = get(values, i) if get(codes, i) == 0 else ZERO
+        if holes is None:
+            value = min(max(value, ZERO), maximum)
+        else:
+            value += value - value  # an infinity becomes NaN
+        if gain is None:
+            put(out, i, value)
+        else:
+            put(out, i, np.uint16(np.int32(value * gain + HALF)))
+
+
+@kernel()
+def sample_rows(padded, masked, field, matrix, settings, y0, y1, out, validity):
+    """Sample the rows y0 to y1 of the output grid.
+
+    `padded` is what `pad_rows` made of the picture, and `masked` what it made of a (1, H, W) uint8 picture that is 1
+    where a pixel is masked, or empty. Either `field` is (h, 2 w) float32, dx and dy in turn, and `matrix` None, or
+    `matrix` is (3, 3) float64 and `field` None. `out` is (C, h, w) uint16 or float32 as `settings.gain` says, and
+    `validity` (h, w) uint8; it receives 0, 3 (outside) or 4 (masked), and where it is not 0, `out` receives 0.
+    """
+    n_channels, n_padded_rows, stride = padded.shape
+    planes = padded.reshape(n_channels, n_padded_rows * stride)
+    masks = masked.reshape(masked.shape[0], masked.shape[1] * masked.shape[2])
+    step = np.int32(stride)
+    origin = BEFORE * stride + BEFORE
+    offsets = np.empty(_PIECE, np.int32)
+    buffers = np.empty((3, _PIECE), np.float32)
+    _, _, width = out.shape
+    for y in range(y0, y1):
+        for x0 in range(0, width, _PIECE):
+            x1 = min(width, x0 + _PIECE)
+            size = x1 - x0
+            codes, offset, values = validity[y, x0:x1], offsets[:size], buffers[2, :size]
+            right, lower = buffers[0, :size], buffers[1, :size]
+            _locate(field, matrix, x0, y, settings, step, offset, right, lower, codes)
+            nearest, cubic, holes = settings.nearest, settings.cubic, settings.holes
+            if masks.shape[0] > 0:
+                _blend(masks[0, origin:], step, offset, right, lower, nearest, cubic, None, True, values)
+                _mark(values, codes)
+            for channel in range(n_channels):
+                _blend(planes[channel, origin:], step, offset, right, lower, nearest, cubic, holes, None, values)
+                _finish(values, codes, holes, settings.gain, settings.maximum, out[channel, y, x0:x1])
