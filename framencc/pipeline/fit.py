@@ -74,9 +74,7 @@ def fit_reference(
             options = options.model_copy(update={"noise_sigma": options.noise_sigma * gain})
     use = mask if picture.use is None or mask is None else mask & picture.use
     planes = data if data.ndim == 3 else data[np.newaxis]
-    return Reference.from_planes(
-        planes, options, use=picture.use if use is None else use, threads=spec.threads
-    ), factor
+    return Reference.from_planes(planes, options, use=picture.use if use is None else use, threads=spec.threads), factor
 
 
 def _depth(bits: int | None) -> str:

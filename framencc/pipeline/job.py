@@ -150,8 +150,10 @@ class Job:
             raise damage
 
     def _stop(self) -> None:
-        for part in (self._frames, self._maps, self._frame_buffers, *self._output_buffers.values()):
-            part.stop()
+        for queue in (self._frames, self._maps):
+            queue.stop()
+        for pool in (self._frame_buffers, *self._output_buffers.values()):
+            pool.stop()
 
     def _read(self) -> None:
         try:

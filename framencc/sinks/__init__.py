@@ -52,8 +52,8 @@ def open_lossless_sink(path: str, spec: RunSpec, map_format: MapFormat) -> Sink:
     return _open(Path(path), spec, map_format, "ffv1")
 
 
-def _open(target: Path, spec: RunSpec, map_format: MapFormat, codec: Codec) -> Sink:
-    if target.suffix.lower() in VIDEO_OUTPUT_SUFFIXES:
+def _open(target: Path, spec: RunSpec, map_format: MapFormat, codec: Codec | None) -> Sink:
+    if codec is not None and target.suffix.lower() in VIDEO_OUTPUT_SUFFIXES:
         return VideoSink(
             target,
             map_format,

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from framencc.frames import Frame
-from framencc.sampling import matrix_field
+from framencc.kernels.displacement import matrix_field_rows
+from framencc.kernels.threads import default_threads, share_rows
 
 Matrix = npt.NDArray[np.float64]
 Field = npt.NDArray[np.float32]
@@ -39,10 +40,16 @@ class Warp:
     report: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def field(self, shape: tuple[int, int]) -> Field:
-        """Return the (H, W, 2) displacements of a picture of this shape, exactly those that sampling goes by."""
+        """Return the (H, W, 2) displacements of a picture of this shape: frames are sampled by these and nothing else.
+
+        So a run whose fields were written can be repeated from them, to the same bytes.
+        """
         if self.displacement_field is not None:
             return self.displacement_field
-        return matrix_field(np.eye(3) if self.matrix is None else self.matrix, shape)
+        matrix = np.eye(3) if self.matrix is None else self.matrix
+        field: Field = np.empty((*shape, 2), np.float32)
+        share_rows(lambda y0, y1: matrix_field_rows(matrix, y0, y1, field), shape[0], default_threads())
+        return field
 
 
 class WarpMethod(ABC):

@@ -86,8 +86,8 @@ class WarpStage:
     def apply(self, frame: Frame, warp: Warp, out: Picture | None = None) -> Warped:
         """Sample the frame, into `out` if given."""
         planes = frame.data if frame.data.ndim == 3 else frame.data[np.newaxis]
-        how = warp.matrix if warp.displacement_field is None else warp.displacement_field
-        sampled, codes = self._sampler.sample(planes, np.eye(3) if how is None else how, use=frame.use, out=out)
+        field = warp.field((planes.shape[1], planes.shape[2]))
+        sampled, codes = self._sampler.sample(planes, field, use=frame.use, out=out)
         if self._spec.forward_backward == "check" and warp.forward_backward is not None:
             failed = (warp.forward_backward > self._spec.forward_backward_limit) & (codes == 0)
             codes[failed] = CHECK_FAILED

@@ -85,14 +85,12 @@ class View:
     def to_full_size(self, matrix: Matrix) -> Matrix:
         """Turn a matrix between view pixels into one between picture pixels."""
         into = self._into_view()
-        full: Matrix = np.linalg.inv(into) @ matrix @ into
-        return full / full[2, 2]
+        return _normalised(np.linalg.inv(into) @ matrix @ into)
 
     def to_view(self, matrix: Matrix) -> Matrix:
         """Turn a matrix between picture pixels into one between view pixels."""
         into = self._into_view()
-        small: Matrix = into @ matrix @ np.linalg.inv(into)
-        return small / small[2, 2]
+        return _normalised(into @ matrix @ np.linalg.inv(into))
 
     def _into_view(self) -> Matrix:
         # Pixel centres are at integers, so a pixel of the view that covers k pixels lies (k - 1) / 2 into them.
@@ -101,5 +99,10 @@ class View:
 
     def scale_field(self, field: Field) -> Field:
         """Give displacements in view pixels in picture pixels."""
-        scaled: Field = field / np.array(self._scale, np.float32)
+        scaled: Field = (field / np.array(self._scale, np.float32)).astype(np.float32)
         return scaled
+
+
+def _normalised(matrix: Matrix) -> Matrix:
+    result: Matrix = matrix / matrix[2, 2]
+    return result

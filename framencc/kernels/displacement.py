@@ -1,0 +1,19 @@
+"""The displacements that a matrix means."""
+
+import numpy as np
+
+from framencc.kernels.compilation import kernel
+
+
+@kernel()
+def matrix_field_rows(matrix, y0, y1, out):
+    """Fill the rows y0 to y1 of an (H, W, 2) float32 field; NaN where the (3, 3) float64 matrix divides by 0 or less."""
+    for y in range(y0, y1):
+        row = out[y]
+        for x in range(row.shape[0]):
+            u, v = np.float64(x), np.float64(y)
+            divisor = matrix[2, 0] * u + matrix[2, 1] * v + matrix[2, 2]
+            across = matrix[0, 0] * u + matrix[0, 1] * v + matrix[0, 2]
+            down = matrix[1, 0] * u + matrix[1, 1] * v + matrix[1, 2]
+            row[x, 0] = across / divisor - u if divisor > 0.0 else np.nan
+            row[x, 1] = down / divisor - v if divisor > 0.0 else np.nan
