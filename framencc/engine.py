@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framencc.frames import Picture
-from framencc.kernels import float_ncc, integer_ncc, maps, pooled_ncc
+from framencc.kernels import float_ncc, integer_ncc, maps, plane_ncc, pooled_ncc
 from framencc.kernels.threads import SMALLEST_CHUNK, share_rows
 from framencc.spec import NccSpec
 
@@ -22,7 +22,7 @@ NO_CODES: Validity = np.empty((0, 0), np.uint8)
 NO_CODES.flags.writeable = False
 _NO_VALIDITY: Validity = np.empty((0, 0), np.uint8)
 
-_TILE_ROWS, _STEP_ROWS = 64, 128
+_STEP_ROWS = 128
 _COMBINE = {"mean": maps.MEAN, "min": maps.MINIMUM, "max": maps.MAXIMUM}
 
 
@@ -43,7 +43,10 @@ class _OneRadius:
     def correlate(self, frame: Picture, why: Validity, y0: int, y1: int, out: Map, validity: Validity) -> None:
         rows = (self.settings, y0, y1, out, validity)
         if isinstance(self.reference, float_ncc.FloatReference):
-            float_ncc.correlate_floats(self.reference, frame, why, *rows)
+            if why.size or frame.shape[0] > 1:
+                float_ncc.correlate_floats(self.reference, frame, why, *rows)
+            else:
+                plane_ncc.correlate_plane(self.reference, frame, *rows)
         elif why.size or frame.shape[0] > 1:
             pooled_ncc.pool_rows(self.reference, frame, why, *rows)
         else:
@@ -75,7 +78,7 @@ class Engine:
         # A piece of the picture begins with 2 r rows that only fill the first windows; they should cost little.
         self._smallest_chunk = max(SMALLEST_CHUNK, 4 * max(radii))
         # Float sums start anew at each tile, so a tile must follow from the options alone.
-        self._tile_rows = max(_TILE_ROWS, 4 * max(radii)) if planes.dtype == np.float32 else 1
+        self._tile_rows = float_ncc.tile_rows(max(radii)) if planes.dtype == np.float32 else 1
         planes = frozen(planes)
         if planes.dtype == np.float32:
             floats, integers = float_ncc.FLAT_SHARE_OF_FLOATS, float_ncc.FLAT_SHARE_OF_INTEGERS
@@ -155,6 +158,14 @@ class Engine:
         return kept
 
 
+def all_finite(planes: Picture, threads: int) -> bool:
+    """Tell whether no sample of a C-contiguous float32 picture is NaN or infinite."""
+    rows = frozen(planes).view(np.int32).reshape(-1, planes.shape[-1])
+    parts: list[bool] = []
+    share_rows(lambda y0, y1: parts.append(maps.finite_rows(rows[y0:y1])), len(rows), threads)
+    return all(parts)
+
+
 def split_channels(picture: Picture, threads: int) -> Picture:
     """Copy an (H, W, C) picture to (C, H, W) planes."""
     height, width, n_channels = picture.shape
@@ -196,6 +207,7 @@ def _prepare_floats(
     planes: Picture, spec: NccSpec, radius: int, rows: int, flat_shares: tuple[float, ...], masked: bool
 ) -> _OneRadius:
     n_channels, height, width = planes.shape
+    alone = n_channels == 1 and not masked
     settings = float_ncc.FloatSettings(
         radius=radius,
         reflect=spec.border == "reflect",
@@ -206,13 +218,17 @@ def _prepare_floats(
         fill=float(spec.fill),
         min_valid_fraction=float(spec.min_valid_fraction),
         tile_rows=rows,
-        tile_columns=float_ncc.tile_columns(radius, n_channels * (6 if masked else 3)),
+        tile_columns=plane_ncc.tile_columns(radius)
+        if alone
+        else float_ncc.tile_columns(radius, n_channels * (6 if masked else 3)),
     )
     shape = (0, 0) if masked else (height, width)
-    sums, textured = np.empty((n_channels, *shape)), np.empty((n_channels, *shape), np.uint8)
+    sums, textured = np.empty((n_channels, *shape)), np.empty((n_channels, *((0, 0) if alone else shape)), np.uint8)
     reference = float_ncc.FloatReference(planes, sums, textured, np.empty(shape))
-    if not masked:
-        own = settings._replace(flat_share=settings.reference_flat_share)
+    own = settings._replace(flat_share=settings.reference_flat_share)
+    if alone:
+        plane_ncc.correlate_plane(reference, planes, own, 0, height, NO_MAP, _NO_VALIDITY)
+    elif not masked:
         float_ncc.correlate_floats(reference, planes, NO_CODES, own, 0, height, NO_MAP, _NO_VALIDITY)
     return _OneRadius(reference, settings)
 

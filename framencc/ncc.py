@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framencc.channels import to_luma
-from framencc.engine import MASKED, NO_CODES, NOT_FINITE, Engine, Map, Validity, split_channels
+from framencc.engine import MASKED, NO_CODES, NOT_FINITE, Engine, Map, Validity, all_finite, split_channels
 from framencc.errors import SpecError
 from framencc.frames import PICTURE_DTYPES, Picture
 from framencc.kernels.threads import default_threads
@@ -102,7 +102,7 @@ class Reference:
         self._threads = _checked_threads(threads)
         self._image_shape = np.shape(image)
         self._planes = _planes(image, "reference", self.spec.channel, self._threads).copy()
-        self._why = _codes(self._planes, None if mask is None else _checked_mask(mask, self.shape))
+        self._why = _codes(self._planes, None if mask is None else _checked_mask(mask, self.shape), self._threads)
         self._engines: dict[tuple[np.dtype[Any], bool], Engine] = {}
         # So that the first frame costs no more than the others, unless it brings another dtype.
         self._engine(self._planes.dtype, masked=self._why is not None)
@@ -189,7 +189,7 @@ class Reference:
         `planes` is (C, H, W); `use` is (H, W) bool, False for the pixels of this frame that are masked.
         """
         why = self._why
-        codes = _codes(planes, use)
+        codes = _codes(planes, use, self._threads)
         if codes is not None:
             # A masked pixel is masked, whatever else it may be.
             why = (
@@ -319,11 +319,10 @@ def _checked_mask(mask: npt.ArrayLike, shape: tuple[int, int]) -> npt.NDArray[np
     return positive
 
 
-def _codes(planes: Picture, use: npt.NDArray[np.bool_] | None) -> Validity | None:
+def _codes(planes: Picture, use: npt.NDArray[np.bool_] | None, threads: int) -> Validity | None:
     """Say which pixels of a picture cannot be used, as validity codes; None where all can."""
     codes: Validity | None = None
-    # The extremes are NaN where any pixel is, and infinite where any is.
-    if planes.dtype == np.float32 and not (np.isfinite(planes.min()) and np.isfinite(planes.max())):
+    if planes.dtype == np.float32 and not all_finite(planes, threads):
         codes = np.where(np.isfinite(planes).all(axis=0), np.uint8(0), NOT_FINITE)
     if use is not None:
         codes = np.where(use, np.uint8(0) if codes is None else codes, MASKED)
