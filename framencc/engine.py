@@ -43,7 +43,7 @@ class _OneRadius:
     def correlate(self, frame: Picture, why: Validity, y0: int, y1: int, out: Map, validity: Validity) -> None:
         rows = (self.settings, y0, y1, out, validity)
         if isinstance(self.reference, float_ncc.FloatReference):
-            if why.size or frame.shape[0] > 1:
+            if why.size or frame.shape[0] > 1 or self.settings.reflect:
                 float_ncc.correlate_floats(self.reference, frame, why, *rows)
             else:
                 plane_ncc.correlate_plane(self.reference, frame, *rows)
@@ -207,7 +207,7 @@ def _prepare_floats(
     planes: Picture, spec: NccSpec, radius: int, rows: int, flat_shares: tuple[float, ...], masked: bool
 ) -> _OneRadius:
     n_channels, height, width = planes.shape
-    alone = n_channels == 1 and not masked
+    alone = n_channels == 1 and not masked and spec.border != "reflect"
     settings = float_ncc.FloatSettings(
         radius=radius,
         reflect=spec.border == "reflect",
