@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framencc.frames import Picture
-from framencc.kernels import float_ncc, integer_ncc, maps, plane_ncc, pooled_ncc
+from framencc.kernels import float_ncc, integer_ncc, maps, plane_ncc, pooled_ncc, radii_ncc
 from framencc.kernels.threads import SMALLEST_CHUNK, share_rows
 from framencc.spec import NccSpec
 
@@ -35,14 +35,16 @@ def frozen(picture: Picture) -> Picture:
 
 @dataclass(frozen=True)
 class _OneRadius:
-    """A reference prepared for one radius."""
+    """A reference prepared for one radius, or for several at once."""
 
     reference: Any
     settings: Any
 
     def correlate(self, frame: Picture, why: Validity, y0: int, y1: int, out: Map, validity: Validity) -> None:
         rows = (self.settings, y0, y1, out, validity)
-        if isinstance(self.reference, float_ncc.FloatReference):
+        if isinstance(self.reference, radii_ncc.RadiiReference):
+            radii_ncc.correlate_radii(self.reference, frame, *rows)
+        elif isinstance(self.reference, float_ncc.FloatReference):
             if why.size or frame.shape[0] > 1 or self.settings.reflect:
                 float_ncc.correlate_floats(self.reference, frame, why, *rows)
             else:
@@ -86,6 +88,14 @@ class Engine:
             self._radii = [_prepare_floats(planes, spec, radius, self._tile_rows, shares, masked) for radius in radii]
         else:
             self._radii = [_prepare_integers(planes, spec, radius, masked) for radius in radii]
+            if (
+                len(radii) > 1
+                and len(planes) == 1
+                and planes.dtype == np.uint8
+                and not masked
+                and spec.border != "valid"
+            ):
+                self._radii = [_together(planes, spec, self._radii)]
 
     def correlate(self, frame: Picture, why: Validity, rho: Map, validity: Validity, threads: int) -> None:
         """Fill `rho`, and `validity` unless it is empty.
@@ -201,6 +211,17 @@ def _prepare_integers(planes: Picture, spec: NccSpec, radius: int, masked: bool)
         textured = scale > 0
         scale[textured] = 1.0 / np.sqrt(scale[textured].astype(np.float64))
     return _OneRadius(reference, settings)
+
+
+def _together(planes: Picture, spec: NccSpec, each: list[_OneRadius]) -> _OneRadius:
+    """Put what was prepared for each radius into one."""
+    radii = np.array([one.settings.radius for one in each])
+    sums = np.concatenate([one.reference.sums.view(np.uint32) for one in each])
+    scale = np.stack([one.reference.scale for one in each])
+    reference = radii_ncc.RadiiReference(planes, radii, sums, scale)
+    flat, noise = np.float32(spec.flat), np.float32(spec.noise_sigma**2)
+    how = _COMBINE[spec.combine]
+    return _OneRadius(reference, radii_ncc.RadiiSettings(spec.border == "reflect", flat, noise, how))
 
 
 def _prepare_floats(

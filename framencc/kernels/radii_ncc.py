@@ -1,0 +1,198 @@
+"""Several radii of a uint8 picture at once: one table of running totals serves the windows of every radius.
+
+The table holds the sums of F, F F and R F over everything above and to the left of a pixel, for the rows that the
+largest window reaches; a window's sum is then a difference of four entries, whatever its radius. Sums wrap modulo
+2^32, and a window's own stay below that for any radius up to 127, so they come out exact. n S_xy is less than 2^53 and
+exact in float64, for which every processor has vector instructions (for 64-bit integers many have not).
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from framencc.kernels.box_sums import extent, mirror
+from framencc.kernels.compilation import kernel
+from framencc.kernels.integer_ncc import ONE, ZERO, classify
+from framencc.kernels.maps import MEAN, combine_rows
+
+Array = npt.NDArray[Any]
+
+
+class RadiiReference(NamedTuple):
+    """A reference and what every frame needs of it, for each of K > 1 radii."""
+
+    planes: Array  # (1, H, W) uint8
+    radii: Array  # (K,) int64
+    sums: Array  # (K, H, W) uint32 window sums
+    scale: Array  # (K, H, W) float32, 1 / sqrt(n S_RR + n^2 noise), 0 where flat
+
+
+class RadiiSettings(NamedTuple):
+    """The options of the correlation, as the kernels need them."""
+
+    reflect: bool
+    flat: np.float32
+    noise: np.float32  # noise_sigma^2
+    how: int  # the maps are combined
+
+
+class _Window(NamedTuple):
+    radius: int
+    reflect: bool
+
+
+@kernel()
+def _pad(row, reflect, out):
+    """Copy a row between margins that mirror it, or stay 0."""
+    reach = (out.size - row.size) // 2
+    inside = out[reach : reach + row.size]
+    for x in range(row.size):
+        inside[x] = row[x]
+    if reflect:
+        for x in range(reach):
+            out[x] = row[mirror(x - reach, row.size)]
+            out[reach + row.size + x] = row[mirror(row.size + x, row.size)]
+
+
+@kernel()
+def _add_totals(row, table, above, here):
+    before, out = table[above, 0, 1:], table[here, 0, 1:]
+    total = np.int64(0)
+    for x in range(row.size):
+        total += np.int64(row[x])
+        out[x] = before[x] + total
+
+
+@kernel()
+def _add_product_totals(row, other, table, above, here, plane):
+    before, out = table[above, plane, 1:], table[here, plane, 1:]
+    total = np.int64(0)
+    for x in range(row.size):
+        total += np.int64(row[x]) * np.int64(other[x])
+        out[x] = before[x] + total
+
+
+@kernel()
+def _advance(reference, frame, y, reflect, padded, table, above, here):
+    """Write the table's row `here`: the one above, and the running totals of row `y` of the pictures."""
+    height = frame.shape[1]
+    if not (reflect or 0 <= y < height):
+        table[here] = table[above]
+        return
+    y = mirror(y, height)
+    _pad(frame[0, y], reflect, padded[0])
+    _pad(reference[0, y], reflect, padded[1])
+    _add_totals(padded[0], table, above, here)
+    _add_product_totals(padded[0], padded[0], table, above, here, 1)
+    _add_product_totals(padded[0], padded[1], table, above, here, 2)
+
+
+@kernel()
+def _window_sums(table, last, before, first, side, plane, out):
+    a, b = table[last, plane, first + side :], table[last, plane, first:]
+    c, d = table[before, plane, first + side :], table[before, plane, first:]
+    for x in range(out.size):
+        out[x] = a[x] - b[x] - c[x] + d[x]
+
+
+@kernel()
+def _variance(n_rows, n_columns, sums, squares, noise, out):
+    for x in range(out.size):
+        n, total = n_rows * n_columns[x], np.float64(sums[x])
+        out[x] = np.float32(n * np.float64(squares[x]) - total * total) + np.float32(n) * np.float32(n) * noise
+
+
+@kernel()
+def _finish(n_rows, n_columns, known, scale, sums, products, variance, prior, flat, out):
+    for x in range(out.size):
+        n = n_rows * n_columns[x]
+        covariance = np.float32(n * np.float64(products[x]) - np.float64(known[x]) * np.float64(sums[x]))
+        numerator = covariance + np.float32(n) * np.float32(n) * prior
+        rho = min(max(numerator * scale[x] / np.sqrt(variance[x]), -ONE), ONE)
+        out[x] = rho if (variance[x] > ZERO) & (scale[x] > ZERO) else flat
+
+
+@kernel()
+def _any_flat(variance, scale):
+    seen = np.int32(0)
+    for x in range(variance.size):
+        seen |= np.int32((variance[x] <= ZERO) | (scale[x] <= ZERO))
+    return seen != 0
+
+
+@kernel()
+def _add(row, total):
+    for x in range(total.size):
+        total[x] += row[x]
+
+
+@kernel()
+def _mean(total, row, divisor, out):
+    for x in range(out.size):
+        out[x] = (total[x] + row[x]) / divisor
+
+
+@kernel()
+def _one_radius(reference, k, y, n_rows, n_columns, table, last, before, settings, sums, variance, rho):
+    """Correlate row `y` for the radius `k`; returns whether any of its windows is flat."""
+    width, radius = rho.size, reference.radii[k]
+    side = 2 * radius + 1
+    first = (table.shape[2] - 1 - width) // 2 - radius
+    for plane in range(3):
+        _window_sums(table, last, before, first, side, plane, sums[plane])
+    _variance(n_rows, n_columns, sums[0], sums[1], settings.noise, variance)
+    prior = settings.flat * settings.noise if settings.noise > 0 else ZERO
+    known, scale = reference.sums[k, y], reference.scale[k, y]
+    _finish(n_rows, n_columns, known, scale, sums[0], sums[2], variance, prior, settings.flat, rho)
+    return _any_flat(variance, scale)
+
+
+@kernel()
+def correlate_radii(reference, frame, settings, y0, y1, out, validity):
+    """Correlate the rows y0 to y1 of one channel, nothing masked, and combine the maps of all radii.
+
+    `frame` is (1, H, W) like the reference's planes; `out` and `validity` are (y1 - y0, W) float32 and uint8. The
+    latter may be empty.
+    """
+    _, height, width = frame.shape
+    n_radii, reach, reflect = reference.radii.size, reference.radii.max(), settings.reflect
+    ring = 2 * reach + 2
+    table = np.zeros((ring, 3, width + 2 * reach + 1), np.uint32)
+    padded = np.zeros((2, width + 2 * reach), np.uint8)
+    n_columns = np.empty((n_radii, width))
+    for k in range(n_radii):
+        for x in range(width):
+            n_columns[k, x] = extent(x, width, _Window(reference.radii[k], reflect))
+    sums = np.empty((3, width), np.uint32)
+    variance = np.empty((n_radii, width), np.float32)
+    maps, codes = np.empty((n_radii, 1, width), np.float32), np.zeros((n_radii, 1, width), np.uint8)
+    spare = np.empty((1, width), np.uint8)
+    # The table's row of the picture's row y is y - start; the row before its first is zero.
+    start = y0 - reach - 1
+    for y in range(y0 - 2 * reach, y1):  # the first 2 r turns only fill the table
+        here = y + reach - start
+        _advance(reference.planes, frame, y + reach, reflect, padded, table, (here - 1) % ring, here % ring)
+        if y < y0:
+            continue
+        flat = False
+        for k in range(n_radii):
+            radius = reference.radii[k]
+            last, before = (y + radius - start) % ring, (y - radius - 1 - start) % ring
+            n_rows = np.float64(extent(y, height, _Window(radius, reflect)))
+            row = maps[k, 0]
+            if _one_radius(
+                reference, k, y, n_rows, n_columns[k], table, last, before, settings, sums, variance[k], row
+            ):
+                flat = True
+        codes_row = validity[y - y0 : y - y0 + 1] if validity.size > 0 else spare
+        if flat or settings.how != MEAN:
+            for k in range(n_radii):
+                classify(variance[k], reference.scale[k, y], codes[k, 0])
+            combine_rows(maps, codes, settings.how, out[y - y0 : y - y0 + 1], codes_row)
+            continue
+        # The same sums without conditions, for nearly every row of nearly every picture.
+        for k in range(1, n_radii - 1):
+            _add(maps[k, 0], maps[0, 0])
+        _mean(maps[0, 0], maps[n_radii - 1, 0], np.float32(n_radii), out[y - y0])
+        codes_row[:] = 0
