@@ -56,8 +56,8 @@ def _pad(row, reflect, out):
 
 
 @kernel()
-def _add_totals(row, table, above, here):
-    before, out = table[above, 0, 1:], table[here, 0, 1:]
+def _add_totals(row, table, above, here, plane):
+    before, out = table[above, plane, 1:], table[here, plane, 1:]
     total = np.int64(0)
     for x in range(row.size):
         total += np.int64(row[x])
@@ -65,16 +65,13 @@ def _add_totals(row, table, above, here):
 
 
 @kernel()
-def _add_product_totals(row, other, table, above, here, plane):
-    before, out = table[above, plane, 1:], table[here, plane, 1:]
-    total = np.int64(0)
-    for x in range(row.size):
-        total += np.int64(row[x]) * np.int64(other[x])
-        out[x] = before[x] + total
+def _multiply(row, other, out):
+    for x in range(out.size):
+        out[x] = np.int64(row[x]) * np.int64(other[x])
 
 
 @kernel()
-def _advance(reference, frame, y, reflect, padded, table, above, here):
+def _advance(reference, frame, y, reflect, padded, products, table, above, here):
     """Write the table's row `here`: the one above, and the running totals of row `y` of the pictures."""
     height = frame.shape[1]
     if not (reflect or 0 <= y < height):
@@ -83,9 +80,10 @@ def _advance(reference, frame, y, reflect, padded, table, above, here):
     y = mirror(y, height)
     _pad(frame[0, y], reflect, padded[0])
     _pad(reference[0, y], reflect, padded[1])
-    _add_totals(padded[0], table, above, here)
-    _add_product_totals(padded[0], padded[0], table, above, here, 1)
-    _add_product_totals(padded[0], padded[1], table, above, here, 2)
+    _add_totals(padded[0], table, above, here, 0)
+    for plane in range(1, 3):  # the products beforehand, which makes vector code of them
+        _multiply(padded[0], padded[plane - 1], products)
+        _add_totals(products, table, above, here, plane)
 
 
 @kernel()
@@ -105,19 +103,16 @@ def _variance(n_rows, n_columns, sums, squares, noise, out):
 
 @kernel()
 def _finish(n_rows, n_columns, known, scale, sums, products, variance, prior, flat, out):
+    """Write a row of the map; returns whether any window of it is flat."""
+    seen = np.int32(0)
     for x in range(out.size):
         n = n_rows * n_columns[x]
         covariance = np.float32(n * np.float64(products[x]) - np.float64(known[x]) * np.float64(sums[x]))
         numerator = covariance + np.float32(n) * np.float32(n) * prior
         rho = min(max(numerator * scale[x] / np.sqrt(variance[x]), -ONE), ONE)
-        out[x] = rho if (variance[x] > ZERO) & (scale[x] > ZERO) else flat
-
-
-@kernel()
-def _any_flat(variance, scale):
-    seen = np.int32(0)
-    for x in range(variance.size):
-        seen |= np.int32((variance[x] <= ZERO) | (scale[x] <= ZERO))
+        measured = (variance[x] > ZERO) & (scale[x] > ZERO)
+        out[x] = rho if measured else flat
+        seen |= np.int32(not measured)
     return seen != 0
 
 
@@ -144,8 +139,7 @@ def _one_radius(reference, k, y, n_rows, n_columns, table, last, before, setting
     _variance(n_rows, n_columns, sums[0], sums[1], settings.noise, variance)
     prior = settings.flat * settings.noise if settings.noise > 0 else ZERO
     known, scale = reference.sums[k, y], reference.scale[k, y]
-    _finish(n_rows, n_columns, known, scale, sums[0], sums[2], variance, prior, settings.flat, rho)
-    return _any_flat(variance, scale)
+    return _finish(n_rows, n_columns, known, scale, sums[0], sums[2], variance, prior, settings.flat, rho)
 
 
 @kernel()
@@ -159,7 +153,7 @@ def correlate_radii(reference, frame, settings, y0, y1, out, validity):
     n_radii, reach, reflect = reference.radii.size, reference.radii.max(), settings.reflect
     ring = 2 * reach + 2
     table = np.zeros((ring, 3, width + 2 * reach + 1), np.uint32)
-    padded = np.zeros((2, width + 2 * reach), np.uint8)
+    padded, products = np.zeros((2, width + 2 * reach), np.uint8), np.empty(width + 2 * reach, np.int32)
     n_columns = np.empty((n_radii, width))
     for k in range(n_radii):
         for x in range(width):
@@ -172,7 +166,7 @@ def correlate_radii(reference, frame, settings, y0, y1, out, validity):
     start = y0 - reach - 1
     for y in range(y0 - 2 * reach, y1):  # the first 2 r turns only fill the table
         here = y + reach - start
-        _advance(reference.planes, frame, y + reach, reflect, padded, table, (here - 1) % ring, here % ring)
+        _advance(reference.planes, frame, y + reach, reflect, padded, products, table, (here - 1) % ring, here % ring)
         if y < y0:
             continue
         flat = False
