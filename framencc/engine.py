@@ -86,16 +86,10 @@ class Engine:
             floats, integers = float_ncc.FLAT_SHARE_OF_FLOATS, float_ncc.FLAT_SHARE_OF_INTEGERS
             shares = tuple(floats if dtype == np.float32 else integers for dtype in dtypes)
             self._radii = [_prepare_floats(planes, spec, radius, self._tile_rows, shares, masked) for radius in radii]
+        elif planes.dtype == np.uint8 and len(planes) == 1 and len(radii) > 1 and not masked and spec.border != "valid":
+            self._radii = [_prepare_radii(planes, spec, radii)]
         else:
             self._radii = [_prepare_integers(planes, spec, radius, masked) for radius in radii]
-            if (
-                len(radii) > 1
-                and len(planes) == 1
-                and planes.dtype == np.uint8
-                and not masked
-                and spec.border != "valid"
-            ):
-                self._radii = [_together(planes, spec, self._radii)]
 
     def correlate(self, frame: Picture, why: Validity, rho: Map, validity: Validity, threads: int) -> None:
         """Fill `rho`, and `validity` unless it is empty.
@@ -208,20 +202,26 @@ def _prepare_integers(planes: Picture, spec: NccSpec, radius: int, masked: bool)
             part = slice(channel, channel + 1)
             one = integer_ncc.IntegerReference(planes[part], sums[part], scale)
             integer_ncc.correlate_rows(one, planes[part], one_channel, 0, height, NO_MAP, _NO_VALIDITY)
-        textured = scale > 0
-        scale[textured] = 1.0 / np.sqrt(scale[textured].astype(np.float64))
+        _invert_roots(scale)
     return _OneRadius(reference, settings)
 
 
-def _together(planes: Picture, spec: NccSpec, each: list[_OneRadius]) -> _OneRadius:
-    """Put what was prepared for each radius into one."""
-    radii = np.array([one.settings.radius for one in each])
-    sums = np.concatenate([one.reference.sums.view(np.uint32) for one in each])
-    scale = np.stack([one.reference.scale for one in each])
-    reference = radii_ncc.RadiiReference(planes, radii, sums, scale)
-    flat, noise = np.float32(spec.flat), np.float32(spec.noise_sigma**2)
-    how = _COMBINE[spec.combine]
-    return _OneRadius(reference, radii_ncc.RadiiSettings(spec.border == "reflect", flat, noise, how))
+def _prepare_radii(planes: Picture, spec: NccSpec, radii: tuple[int, ...]) -> _OneRadius:
+    shape = (len(radii), *planes.shape[1:])
+    reference = radii_ncc.RadiiReference(
+        planes, np.array(radii), np.empty(shape, np.uint32), np.empty(shape, np.float32)
+    )
+    flat, noise, how = np.float32(spec.flat), np.float32(spec.noise_sigma**2), _COMBINE[spec.combine]
+    settings = radii_ncc.RadiiSettings(spec.border == "reflect", flat, noise, how)
+    radii_ncc.correlate_radii(reference, planes, settings, 0, shape[1], NO_MAP, _NO_VALIDITY)
+    _invert_roots(reference.scale)
+    return _OneRadius(reference, settings)
+
+
+def _invert_roots(scale: npt.NDArray[np.float32]) -> None:
+    """Turn variances into 1 / sqrt, but for the zeros of flat windows."""
+    textured = scale > 0
+    scale[textured] = 1.0 / np.sqrt(scale[textured].astype(np.float64))
 
 
 def _prepare_floats(

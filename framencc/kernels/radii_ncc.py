@@ -71,9 +71,10 @@ def _multiply(row, other, out):
 
 
 @kernel()
-def _advance(reference, frame, y, reflect, padded, products, table, above, here):
+def _advance(reference, frame, y, reflect, padded, products, table, here):
     """Write the table's row `here`: the one above, and the running totals of row `y` of the pictures."""
-    height = frame.shape[1]
+    height, ring = frame.shape[1], table.shape[0]
+    above, here = (here - 1) % ring, here % ring
     if not (reflect or 0 <= y < height):
         table[here] = table[above]
         return
@@ -87,11 +88,20 @@ def _advance(reference, frame, y, reflect, padded, products, table, above, here)
 
 
 @kernel()
-def _window_sums(table, last, before, first, side, plane, out):
+def _corners(table, last, before, first, side, plane, out):
     a, b = table[last, plane, first + side :], table[last, plane, first:]
     c, d = table[before, plane, first + side :], table[before, plane, first:]
     for x in range(out.size):
         out[x] = a[x] - b[x] - c[x] + d[x]
+
+
+@kernel()
+def _window_sums(table, middle, radius, out):
+    """Take the sums over the windows of a radius around the table's row `middle`, which is a picture's row."""
+    ring, _, width = table.shape
+    first, side = (width - 1 - out.shape[1]) // 2 - radius, 2 * radius + 1
+    for plane in range(3):
+        _corners(table, (middle + radius) % ring, (middle - radius - 1) % ring, first, side, plane, out[plane])
 
 
 @kernel()
@@ -129,64 +139,60 @@ def _mean(total, row, divisor, out):
 
 
 @kernel()
-def _one_radius(reference, k, y, n_rows, n_columns, table, last, before, settings, sums, variance, rho):
-    """Correlate row `y` for the radius `k`; returns whether any of its windows is flat."""
-    width, radius = rho.size, reference.radii[k]
-    side = 2 * radius + 1
-    first = (table.shape[2] - 1 - width) // 2 - radius
-    for plane in range(3):
-        _window_sums(table, last, before, first, side, plane, sums[plane])
-    _variance(n_rows, n_columns, sums[0], sums[1], settings.noise, variance)
-    prior = settings.flat * settings.noise if settings.noise > 0 else ZERO
-    known, scale = reference.sums[k, y], reference.scale[k, y]
-    return _finish(n_rows, n_columns, known, scale, sums[0], sums[2], variance, prior, settings.flat, rho)
+def _combine(reference, maps, codes, variance, flat, settings, y, out, validity):
+    """Combine row `y` of all maps; with `flat` some of their windows are flat."""
+    n_radii = maps.shape[0]
+    if flat or settings.how != MEAN:
+        for k in range(n_radii):
+            classify(variance[k], reference.scale[k, y], codes[k, 0])
+        combine_rows(maps, codes, settings.how, out, validity)
+        return
+    # The same sums without conditions, for nearly every row of nearly every picture.
+    for k in range(1, n_radii - 1):
+        _add(maps[k, 0], maps[0, 0])
+    _mean(maps[0, 0], maps[n_radii - 1, 0], np.float32(n_radii), out[0])
+    validity[:] = 0
 
 
 @kernel()
 def correlate_radii(reference, frame, settings, y0, y1, out, validity):
     """Correlate the rows y0 to y1 of one channel, nothing masked, and combine the maps of all radii.
 
-    `frame` is (1, H, W) like the reference's planes; `out` and `validity` are (y1 - y0, W) float32 and uint8. The
-    latter may be empty.
+    `frame` is (1, H, W) like the reference's planes. `out` is (y1 - y0, W) float32, and `validity` of that shape,
+    uint8, or empty where it is not wanted. Where `out` is empty, `frame` must be the reference's plane: its sums are
+    filled, and `scale` with its variances.
     """
     _, height, width = frame.shape
     n_radii, reach, reflect = reference.radii.size, reference.radii.max(), settings.reflect
-    ring = 2 * reach + 2
-    table = np.zeros((ring, 3, width + 2 * reach + 1), np.uint32)
+    # The sums down to the row before the first are zero.
+    table = np.zeros((2 * reach + 2, 3, width + 2 * reach + 1), np.uint32)
     padded, products = np.zeros((2, width + 2 * reach), np.uint8), np.empty(width + 2 * reach, np.int32)
     n_columns = np.empty((n_radii, width))
     for k in range(n_radii):
         for x in range(width):
             n_columns[k, x] = extent(x, width, _Window(reference.radii[k], reflect))
-    sums = np.empty((3, width), np.uint32)
-    variance = np.empty((n_radii, width), np.float32)
-    maps, codes = np.empty((n_radii, 1, width), np.float32), np.zeros((n_radii, 1, width), np.uint8)
+    sums, variance = np.empty((3, width), np.uint32), np.empty((n_radii, width), np.float32)
+    maps, codes = np.empty((n_radii, 1, width), np.float32), np.empty((n_radii, 1, width), np.uint8)
     spare = np.empty((1, width), np.uint8)
-    # The table's row of the picture's row y is y - start; the row before its first is zero.
-    start = y0 - reach - 1
+    prior = settings.flat * settings.noise if settings.noise > 0 else ZERO
     for y in range(y0 - 2 * reach, y1):  # the first 2 r turns only fill the table
-        here = y + reach - start
-        _advance(reference.planes, frame, y + reach, reflect, padded, products, table, (here - 1) % ring, here % ring)
+        last, middle = y + 2 * reach - y0 + 1, y + reach - y0 + 1
+        _advance(reference.planes, frame, y + reach, reflect, padded, products, table, last)
         if y < y0:
             continue
         flat = False
         for k in range(n_radii):
-            radius = reference.radii[k]
-            last, before = (y + radius - start) % ring, (y - radius - 1 - start) % ring
+            radius, known, scale = reference.radii[k], reference.sums[k, y], reference.scale[k, y]
+            _window_sums(table, middle, radius, sums)
             n_rows = np.float64(extent(y, height, _Window(radius, reflect)))
+            _variance(n_rows, n_columns[k], sums[0], sums[1], settings.noise, variance[k])
+            if out.size == 0:
+                known[:], scale[:] = sums[0], variance[k]
+                continue
             row = maps[k, 0]
-            if _one_radius(
-                reference, k, y, n_rows, n_columns[k], table, last, before, settings, sums, variance[k], row
-            ):
-                flat = True
-        codes_row = validity[y - y0 : y - y0 + 1] if validity.size > 0 else spare
-        if flat or settings.how != MEAN:
-            for k in range(n_radii):
-                classify(variance[k], reference.scale[k, y], codes[k, 0])
-            combine_rows(maps, codes, settings.how, out[y - y0 : y - y0 + 1], codes_row)
-            continue
-        # The same sums without conditions, for nearly every row of nearly every picture.
-        for k in range(1, n_radii - 1):
-            _add(maps[k, 0], maps[0, 0])
-        _mean(maps[0, 0], maps[n_radii - 1, 0], np.float32(n_radii), out[y - y0])
-        codes_row[:] = 0
+            flat |= _finish(
+                n_rows, n_columns[k], known, scale, sums[0], sums[2], variance[k], prior, settings.flat, row
+            )
+        if out.size > 0:
+            codes_row = validity[y - y0 : y - y0 + 1] if validity.size > 0 else spare
+            _combine(reference, maps, codes, variance, flat, settings, y, out[y - y0 : y - y0 + 1], codes_row)
