@@ -36,7 +36,7 @@ class FloatReference(NamedTuple):
 
     planes: Array  # (C, H, W) float32
     sums: Array  # (C, H, W) float64 window sums
-    textured: Array  # (C, H, W) uint8, 0 where flat
+    textured: Array  # (C, H, W) uint8, 0 where flat; empty for `plane_ncc`, where the sign of `scale` says it
     scale: Array  # (H, W) float64, 1 / sqrt(sum over C of n S_RR + n^2 noise), 0 where flat
 
 
