@@ -1,4 +1,6 @@
-"""The map of one frame: framencc beside box-filter recipes in OpenCV and SciPy, and scikit-image's SSIM map."""
+"""The map of one frame: framencc beside box-filter recipes in OpenCV and SciPy, scikit-image's SSIM map, and its own
+options beside one another.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -6,6 +8,7 @@ import numpy as np
 
 from benchmarks import recipes
 from benchmarks.agreement import EXACT_TOLERANCE, FLOAT32_TOLERANCE, make_judge
+from benchmarks.options import options_table
 from benchmarks.pictures import textured_pair
 from benchmarks.tables import machine, option_parser, publish, say, table
 from benchmarks.timing import Timing, describe, milliseconds, time_side_by_side
@@ -46,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"{machine('numba', 'numpy', 'opencv-python', 'scipy', 'scikit-image')}."
     )
     publish("kernels", f"{table(head, rows)}\n\n{caption}\n\n{NOTES}", options.write)
+    publish("options", options_table(options.size, options.rounds, options.threads), options.write)
 
 
 def time_case(dtype: str, radius: int, size: tuple[int, int], rounds: int, threads: int) -> dict[str, Timing]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framencc.frames import Picture, frozen
-from framencc.kernels import float_ncc, integer_ncc, maps, pooled_ncc
+from framencc.kernels import float_ncc, integer_ncc, maps, plane_ncc, pooled_ncc, radii_ncc
 from framencc.kernels.threads import SMALLEST_CHUNK, share_rows
 from framencc.spec.ncc import NccSpec
 
@@ -32,21 +32,26 @@ NO_CODES: Validity = np.empty((0, 0), np.uint8)
 NO_CODES.flags.writeable = False
 _NO_VALIDITY: Validity = np.empty((0, 0), np.uint8)
 
-_TILE_ROWS, _STEP_ROWS = 64, 128
+_STEP_ROWS = 128
 _COMBINE = {"mean": maps.MEAN, "min": maps.MINIMUM, "max": maps.MAXIMUM}
 
 
 @dataclass(frozen=True)
 class _OneRadius:
-    """A reference prepared for one radius."""
+    """A reference prepared for one radius, or for several at once."""
 
     reference: Any
     settings: Any
 
     def correlate(self, frame: Picture, why: Validity, y0: int, y1: int, out: Map, validity: Validity) -> None:
         rows = (self.settings, y0, y1, out, validity)
-        if isinstance(self.reference, float_ncc.FloatReference):
-            float_ncc.correlate_floats(self.reference, frame, why, *rows)
+        if isinstance(self.reference, radii_ncc.RadiiReference):
+            radii_ncc.correlate_radii(self.reference, frame, *rows)
+        elif isinstance(self.reference, float_ncc.FloatReference):
+            if why.size or frame.shape[0] > 1 or self.settings.reflect:
+                float_ncc.correlate_floats(self.reference, frame, why, *rows)
+            else:
+                plane_ncc.correlate_plane(self.reference, frame, *rows)
         elif why.size or frame.shape[0] > 1:
             pooled_ncc.pool_rows(self.reference, frame, why, *rows)
         else:
@@ -78,12 +83,14 @@ class Engine:
         # A piece of the picture begins with 2 r rows that only fill the first windows; they should cost little.
         self._smallest_chunk = max(SMALLEST_CHUNK, 4 * max(radii))
         # Float sums start anew at each tile, so a tile must follow from the options alone.
-        self._tile_rows = max(_TILE_ROWS, 4 * max(radii)) if planes.dtype == np.float32 else 1
+        self._tile_rows = float_ncc.tile_rows(max(radii)) if planes.dtype == np.float32 else 1
         planes = frozen(planes)
         if planes.dtype == np.float32:
             floats, integers = float_ncc.FLAT_SHARE_OF_FLOATS, float_ncc.FLAT_SHARE_OF_INTEGERS
             shares = tuple(floats if dtype == np.float32 else integers for dtype in dtypes)
             self._radii = [_prepare_floats(planes, spec, radius, self._tile_rows, shares, masked) for radius in radii]
+        elif planes.dtype == np.uint8 and len(planes) == 1 and len(radii) > 1 and not masked and spec.border != "valid":
+            self._radii = [_prepare_radii(planes, spec, radii)]
         else:
             self._radii = [_prepare_integers(planes, spec, radius, masked) for radius in radii]
 
@@ -158,6 +165,14 @@ class Engine:
         return kept
 
 
+def all_finite(planes: Picture, threads: int) -> bool:
+    """Tell whether no sample of a C-contiguous float32 picture is NaN or infinite."""
+    rows = frozen(planes).view(np.int32).reshape(-1, planes.shape[-1])
+    parts: list[bool] = []
+    share_rows(lambda y0, y1: parts.append(maps.finite_rows(rows[y0:y1])), len(rows), threads)
+    return all(parts)
+
+
 def _prepare_integers(planes: Picture, spec: NccSpec, radius: int, masked: bool) -> _OneRadius:
     n_channels, height, width = planes.shape
     settings = integer_ncc.integer_settings(
@@ -181,15 +196,33 @@ def _prepare_integers(planes: Picture, spec: NccSpec, radius: int, masked: bool)
             part = slice(channel, channel + 1)
             one = integer_ncc.IntegerReference(planes[part], sums[part], scale)
             integer_ncc.correlate_rows(one, planes[part], one_channel, 0, height, NO_MAP, _NO_VALIDITY)
-        textured = scale > 0
-        scale[textured] = 1.0 / np.sqrt(scale[textured].astype(np.float64))
+        _invert_roots(scale)
     return _OneRadius(reference, settings)
+
+
+def _prepare_radii(planes: Picture, spec: NccSpec, radii: tuple[int, ...]) -> _OneRadius:
+    shape = (len(radii), *planes.shape[1:])
+    reference = radii_ncc.RadiiReference(
+        planes, np.array(radii), np.empty(shape, np.uint32), np.empty(shape, np.float32)
+    )
+    flat, noise, how = np.float32(spec.flat), np.float32(spec.noise_sigma**2), _COMBINE[spec.combine]
+    settings = radii_ncc.RadiiSettings(spec.border == "reflect", flat, noise, how)
+    radii_ncc.correlate_radii(reference, planes, settings, 0, shape[1], NO_MAP, _NO_VALIDITY)
+    _invert_roots(reference.scale)
+    return _OneRadius(reference, settings)
+
+
+def _invert_roots(scale: npt.NDArray[np.float32]) -> None:
+    """Turn variances into 1 / sqrt, but for the zeros of flat windows."""
+    textured = scale > 0
+    scale[textured] = 1.0 / np.sqrt(scale[textured].astype(np.float64))
 
 
 def _prepare_floats(
     planes: Picture, spec: NccSpec, radius: int, rows: int, flat_shares: tuple[float, ...], masked: bool
 ) -> _OneRadius:
     n_channels, height, width = planes.shape
+    alone = n_channels == 1 and not masked and spec.border != "reflect"
     settings = float_ncc.FloatSettings(
         radius=radius,
         reflect=spec.border == "reflect",
@@ -200,13 +233,17 @@ def _prepare_floats(
         fill=float(spec.fill),
         min_valid_fraction=float(spec.min_valid_fraction),
         tile_rows=rows,
-        tile_columns=float_ncc.tile_columns(radius, n_channels * (6 if masked else 3)),
+        tile_columns=plane_ncc.tile_columns(radius)
+        if alone
+        else float_ncc.tile_columns(radius, n_channels * (6 if masked else 3)),
     )
     shape = (0, 0) if masked else (height, width)
-    sums, textured = np.empty((n_channels, *shape)), np.empty((n_channels, *shape), np.uint8)
+    sums, textured = np.empty((n_channels, *shape)), np.empty((n_channels, *((0, 0) if alone else shape)), np.uint8)
     reference = float_ncc.FloatReference(planes, sums, textured, np.empty(shape))
-    if not masked:
-        own = settings._replace(flat_share=settings.reference_flat_share)
+    own = settings._replace(flat_share=settings.reference_flat_share)
+    if alone:
+        plane_ncc.correlate_plane(reference, planes, own, 0, height, NO_MAP, _NO_VALIDITY)
+    elif not masked:
         float_ncc.correlate_floats(reference, planes, NO_CODES, own, 0, height, NO_MAP, _NO_VALIDITY)
     return _OneRadius(reference, settings)
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from framencc.channels import DEFAULT_MATRIX, take_alpha, take_channel
 from framencc.config import make_ncc_spec
-from framencc.engine import MASKED, NO_CODES, NOT_FINITE, Engine, Map, Validity
+from framencc.engine import MASKED, NO_CODES, NOT_FINITE, Engine, Map, Validity, all_finite
 from framencc.errors import SpecError
 from framencc.frames import PICTURE_DTYPES, Picture, Use
 from framencc.kernels.threads import default_threads
@@ -154,7 +154,7 @@ class Reference:
         self.spec = spec
         self._threads = threads
         self._planes = planes.copy()
-        self._why = _codes(self._planes, use)
+        self._why = _codes(self._planes, use, threads)
         self._engines: dict[tuple[np.dtype[Any], bool], Engine] = {}
         # So that the first frame costs no more than the others, unless it brings another dtype.
         self._engine(self._planes.dtype, masked=self._why is not None)
@@ -247,7 +247,7 @@ class Reference:
         (H, W) uint8, not 0 for the pixels that have no value, and why (3 outside, 4 masked, 7 check failed).
         """
         why = self._why
-        for more in (_codes(planes, use), codes):
+        for more in (_codes(planes, use, self._threads), codes):
             why = more if why is None else why if more is None else _first_reason(why, more)
         engine = self._engine(planes.dtype, masked=why is not None)
         dtype = np.result_type(self._planes.dtype, planes.dtype)
@@ -388,11 +388,10 @@ def _both(use: Use | None, other: Use) -> Use:
     return other if use is None else use & other
 
 
-def _codes(planes: Picture, use: Use | None) -> Validity | None:
+def _codes(planes: Picture, use: Use | None, threads: int) -> Validity | None:
     """Say which pixels of a picture cannot be used, as validity codes; None where all can."""
     codes: Validity | None = None
-    # The extremes are NaN where any pixel is, and infinite where any is.
-    if planes.dtype == np.float32 and not (np.isfinite(planes.min()) and np.isfinite(planes.max())):
+    if planes.dtype == np.float32 and not all_finite(planes, threads):
         codes = np.where(np.isfinite(planes).all(axis=0), np.uint8(0), NOT_FINITE)
     if use is not None:
         codes = np.where(use, np.uint8(0) if codes is None else codes, MASKED)

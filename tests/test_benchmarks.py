@@ -46,10 +46,14 @@ def rows(markdown: str) -> list[list[str]]:
 @needs_peers
 def test_kernels_prints_a_row_for_every_case_and_writes_the_same_between_its_markers(tmp_path: Path) -> None:
     document = tmp_path / "README.md"
-    document.write_text("before\n<!-- benchmark:kernels -->\nold\n<!-- /benchmark:kernels -->\nafter\n")
+    markers = "before\n<!-- benchmark:kernels -->\n{}\n<!-- /benchmark:kernels -->\nafter\n"
+    markers += "<!-- benchmark:options -->\n{}\n<!-- /benchmark:options -->\nend\n"
+    document.write_text(markers.format("old", "old"))
     result = run_benchmark("kernels", *TINY, "--threads", 1, "--write", document)
     assert result.returncode == 0, result.stderr
-    head, *body = rows(result.stdout)
+    begin = result.stdout.rindex("| 96 x 64")
+    peers, options = result.stdout[:begin], result.stdout[begin:]
+    head, *body = rows(peers)
     assert head[:2] == ["96 x 64, threads: 1", "framencc"]
     assert [row[0] for row in body] == [
         *(f"uint8, r = {radius}" for radius in (1, 3, 5, 10, 31)),
@@ -60,8 +64,20 @@ def test_kernels_prints_a_row_for_every_case_and_writes_the_same_between_its_mar
         assert len(row) == len(head) == 6
         assert row[1].endswith(" ms")
         assert all(cell.endswith(" x)") for cell in row[2:])
-    written = f"before\n<!-- benchmark:kernels -->\n{result.stdout.rstrip()}\n<!-- /benchmark:kernels -->\nafter\n"
-    assert document.read_text() == written
+    head, *body = rows(options)
+    assert head == ["96 x 64, threads: 1", "framencc", "ratio"]
+    assert [row[0] for row in body] == [
+        "uint8, r = 3",
+        "uint16, r = 3",
+        "float32, r = 3",
+        "uint8, r = 3, with a mask",
+        "uint8 RGB, r = 3, joint",
+        "uint8, r = 3, 5 and 10, mean",
+        "uint8, r = 1",
+        "uint8, r = 31",
+    ]
+    assert [row[2].partition(" x ")[2] for row in body] == ["(uint8, r = 3)"] * 7 + ["(uint8, r = 1)"]
+    assert document.read_text() == markers.format(peers.rstrip(), options.rstrip())
 
 
 @pytest.mark.slow
@@ -109,6 +125,20 @@ def test_a_document_without_its_markers_is_refused(load) -> None:
     for content in ("", "<!-- benchmark:a -->", "<!-- /benchmark:a --><!-- benchmark:a -->"):
         with pytest.raises(ValueError, match="no place for the table"):
             load("tables").replace_marked(content, "a", "text")
+
+
+@needs_peers
+def test_a_wrong_map_of_an_option_is_not_timed(load) -> None:
+    options = load("options")
+    reference, frame = load("pictures").textured_pair(96, 64, "uint8")
+    use = options.ellipse(96, 64)
+    for radius, mask in ((3, None), ((3, 5), None), (3, use)):
+        radii = (radius,) if isinstance(radius, int) else radius
+        good = np.mean([options.float64_map(reference, frame, each, mask) for each in radii], axis=0)
+        options.check("good", good, reference, frame, radius, mask)
+        for wrong in (good * 0.9, np.full(frame.shape, np.nan)):
+            with pytest.raises(AssertionError, match="wrong: off by"):
+                options.check("wrong", wrong, reference, frame, radius, mask)
 
 
 @needs_peers

@@ -179,6 +179,23 @@ def test_several_radii_combine_the_maps_of_each(pair, radii, combine):
     assert_twins_close(rho[everywhere], expected[everywhere], promised(*pair))
 
 
+@pytest.mark.parametrize("border", BORDERS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_several_radii_of_a_large_picture_are_the_mean_of_each(dtype: type, border: str):
+    # Large enough for many pieces and tiles; flat in places, so that not every radius measures every pixel.
+    pair = make_pair(dtype, (331, 1003))
+    pair[0][100:140, 300:360] = pair[1][210:240, 800:] = 7
+    options = {"border": border, "flat": 0.25, "fill": -2.0, "return_validity": True}
+    singles = [local_ncc(*pair, radius, **options) for radius in (2, 11, 17)]
+    rho, validity = local_ncc(*pair, [2, 11, 17], **options)
+    measured = np.array([codes == VALID for _, codes in singles])
+    total = np.where(measured, np.float64([single for single, _ in singles]), 0.0).sum(axis=0)
+    expected = np.where(measured.any(axis=0), total / np.maximum(1, measured.sum(axis=0)), singles[0][0])
+    assert_twins_close(rho, expected.astype(np.float32), promised(*pair))
+    assert_same_bits(validity, np.where(measured.any(axis=0), np.uint8(VALID), singles[0][1]))
+    assert len(np.unique(measured.sum(axis=0))) > 2
+
+
 @pytest.mark.parametrize("combine", COMBINE)
 def test_the_order_of_radii_matters_only_where_none_measures(combine: str):
     pair = make_pair(np.uint8)
@@ -286,6 +303,12 @@ def test_the_number_of_threads_changes_no_bit(dtype: type):
     one, two, four = (local_ncc(*pair, [1, 2, 5], threads=n, **options) for n in (1, 2, 4))
     assert_same_bits(two, one)
     assert_same_bits(four, one)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_number_of_threads_changes_no_bit_of_several_radii(dtype: type):
+    pair = make_pair(dtype, (403, 507))
+    assert_same_bits(*(local_ncc(*pair, [1, 3, 10], threads=threads) for threads in (1, 3)))
 
 
 @pytest.mark.parametrize(

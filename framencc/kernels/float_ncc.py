@@ -27,7 +27,7 @@ from framencc.kernels.compilation import kernel
 Array = npt.NDArray[Any]
 
 FLAT_SHARE_OF_FLOATS, FLAT_SHARE_OF_INTEGERS = 2.0**-44, 2.0**-50
-_TILE_BYTES = 1 << 19
+_TILE_BYTES, _TILE_ROWS = 1 << 19, 72
 _FRAME, _FRAME_SQUARES, _PRODUCTS, _REFERENCE, _REFERENCE_SQUARES, _N_PIXELS = range(6)
 
 
@@ -36,7 +36,7 @@ class FloatReference(NamedTuple):
 
     planes: Array  # (C, H, W) float32
     sums: Array  # (C, H, W) float64 window sums
-    textured: Array  # (C, H, W) uint8, 0 where flat
+    textured: Array  # (C, H, W) uint8, 0 where flat; empty for `plane_ncc`, where the sign of `scale` says it
     scale: Array  # (H, W) float64, 1 / sqrt(sum over C of n S_RR + n^2 noise), 0 where flat
 
 
@@ -53,6 +53,12 @@ class FloatSettings(NamedTuple):
     min_valid_fraction: float  # of the window's pixels in the picture
     tile_rows: int
     tile_columns: int
+
+
+def tile_rows(radius: int) -> int:
+    """Choose a tile's height: whole blocks, and so many that those which only fill the first windows cost little."""
+    side = 2 * radius + 1
+    return side * max(2, _TILE_ROWS // side)
 
 
 def tile_columns(radius: int, n_planes: int) -> int:

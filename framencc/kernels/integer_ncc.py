@@ -5,7 +5,8 @@ however small the contrast. All sums wrap modulo 2^32 or 2^64, and still come ou
 fits, because addition, subtraction and multiplication commute with the wrapping:
 
 - uint8, radius <= 9: |n S_xy| <= n^2 255^2 / 4 < 2^31, so everything is done in 32 bits;
-- uint8, radius <= 127: sums stay below 2^32, differences are taken in 64 bits;
+- uint8, radius <= 127: sums stay below 2^32, and |n S_xy| and all on the way to it below n^2 255^2 < 2^53, exact in
+  float64, which converts and multiplies in vector code where 64-bit integers need AVX-512;
 - uint16, radius <= 127: |n S_xy| <= n^2 65535^2 / 4 < 2^63, so everything is done in 64 bits.
 
 Only the last step, numerator / sqrt(variance), and the pooling over channels are in float32, which costs at most 4e-7.
@@ -48,7 +49,9 @@ class IntegerSettings(NamedTuple):
     blank: Array  # (W,) zeros of the picture's dtype: the rows above and below the picture
     blank_why: Array  # (W,) ones: no pixel of those rows counts
     accumulator: Array  # (0,) of the dtype of sums: int32, uint32 or int64
-    wide: bool | None  # None: n S_xy fits 32 bits. Decided by type, so that only one of the loops is compiled
+    # Both are decided by type, so that only one of the loops is compiled.
+    wide: bool | None  # None: n S_xy fits 32 bits
+    in_floats: bool | None  # None: it may not fit float64
 
 
 def integer_settings(
@@ -81,6 +84,7 @@ def integer_settings(
         blank_why,
         np.empty(0, accumulator),
         None if narrow else True,
+        None if narrow or dtype != np.uint8 else True,
     )
 
 
@@ -101,26 +105,29 @@ def advance(reference, frame, entering, leaving, settings, columns):
 
 
 @kernel()
-def _variance(n_pixels, sums, squares, noise, wide, out):
-    for x in range(out.size):
-        n = np.float32(n_pixels[x])
-        exact = np.int64(n_pixels[x]) * np.int64(squares[x]) - np.int64(sums[x]) * np.int64(sums[x])
-        if wide is None:
-            out[x] = np.float32(np.int32(exact)) + n * n * noise
-        else:
-            out[x] = np.float32(exact) + n * n * noise
+def covariance(n, products, sums, other_sums, wide, in_floats):
+    """Take n S_xy = n sum(x y) - sum(x) sum(y), exact until it is rounded to float32."""
+    if in_floats is not None:
+        return np.float32(np.float64(n) * np.float64(products) - np.float64(sums) * np.float64(other_sums))
+    exact = np.int64(n) * np.int64(products) - np.int64(sums) * np.int64(other_sums)
+    if wide is None:
+        return np.float32(np.int32(exact))
+    return np.float32(exact)
 
 
 @kernel()
-def _finish(n_pixels, reference_sums, scale, sums, products, variance, prior, flat, wide, out):
+def _variance(n_pixels, sums, squares, noise, wide, in_floats, out):
     for x in range(out.size):
         n = np.float32(n_pixels[x])
-        exact = np.int64(n_pixels[x]) * np.int64(products[x]) - np.int64(reference_sums[x]) * np.int64(sums[x])
-        if wide is None:
-            covariance = np.float32(np.int32(exact))
-        else:
-            covariance = np.float32(exact)
-        numerator = covariance + n * n * prior
+        out[x] = covariance(n_pixels[x], squares[x], sums[x], sums[x], wide, in_floats) + n * n * noise
+
+
+@kernel()
+def _finish(n_pixels, reference_sums, scale, sums, products, variance, prior, settings, out):
+    flat, wide, in_floats = settings.flat, settings.wide, settings.in_floats
+    for x in range(out.size):
+        n = np.float32(n_pixels[x])
+        numerator = covariance(n_pixels[x], products[x], reference_sums[x], sums[x], wide, in_floats) + n * n * prior
         rho = min(max(numerator * scale[x] / np.sqrt(variance[x]), -ONE), ONE)
         out[x] = rho if (variance[x] > ZERO) & (scale[x] > ZERO) else flat
 
@@ -142,7 +149,7 @@ def correlate_rows(reference, frame, settings, y0, y1, out, validity):
     is empty, `frame` must be the reference's plane: its sums are filled, and its variance is added to `scale`.
     """
     _, height, width = frame.shape
-    radius, wide = settings.radius, settings.wide
+    radius = settings.radius
     columns = np.zeros((3, width + 2 * radius), settings.accumulator.dtype)
     sums = np.empty((3, width), settings.accumulator.dtype)
     scratch = np.zeros(width + 2 * radius + 1, settings.accumulator.dtype)
@@ -159,14 +166,14 @@ def correlate_rows(reference, frame, settings, y0, y1, out, validity):
         for plane in range(3):
             row_sums(columns[plane], settings, scratch, sums[plane])
         count(extent(y, height, settings), n_columns, n_pixels)
-        _variance(n_pixels, sums[FRAME], sums[FRAME_SQUARES], settings.noise, wide, variance)
+        wide, in_floats = settings.wide, settings.in_floats
+        _variance(n_pixels, sums[FRAME], sums[FRAME_SQUARES], settings.noise, wide, in_floats, variance)
         known, scale = reference.sums[0, y], reference.scale[y]
         if out.size == 0:
             known[:] = sums[FRAME]
             for x in range(width):
                 scale[x] += variance[x]
             continue
-        flat = settings.flat
-        _finish(n_pixels, known, scale, sums[FRAME], sums[PRODUCTS], variance, prior, flat, wide, out[y - y0])
+        _finish(n_pixels, known, scale, sums[FRAME], sums[PRODUCTS], variance, prior, settings, out[y - y0])
         if validity.size > 0:
             classify(variance, scale, validity[y - y0])

@@ -8,6 +8,17 @@ MEAN, MINIMUM, MAXIMUM = range(3)
 
 
 @kernel()
+def finite_rows(bits):
+    """Tell whether float32 samples, here their bits as int32, are all finite: their exponents are not all ones."""
+    largest = np.int32(0)
+    for y in range(bits.shape[0]):
+        row = bits[y]
+        for x in range(row.size):
+            largest = max(largest, np.int32(row[x] & np.int32(0x7FFFFFFF)))
+    return largest < np.int32(0x7F800000)
+
+
+@kernel()
 def split_rows(picture, y0, y1, planes):
     """Copy the rows y0 to y1 of an (H, W, C) picture to (C, H, W) planes."""
     for y in range(y0, y1):

@@ -9,7 +9,7 @@ import numpy as np
 
 from framencc.kernels.box_sums import NO_ROW, count, extent, row_index, row_sums, slide, slide_products
 from framencc.kernels.compilation import kernel
-from framencc.kernels.integer_ncc import FRAME, FRAME_SQUARES, ONE, PRODUCTS, ZERO, advance, classify
+from framencc.kernels.integer_ncc import FRAME, FRAME_SQUARES, ONE, PRODUCTS, ZERO, advance, classify, covariance
 
 REFERENCE, REFERENCE_SQUARES = 3, 4
 
@@ -65,13 +65,10 @@ def _start(n_pixels, energy, out):
 
 
 @kernel()
-def _add_covariance(n_pixels, sums, other_sums, products, wide, out):
+def _add_covariance(n_pixels, sums, other_sums, products, settings, out):
+    wide, in_floats = settings.wide, settings.in_floats
     for x in range(out.size):
-        exact = np.int64(n_pixels[x]) * np.int64(products[x]) - np.int64(sums[x]) * np.int64(other_sums[x])
-        if wide is None:
-            out[x] += np.float32(np.int32(exact))
-        else:
-            out[x] += np.float32(exact)
+        out[x] += covariance(n_pixels[x], products[x], sums[x], other_sums[x], wide, in_floats)
 
 
 @kernel()
@@ -100,7 +97,7 @@ def pool_rows(reference, frame, why, settings, y0, y1, out, validity):
     receives; or it is empty, and all count. With a mask `validity` must not be empty, and also receives 5 (too few).
     """
     n_channels, height, width = frame.shape
-    radius, wide = settings.radius, settings.wide
+    radius = settings.radius
     masked = why.size > 0
     n_planes = 5 if masked else 3
     columns = np.zeros((n_channels + 1, n_planes, width + 2 * radius), settings.accumulator.dtype)
@@ -135,10 +132,10 @@ def pool_rows(reference, frame, why, settings, y0, y1, out, validity):
             for plane in range(n_planes):
                 row_sums(columns[channel, plane], settings, scratch, sums[plane])
             known = sums[REFERENCE] if masked else reference.sums[channel, y]
-            _add_covariance(n_pixels, sums[FRAME], sums[FRAME], sums[FRAME_SQUARES], wide, variance)
-            _add_covariance(n_pixels, known, sums[FRAME], sums[PRODUCTS], wide, numerator)
+            _add_covariance(n_pixels, sums[FRAME], sums[FRAME], sums[FRAME_SQUARES], settings, variance)
+            _add_covariance(n_pixels, known, sums[FRAME], sums[PRODUCTS], settings, numerator)
             if masked:
-                _add_covariance(n_pixels, known, known, sums[REFERENCE_SQUARES], wide, reference_variance)
+                _add_covariance(n_pixels, known, known, sums[REFERENCE_SQUARES], settings, reference_variance)
         scale = reference.scale[y]
         if masked:
             _invert_root(reference_variance, masked_scale)
