@@ -14,6 +14,7 @@ from running import COMMAND, python, start, wait_until
 from sink_readback import names
 
 from framencc.sidecar import read_sidecar
+from framencc.staging import signals_deferred
 
 pytestmark = [
     pytest.mark.timeout(90),
@@ -131,3 +132,21 @@ def test_a_signal_to_a_call_from_python_ends_the_call_alone(tmp_path, monkeypatc
     monkeypatch.setattr("framencc.pipeline.run", lambda *_, **__: os.kill(os.getpid(), signal.SIGHUP))
     assert main([str(word) for word in job(tmp_path)]) == 129
     assert capsys.readouterr() == ("", "framencc: error: interrupted; no output is half-written\n")
+
+
+def test_deferred_signals_arrive_afterwards_and_an_ignored_one_hides_no_other():
+    arrived = []
+    before = {
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda number, _: arrived.append(number)),
+    }
+    try:
+        with signals_deferred():
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGTERM)
+            assert arrived == []
+        assert arrived == [signal.SIGTERM]
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
