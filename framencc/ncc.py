@@ -48,7 +48,7 @@ class Reference:
         flat when all their pixels are equal, float windows when S <= 2^-44 sum(x^2), which is a standard deviation of
         2.4e-7 of the root mean square.
     noise_sigma
-        Standard deviation s of the sensor noise in code values; 0 switches the noise model off.
+        Standard deviation s of the sensor noise in code values, 1e-6 to 1e6; 0 switches the noise model off.
     mask
         (H, W) array of any dtype: pixels where it is > 0 are used, all others take no part in any window. For every
         frame; `ncc` takes one for a single frame. It is copied.
@@ -69,9 +69,9 @@ class Reference:
         measured it. Where none did, the first radius of the list says why.
     smooth_sigma
         Standard deviation in pixels of a Gaussian, cut at 3 sigma, that smooths the finished map over the pixels that
-        hold a value (codes 0, 1 and 2), normalised by their weights; 0 switches it off.
+        hold a value (codes 0, 1 and 2), normalised by their weights; 1e-6 to 127, or 0, which switches it off.
     fill
-        Value of the pixels without a measurement (codes 3 to 7).
+        Value of the pixels without a measurement (codes 3 to 7): a float32 number or NaN.
     threads
         Threads to use; by default NUMBA_NUM_THREADS or all cores.
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from framencc.interrupts import SIGNALS
+
 _NAME_BYTES = 255  # the longest file name of the usual file systems
 
 
@@ -115,13 +117,14 @@ def set_aside(existing: Callable[[], Iterable[Path]]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals_deferred() -> Iterator[None]:
-    """Let SIGINT and SIGTERM wait until a short step that must not be cut in two is over."""
+    """Let signals that ask for the end wait until a short step that must not be cut in two is over."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread is ever interrupted
         return
     arrived: list[int] = []
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    handlers = {number: handler for number, handler in handlers.items() if handler is not None}
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    # What is ignored may go on being ignored; None: a handler that Python cannot put back.
+    handlers = {number: handler for number, handler in handlers.items() if handler not in (None, signal.SIG_IGN)}
     for number in handlers:
         signal.signal(number, lambda number, _: arrived.append(number))
     try:

@@ -1,4 +1,4 @@
-"""Compiles every kernel, so that the first run of a machine does not wait for it."""
+"""Compiles the kernels, so that the first run of a machine does not wait for it."""
 
 import time
 from typing import Any
@@ -9,31 +9,55 @@ from framencc.kernels.png_filters import undo_filters
 from framencc.ncc import Reference
 from framencc.render import encode
 from framencc.scores import score
+from framencc.sources.pixel_formats import Layout
+from framencc.sources.planes import ChannelPlanes
+from framencc.sources.wanted import WantedChannels
 
 _NARROW, _WIDE = 3, 10  # radii on either side of the change from 32-bit to 64-bit arithmetic
+_KINDS: tuple[tuple[Any, int], ...] = (
+    (np.uint8, _NARROW),
+    (np.uint8, _WIDE),
+    (np.uint16, _NARROW),
+    (np.float32, _NARROW),
+)
 
 
 def warm_up() -> float:
-    """Call every kernel once with every kind of argument.
+    """Call every kernel once with every kind of argument that jobs and `local_ncc` give it.
+
+    Without anything on disk it takes about 40 seconds on one core of a current server (a job on gray 8-bit video alone
+    would wait for 10 of them).
 
     Returns
     -------
     float
-        Seconds that it took; next to nothing where the compiled kernels were on disk.
+        Seconds that it took; about one where the compiled kernels were on disk.
     """
     started = time.perf_counter()
-    kinds: tuple[tuple[Any, int], ...] = (
-        (np.uint8, _NARROW),
-        (np.uint8, _WIDE),
-        (np.uint16, _NARROW),
-        (np.float32, _NARROW),
-    )
-    for dtype, radius in kinds:
-        picture = np.arange(64, dtype=dtype).reshape(8, 8)
-        rho, validity = Reference(picture, radius).ncc(picture, return_validity=True)
+    for dtype, radius in _KINDS:
+        _correlate(dtype, radius)
+    picture = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    rho, validity = Reference(picture, (2, 3), smooth_sigma=0.5).ncc(picture, return_validity=True)
     for bits in (8, 16):
         encode(rho, "clip", bits)
+        _compute_colours(bits)
     score(rho, validity)
     # Bytes as they come out of zlib cannot be written to, which to Numba is a kind of its own.
     undo_filters(np.frombuffer(bytes(7), np.uint8).reshape(1, 7), 6, np.empty((1, 6), np.uint8))
     return time.perf_counter() - started
+
+
+def _correlate(dtype: Any, radius: int) -> None:
+    """Correlate plain, masked and colour pictures."""
+    picture = np.arange(64, dtype=dtype).reshape(8, 8)
+    Reference(picture, radius).ncc(picture)
+    Reference(picture, radius, mask=picture > 3).ncc(picture)
+    colours = np.stack([picture] * 3, axis=2)
+    Reference(colours, radius, channel="joint").ncc(colours)
+
+
+def _compute_colours(bits: int) -> None:
+    """Compute red from the YUV planes of a video."""
+    planes = ChannelPlanes(Layout(bits, "yuv", None, ""), WantedChannels("red"), "bt709", limited=True)
+    raw = np.zeros((3, 8, 8), planes.dtype)
+    planes.fill(raw, np.empty_like(raw[0]), None)

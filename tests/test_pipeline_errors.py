@@ -215,7 +215,7 @@ def test_a_reference_that_vanishes_during_the_run_costs_nothing(job, neutral, tm
     assert read_sidecar(report.sidecar)["reference"]["bytes"] == neutral.stat().st_size
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_names_are_taken_waits_until_all_are(number, job, tmp_path, monkeypatch):
     run(job("out.npy", frames="0:3"))
     publish = ArraySink._publish
@@ -297,7 +297,7 @@ def assert_only_the_old_output(folder):
     assert (folder / "out.mkv").read_text() == "old"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_a_run_in_order(busy_run, endless_clip, tmp_path, number, code):
     busy_run.send_signal(number)
     stdout, stderr = busy_run.communicate(timeout=3)

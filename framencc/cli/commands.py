@@ -3,15 +3,19 @@
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, Parameter
 
 from framencc import __version__
 from framencc.cli.config_text import config_text
 from framencc.cli.flags import with_spec_flags
+from framencc.cli.signals import work_begins
+from framencc.cli.streams import flush_results, results, say
 from framencc.config import load_config, make_spec
+from framencc.errors import FramenccError, SpecError
 from framencc.spec import RunSpec
 
 app = App(
@@ -21,6 +25,26 @@ app = App(
     version_flags=["--version"],
     help_format="plaintext",
 )
+
+
+def carry_out(words: Sequence[str]) -> None:
+    """Carry out one command line.
+
+    Raises
+    ------
+    SpecError
+        When it is none.
+    FramenccError
+        As the command does.
+    """
+    try:
+        app(words, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        raise SpecError(str(error)) from None
+    except OSError as error:
+        if not isinstance(error, FramenccError):
+            flush_results()  # help is printed out of our sight; if that has failed, this fails as well, and says why
+        raise
 
 
 def _switch(help_text: str, *names: str) -> Parameter:
@@ -49,6 +73,7 @@ def run(
     spec = load_config(config, options) if config is not None else make_spec(options)
     from framencc import pipeline  # noqa: PLC0415  (brings Numba)
 
+    work_begins()
     _set_up_messages(verbose)
     if dry_run:
         _print_json(pipeline.describe(spec))
@@ -59,10 +84,11 @@ def run(
             "no pixel measured" if report.mean_confidence is None else f"mean confidence {report.mean_confidence:.3f}"
         )
         speed = f"{report.n_frames / report.seconds:.1f} frames/s"
-        _say(f"{report.n_frames} maps in {report.seconds:.1f} s ({speed}), {mean}; described in {report.sidecar}")
-    print(report.output)
-    for path in report.others.values():
-        print(path)
+        say(f"{report.n_frames} maps in {report.seconds:.1f} s ({speed}), {mean}; described in {report.sidecar}")
+    with results(f"output {str(report.output)!r} is complete, but its name is not told: "):
+        print(report.output)
+        for path in report.others.values():
+            print(path)
 
 
 @app.command
@@ -75,17 +101,17 @@ def demo(
     """Make a face clip with known motion, run the whole job on it, and say where to look."""
     from framencc.demo import run_demo  # noqa: PLC0415  (brings Numba)
 
+    work_begins()
     report = run_demo(directory, overwrite=overwrite, progress=not quiet)
     if not quiet:
-        _say(
+        say(
             f"mean confidence on the face {report.face_confidence:.2f}, behind the hand "
             f"{report.occluder_confidence:.2f}, in the open mouth {report.mouth_confidence:.2f}"
         )
-        _say(
-            f"look at {report.files.contact_sheet} (static, dynamic, warped, confidence) and play the videos beside it"
-        )
-    for path in report.files:
-        print(path)
+        say(f"look at {report.files.contact_sheet} (static, dynamic, warped, confidence) and play the videos beside it")
+    with results("the demo is complete, but its files' names are not told: "):
+        for path in report.files:
+            print(path)
 
 
 @app.command
@@ -97,6 +123,7 @@ def probe(
     """Say what a source is: size, depth, rate, frames, colour."""
     from framencc.sources import probe_source  # noqa: PLC0415  (brings NumPy)
 
+    work_begins()
     info = probe_source(file)
     facts: dict[str, Any] = {
         "size": f"{info.width} x {info.height}",
@@ -110,8 +137,9 @@ def probe(
     if as_json:
         _print_json(facts)
         return
-    for name, value in facts.items():
-        print(f"{name:20} {'unknown' if value is None else value}")
+    with results():
+        for name, value in facts.items():
+            print(f"{name:20} {'unknown' if value is None else value}")
 
 
 @app.command
@@ -123,17 +151,18 @@ def config(
     if schema:
         _print_json(RunSpec.model_json_schema())
     else:
-        print(config_text(), end="")
+        with results():
+            print(config_text(), end="")
 
 
 @app.command
 def warmup(*, quiet: Quiet = False) -> None:
-    """Compile the kernels and keep them on disk, so that the first run does not wait for it."""
+    """Compile the kernels, which takes about a minute, and keep them on disk, so that no run has to wait for it."""
     from framencc.warmup import warm_up  # noqa: PLC0415  (brings Numba)
 
     seconds = warm_up()
     if not quiet:
-        _say(f"the kernels are ready ({seconds:.1f} s)")
+        say(f"the kernels are ready ({seconds:.1f} s)")
 
 
 def _set_up_messages(verbose: bool) -> None:
@@ -144,10 +173,6 @@ def _set_up_messages(verbose: bool) -> None:
         logging.getLogger(talkative).setLevel(logging.WARNING)
 
 
-def _say(message: str) -> None:
-    print(f"framencc: {message}", file=sys.stderr)
-
-
 def _print_json(value: Any) -> None:
-    json.dump(value, sys.stdout, indent=2)
-    print()
+    with results():
+        print(json.dumps(value, indent=2))

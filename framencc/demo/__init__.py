@@ -204,7 +204,8 @@ def _measure(take: Take, confidence: Path) -> tuple[float, float, float]:
 
 
 def _shown(indices: range, what: str, *, progress: bool) -> Iterable[int]:
-    if not (progress and sys.stderr.isatty()):
+    # Without a console there is no stderr at all.
+    if not (progress and sys.stderr is not None and sys.stderr.isatty()):
         return indices
     from tqdm import tqdm  # noqa: PLC0415  (wanted on terminals only)
 

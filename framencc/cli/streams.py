@@ -1,0 +1,61 @@
+"""What the command writes: results on stdout, all else on stderr. A stream that takes nothing is no internal error."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import TextIO
+
+from framencc.errors import SinkError
+
+
+def say(message: str) -> None:
+    """Write one line to stderr, if there is one that takes it."""
+    if sys.stderr is None:  # print would take stdout instead
+        return
+    try:
+        print(f"framencc: {' '.join(message.split())}", file=sys.stderr, flush=True)  # noqa: T201
+    except OSError:  # a full disk, a terminal that is gone
+        forget(sys.stderr)
+
+
+@contextlib.contextmanager
+def results(meaning: str = "") -> Iterator[None]:
+    """Make sure that what is printed in the ``with`` block arrives.
+
+    Parameters
+    ----------
+    meaning
+        What a user must know if it does not; the message begins with it.
+
+    Raises
+    ------
+    BrokenPipeError
+        When whoever reads stdout has closed it.
+    SinkError
+        When stdout takes nothing for another reason.
+    """
+    try:
+        yield
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except (OSError, UnicodeError) as error:
+        forget(sys.stdout)
+        reason = getattr(error, "strerror", None) or error
+        raise SinkError(f"{meaning}stdout cannot be written: {reason}") from None
+
+
+def flush_results() -> None:
+    """Bring what has been printed on its way; errors as of `results`."""
+    with results():
+        pass
+
+
+def forget(stream: TextIO) -> None:
+    """Send what a stream still holds nowhere; else Python would fail at it once more at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
