@@ -7,7 +7,7 @@ from framencc.kernels.compilation import kernel
 
 @kernel()
 def matrix_field_rows(matrix, y0, y1, out):
-    """Fill the rows y0 to y1 of an (H, W, 2) float32 field; NaN where the (3, 3) float64 matrix divides by 0 or less."""
+    """Fill rows of an (H, W, 2) float32 field; NaN where the (3, 3) float64 matrix divides by 0 or less."""
     for y in range(y0, y1):
         row = out[y]
         for x in range(row.shape[0]):

@@ -59,7 +59,7 @@ class WarpSpec(Model):
         "rectangle around it (translation, flow)",
     )
     normalisation_sigma: Real = Field(
-        20.0,
+        40.0,
         ge=0,
         le=1000,
         description="ECC and flow look at pictures whose local mean and contrast have been evened out by a Gaussian of "

@@ -5,6 +5,8 @@ scikit-image's phase_cross_correlation has it. The spectrum's phase alone decide
 do not matter.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from scipy import fft
@@ -16,7 +18,7 @@ from framencc.spec.warp import WarpSpec
 from framencc.warps.base import Warp, WarpMethod
 from framencc.warps.views import View
 
-Spectrum = npt.NDArray[np.complexfloating]
+Spectrum = npt.NDArray[np.complex64]
 
 
 class TranslationMethod(WarpMethod):
@@ -39,33 +41,46 @@ class TranslationMethod(WarpMethod):
         if spec.window == "hann":
             height, width = view.shape
             self._window = np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1]).astype(np.float32)
-        self._reference = self._spectrum(view.gray(reference))
-        if self._reference is None:
-            raise WarpError("the reference has no texture, so no translation can be found")
+        self._reference = self._spectrum(view.gray(reference), "reference")
 
     def estimate(self, frame: Frame, previous: Warp | None) -> Warp:  # noqa: ARG002  (each frame stands alone)
         """Find the shift; see `WarpMethod.estimate`."""
-        spectrum = self._spectrum(self._view.gray(frame.data))
-        if spectrum is None:
-            raise WarpError("the frame has no texture, so no translation can be found")
-        shift, error, _ = phase_cross_correlation(
+        spectrum = self._spectrum(self._view.gray(frame.data), "frame")
+        # The error that comes with it is of the amplitudes, which phase correlation has set aside.
+        shift, _, _ = phase_cross_correlation(
             self._reference, spectrum, space="fourier", upsample_factor=self._upsample_factor
         )
         if not np.isfinite(shift).all():
             raise WarpError("phase correlation found no translation")
+        # It comes as float32, and means a multiple of the step.
+        shift = np.rint(shift * self._upsample_factor) / self._upsample_factor
+        error = _phase_error(self._reference, spectrum, shift)
         # scikit-image names the shift that the frame would have to make; a pixel is fetched from the other side.
         matrix = np.eye(3)
         matrix[:2, 2] = -shift[1], -shift[0]
         matrix = self._view.to_full_size(matrix)
-        report = {"dx": float(matrix[0, 2]), "dy": float(matrix[1, 2]), "phase_correlation_error": float(error)}
+        report = {"dx": float(matrix[0, 2]), "dy": float(matrix[1, 2]), "phase_correlation_error": error}
         return Warp(matrix=matrix, report=report)
 
-    def _spectrum(self, picture: npt.NDArray[np.float32]) -> Spectrum | None:
+    def _spectrum(self, picture: npt.NDArray[np.float32], name: str) -> Spectrum:
         # Without its mean the picture's edges are smaller steps, and a picture without texture is all zero.
         centred = picture - picture.mean(dtype=np.float64).astype(np.float32)
         if not centred.any():
-            return None
+            raise WarpError(f"the {name} has no texture, so no translation can be found")
         if self._window is not None:
             centred *= self._window
         spectrum: Spectrum = fft.fft2(centred, workers=-1)
         return spectrum
+
+
+def _phase_error(reference: Spectrum, frame: Spectrum, shift: npt.NDArray[Any]) -> float:
+    """Return sqrt(1 - peak^2), peak the phase correlation at the shift: 0 for equal, 1 for unrelated pictures."""
+    product = reference * frame.conj()
+    magnitude = np.abs(product)
+    phases = np.divide(product, magnitude, out=np.zeros_like(product), where=magnitude > 0)
+    down, across = (
+        np.exp(2j * np.pi * distance * fft.fftfreq(size)).astype(phases.dtype)
+        for distance, size in zip(shift, phases.shape, strict=True)
+    )
+    peak = float(np.abs(down @ phases @ across)) / max(1, int(np.count_nonzero(magnitude)))
+    return float(np.sqrt(max(0.0, 1.0 - min(1.0, peak) ** 2)))

@@ -1,0 +1,225 @@
+"""Known motion is found, in every method, whatever the exposure; what is not found is told."""
+
+import sys
+
+import numpy as np
+import pytest
+from known_motion import codes, face, grid, moved_by_field, moved_by_matrix, smooth_field
+from scipy.ndimage import fourier_shift
+from skimage import data
+
+from framencc import Reference, local_ncc
+from framencc.errors import MissingExtraError, SpecError, WarpError
+from framencc.frames import Frame
+from framencc.spec.warp import WarpSpec
+from framencc.warps import Warp, WarpStage, open_warp
+
+cv2 = pytest.importorskip("cv2", reason="OpenCV is an optional extra")
+
+ECC = ("euclidean", "affine", "homography")
+MATRICES = {
+    "euclidean": np.array([[0.9994, -0.0349, 11.3], [0.0349, 0.9994, -7.6], [0, 0, 1]]),
+    "affine": np.array([[1.03, -0.02, 6.4], [0.015, 0.98, -9.1], [0, 0, 1]]),
+    "homography": np.array([[1.02, 0.01, -5.2], [-0.02, 1.01, 8.3], [4e-5, -3e-5, 1]]),
+}
+
+
+def estimate(frame: np.ndarray, reference: np.ndarray | None = None, **options: object) -> tuple[WarpStage, Warp]:
+    stage = open_warp(WarpSpec(**options), face() if reference is None else reference, bits=8)
+    assert stage is not None
+    return stage, stage.estimate(Frame(frame, 0, 0.0))
+
+
+def corner_error(found: np.ndarray, true: np.ndarray, shape: tuple[int, int]) -> float:
+    height, width = shape
+    corners = np.array([[0, 0, 1], [width - 1, 0, 1], [0, height - 1, 1], [width - 1, height - 1, 1.0]])
+    first, second = corners @ found.T, corners @ true.T
+    return float(np.linalg.norm(first[:, :2] / first[:, 2:] - second[:, :2] / second[:, 2:], axis=1).max())
+
+
+@pytest.mark.parametrize("window", ["none", "hann"])
+@pytest.mark.parametrize("shift", [(3.3, -2.7), (0.4, 0.2), (-20.1, 11.6), (0, 0)])
+def test_translations_are_found_to_a_tenth_of_a_pixel(shift: tuple[float, float], window: str) -> None:
+    matrix = np.eye(3)
+    matrix[:2, 2] = shift
+    _, warp = estimate(codes(moved_by_matrix(face(), matrix)), method="translation", window=window)
+    assert np.abs(warp.matrix - matrix).max() <= 0.1 + 1e-9
+    assert (warp.report["dx"], warp.report["dy"]) == tuple(warp.matrix[:2, 2])
+    assert 0 <= warp.report["phase_correlation_error"] < 0.6
+
+
+@pytest.mark.parametrize(("shift", "interpolation"), [((2.1, 0.3), "linear"), ((5.3, -3.6), "cubic")])
+def test_the_seeds_case_correlates_the_registered_picture(shift: tuple[float, float], interpolation: str) -> None:
+    # Moved in the frequencies, so nothing is lost; near half pixels linear interpolation itself blurs to 0.97.
+    spectrum = fourier_shift(np.fft.fft2(face().astype(np.float64)), shift[::-1])
+    frame = codes(np.fft.ifft2(spectrum).real)
+    stage, warp = estimate(frame, method="translation", interpolation=interpolation)
+    warped = stage.apply(Frame(frame, 0, 0.0), warp)
+    rho = local_ncc(face(), warped.planes[0])
+    assert np.median(rho[warped.codes == 0]) > 0.98
+    # What the seed did: register, and then correlate the picture that had not been moved.
+    assert np.median(local_ncc(face(), frame)) < 0.5
+
+
+@pytest.mark.parametrize("estimation_size", [None, 256])
+@pytest.mark.parametrize("exposure", [(1.0, 0.0), (0.6, 30.0)])
+@pytest.mark.parametrize("method", ECC)
+def test_matrices_are_found_to_a_tenth_of_a_pixel_at_the_corners(method, exposure, estimation_size) -> None:
+    gain, offset = exposure
+    frame = codes(gain * moved_by_matrix(face(), MATRICES[method]) + offset)
+    _, warp = estimate(frame, method=method, estimation_size=estimation_size, epsilon=1e-6, max_iterations=200)
+    assert corner_error(warp.matrix, MATRICES[method], face().shape) <= (0.1 if estimation_size is None else 0.3)
+    assert warp.report["status"] == "estimated"
+    assert 0.9 < warp.report["ecc_correlation"] <= 1
+    assert warp.report["matrix"] == warp.matrix.tolist()
+
+
+def test_a_mask_keeps_what_moves_differently_out_of_ecc() -> None:
+    x, y = grid(face().shape)
+    region = np.hypot(x - 225, y - 120) < 110
+    background = codes(moved_by_matrix(face(), np.array([[1, 0, 14.0], [0, 1, 9.0], [0, 0, 1]])))
+    frame = np.where(region, codes(moved_by_matrix(face(), MATRICES["affine"])), background)
+    spec = WarpSpec(method="affine", region="mask", epsilon=1e-6, max_iterations=200)
+    stage = open_warp(spec, face(), bits=8, region=np.hypot(x - 225, y - 120) < 80)
+    found = stage.estimate(Frame(frame, 0, 0.0)).matrix
+    assert corner_error(found, MATRICES["affine"], face().shape) < 1.5
+    with pytest.raises(SpecError, match=r"^warp\.region = mask needs ncc\.mask"):
+        open_warp(spec, face(), bits=8)
+
+
+@pytest.mark.parametrize("preset", ["ultrafast", "fast", "medium"])
+@pytest.mark.parametrize("exposure", [(1.0, 0.0), (0.6, 30.0)])
+def test_flow_is_found_to_half_a_pixel(preset: str, exposure: tuple[float, float]) -> None:
+    field = smooth_field(face().shape, 0.6)
+    frame = codes(exposure[0] * moved_by_field(face(), field) + exposure[1])
+    _, warp = estimate(frame, method="flow", preset=preset, forward_backward="weight")
+    error = np.linalg.norm(warp.displacement_field - field, axis=-1)[12:-12, 12:-12]
+    assert error.mean() < (0.5 if preset != "ultrafast" else 0.7)
+    assert warp.report["mean_displacement"] == pytest.approx(np.linalg.norm(field, axis=-1).mean(), abs=0.3)
+    # Where the way there and back does not close, the flow is worse than elsewhere.
+    distance = warp.forward_backward[12:-12, 12:-12]
+    assert np.median(distance) < 0.6
+    assert error[distance > np.quantile(distance, 0.95)].mean() > 2 * error.mean()
+
+
+def test_flow_of_a_smaller_view_is_given_in_full_pixels() -> None:
+    field = smooth_field(face().shape, 0.6)
+    frame = codes(moved_by_field(face(), field))
+    _, warp = estimate(frame, method="flow", estimation_size=256)
+    assert np.linalg.norm(warp.displacement_field - field, axis=-1)[16:-16, 16:-16].mean() < 1
+
+
+def test_flow_in_a_region_leaves_the_rest_without_displacement() -> None:
+    field = smooth_field(face().shape, 0.6)
+    frame = codes(moved_by_field(face(), field))
+    x, y = grid(face().shape)
+    region = (np.abs(x - 225) < 60) & (np.abs(y - 130) < 70)
+    stage = open_warp(WarpSpec(method="flow", region="mask"), face(), bits=8, region=region)
+    warp = stage.estimate(Frame(frame, 0, 0.0))
+    assert np.linalg.norm(warp.displacement_field - field, axis=-1)[region].mean() < 0.5
+    warped = stage.apply(Frame(frame, 0, 0.0), warp)
+    assert warped.codes[0, 0] == 3
+    assert not warped.codes[region].any()
+
+
+def test_the_true_disparity_of_a_stereo_pair_brings_one_view_onto_the_other(tmp_path) -> None:
+    left, right, disparity = data.stereo_motorcycle()
+    luma = [np.rint(view @ np.array([0.299, 0.587, 0.114])).astype(np.uint8) for view in (left, right)]
+    known = np.isfinite(disparity)
+    field = np.full((1, *disparity.shape, 2), np.nan, np.float32)
+    field[0][known] = np.stack([-disparity, np.zeros_like(disparity)], axis=-1)[known]
+    np.save(tmp_path / "field.npy", field)
+    spec = WarpSpec(method="field", field=str(tmp_path / "field.npy"))
+    stage = open_warp(spec, luma[0], bits=8, n_frames=1)
+    frame = Frame(luma[1], 0, 0.0)
+    warped = stage.apply(frame, stage.estimate(frame))
+    rho, validity = np.empty(known.shape, np.float32), np.empty(known.shape, np.uint8)
+    Reference.from_planes(luma[0][np.newaxis], Reference(luma[0]).spec).correlate(
+        warped.planes, rho, validity, codes=warped.codes
+    )
+    valid = validity == 0
+    assert set(np.unique(validity[~known])) == {3}
+    assert rho[valid].mean() >= local_ncc(luma[0], luma[1])[valid].mean() + 0.25
+
+
+@pytest.mark.parametrize("method", ["translation", *ECC])
+def test_a_frame_without_texture_has_no_warp(method: str) -> None:
+    frame = np.full(face().shape, 90, np.uint8)
+    with pytest.raises(WarpError, match=r"^frame 0: .*; warp\.on_failure = previous or identity goes on all the same$"):
+        estimate(frame, method=method, on_failure="fail")
+    stage, warp = estimate(frame, method=method, on_failure="identity")
+    assert (warp.report["status"], stage.n_failed) == ("identity", 1)
+    assert warp.report["problem"]
+    np.testing.assert_array_equal(warp.field(face().shape), 0)
+
+
+def test_after_a_failure_the_warp_before_serves_inside_a_chain_only() -> None:
+    matrix = np.eye(3)
+    matrix[:2, 2] = 4, -2
+    good, bad = codes(moved_by_matrix(face(), matrix)), np.zeros(face().shape, np.uint8)
+    stage = open_warp(WarpSpec(method="translation", restart=3), face(), bits=8)
+    pictures = [good, bad, bad, bad, good, bad]
+    warps = [stage.estimate(Frame(picture, index, 0.0)) for index, picture in enumerate(pictures)]
+    assert [warp.report["status"] for warp in warps] == [
+        "estimated", "previous", "previous", "identity", "estimated", "previous",
+    ]  # fmt: skip
+    np.testing.assert_array_equal(warps[2].matrix, warps[0].matrix)
+    assert stage.n_failed == 4
+
+
+@pytest.mark.parametrize("method", ["translation", *ECC, "flow"])
+def test_the_identity_is_found_for_the_reference_itself(method: str) -> None:
+    stage, warp = estimate(face(), method=method)
+    assert np.abs(warp.field(face().shape)).max() < 0.05
+    if method == "translation":
+        warped = stage.apply(Frame(face(), 0, 0.0), warp)
+        np.testing.assert_array_equal(warped.planes[0], face().astype(np.uint16) * 256)
+        assert warped.codes is None
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("method", ["translation", "affine", "flow"])
+def test_every_kind_of_picture_can_be_warped(method: str, dtype: type) -> None:
+    matrix = np.eye(3)
+    matrix[:2, 2] = 3.0, -2.0
+    scale = {np.uint8: 1, np.uint16: 4, np.float32: 1 / 255}[dtype]
+    bits = {np.uint8: 8, np.uint16: 10, np.float32: None}[dtype]
+    pictures = face(), codes(moved_by_matrix(face(), matrix))
+    reference, frame = ((picture * np.float64(scale)).astype(dtype) for picture in pictures)
+    colour = np.stack([frame] * 3)
+    stage = open_warp(WarpSpec(method=method), np.stack([reference] * 3), bits=bits)
+    warp = stage.estimate(Frame(colour, 0, 0.0))
+    field = warp.field(face().shape)[16:-16, 16:-16]
+    assert np.linalg.norm(field - [3, -2], axis=-1).mean() < 0.2
+    warped = stage.apply(Frame(colour, 0, 0.0), warp)
+    assert warped.planes.shape == colour.shape
+    assert warped.planes.dtype == (np.float32 if dtype == np.float32 else np.uint16)
+    if method == "translation":
+        inside = warped.codes == 0
+        expected = reference if dtype == np.float32 else reference.astype(np.uint16) * np.uint16(stage.gain)
+        np.testing.assert_array_equal(warped.planes[0][inside], expected[inside])
+
+
+def test_a_check_marks_pixels_whose_way_back_ends_elsewhere() -> None:
+    field = smooth_field(face().shape, 0.8)
+    picture = moved_by_field(face(), field)
+    x, y = grid(face().shape)
+    hidden = np.hypot(x - 300, y - 180) < 50
+    picture[hidden] = np.random.default_rng(0).uniform(0, 255, np.count_nonzero(hidden))
+    frame = Frame(codes(picture), 0, 0.0)
+    stage = open_warp(WarpSpec(method="flow", forward_backward="check", forward_backward_limit=1.5), face(), bits=8)
+    warp = stage.estimate(frame)
+    warped = stage.apply(frame, warp)
+    failed = warp.forward_backward > 1.5
+    assert failed[hidden].mean() > 0.5
+    np.testing.assert_array_equal(warped.codes[failed & (warped.codes != 3)], 7)
+    assert not (warped.codes[~failed] == 7).any()
+    assert warp.report["share_failing_check"] == pytest.approx(failed.mean())
+
+
+@pytest.mark.parametrize("method", [*ECC, "flow"])
+def test_without_opencv_the_message_names_the_extra(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(MissingExtraError, match=r'needs OpenCV; install it with: pip install "framencc\[opencv\]"$'):
+        estimate(face(), method=method)
+    assert estimate(face(), method="translation")[1].report["status"] == "estimated"
