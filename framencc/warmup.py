@@ -7,11 +7,13 @@ import numpy as np
 
 from framencc.kernels.png_filters import undo_filters
 from framencc.ncc import Reference
-from framencc.render import encode
+from framencc.render import encode, weigh
+from framencc.sampling import Sampler
 from framencc.scores import score
 from framencc.sources.pixel_formats import Layout
 from framencc.sources.planes import ChannelPlanes
 from framencc.sources.wanted import WantedChannels
+from framencc.warps import Warp
 
 _NARROW, _WIDE = 3, 10  # radii on either side of the change from 32-bit to 64-bit arithmetic
 _KINDS: tuple[tuple[Any, int], ...] = (
@@ -38,6 +40,9 @@ def warm_up() -> float:
         _correlate(dtype, radius)
     picture = np.arange(64, dtype=np.uint8).reshape(8, 8)
     rho, validity = Reference(picture, (2, 3), smooth_sigma=0.5).ncc(picture, return_validity=True)
+    Reference(picture, (2, 3), border="valid").ncc(picture)  # combines finished maps, unlike the one before
+    _warp()
+    weigh(rho, validity, np.zeros(rho.shape, np.float32), 1.0)
     for bits in (8, 16):
         encode(rho, "clip", bits)
         _compute_colours(bits)
@@ -54,6 +59,15 @@ def _correlate(dtype: Any, radius: int) -> None:
     Reference(picture, radius, mask=picture > 3).ncc(picture)
     colours = np.stack([picture] * 3, axis=2)
     Reference(colours, radius, channel="joint").ncc(colours)
+
+
+def _warp() -> None:
+    """Sample frames, and a flow by another, between their pixels."""
+    field = Warp().field((8, 8))
+    for dtype in (np.uint8, np.uint16, np.float32):
+        planes = np.arange(64, dtype=dtype).reshape(1, 8, 8)
+        Sampler().sample(planes, field)
+        Sampler().sample(planes, field, use=planes[0] > 3)
 
 
 def _compute_colours(bits: int) -> None:

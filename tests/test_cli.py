@@ -60,16 +60,37 @@ def choices(annotation):
     return [choice for part in get_args(annotation) for choice in choices(part)]
 
 
+def _methods(*names):
+    return {f"warp.{name}": {"warp": {"method": names[-1]}} for name in names[:-1]}
+
+
+# What an option cannot do without.
+NEEDED = {
+    "ncc.mask_labels": {"ncc": {"mask": "face.png"}},
+    "warped": {"warp": {"method": "translation"}},
+    "fields": {"warp": {"method": "translation"}},
+    "warp.method": {"warp": {}},
+    **_methods("interpolation", "estimation_size", "region", "upsample_factor", "window", "restart", "translation"),
+    **_methods("normalisation_sigma", "max_iterations", "epsilon", "on_failure", "affine"),
+    **_methods("preset", "warm_start", "forward_backward", "forward_backward_limit", "forward_backward_scale", "flow"),
+    "warp.field": {"warp": {"method": "field"}},
+    "warp.field_convention": {"warp": {"method": "field", "field": "f/%d.flo"}},
+}
+
+
 def job_with(name, value):
     """Return a job with one option set, and what that option cannot do without."""
-    needed = {"ncc": {"mask": "face.png", "mask_labels": value}} if name == "ncc.mask_labels" else nested(name, value)
-    return JOB | needed
+    given = nested(name, value)
+    for section, others in NEEDED.get(name, {}).items():
+        if isinstance(others, dict):
+            given[section] = {**others, **given.get(section, {})}
+    return JOB | given
 
 
 def other_value(name):
     """Find a legal value of an option, other than its default where there is one."""
     field = LEAVES[name]
-    for value in [*(field.examples or ()), *reversed(choices(field.annotation)), True, 2, 0.25]:
+    for value in [*(field.examples or ()), *reversed(choices(field.annotation)), True, False, 2, 0.25]:
         try:
             make_spec(job_with(name, value))
         except ValueError:
@@ -85,8 +106,8 @@ def test_every_option_is_a_flag(asked, name):
     words = {part: f"--{part}={given}" for part, given in JOB.items()}
     flag = "--" + name.replace("_", "-")
     words[name] = flag if value is True else f"{flag}={value}"
-    if name == "ncc.mask_labels":
-        words["ncc.mask"] = "--ncc.mask=face.png"
+    for section, others in NEEDED.get(name, {}).items():
+        words |= {f"{section}.{other}": f"--{section}.{other}={given}" for other, given in others.items()}
     assert asked(*words.values()) == make_spec(job_with(name, value))
 
 

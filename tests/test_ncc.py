@@ -154,7 +154,7 @@ def test_rounding_noise_of_constant_floats_does_not_count_against_the_noise_mode
     constant, textured = np.full((9, 9), level, np.float32), make_pair(np.float32, (9, 9))[0]
     for radius in (1, 2, 4):
         for border in BORDERS:
-            options = {"border": border, "flat": 0.5, "fill": 0.5, "noise_sigma": 1e-9 * abs(level)}
+            options = {"border": border, "flat": 0.5, "fill": 0.5, "noise_sigma": max(1e-6, 1e-9 * abs(level))}
             rho = local_ncc(constant, constant, radius, **options)
             assert_maps_close(rho, np.full((9, 9), 0.5), FLOAT)
             for pair in ((constant, textured), (textured, constant)):

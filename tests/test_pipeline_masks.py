@@ -153,7 +153,7 @@ def test_validity_is_written_as_it_is(folder, frames, labels, name) -> None:
         found = np.stack([load(name % index) for index in range(N)])
     np.testing.assert_array_equal(found, expected)
     assert found.dtype == np.uint8
-    assert report.validity == Path(name)
+    assert report.others == {"validity": Path(name)}
     rows = read_sidecar(report.sidecar)["frames"]
     for row, codes in zip(rows, expected, strict=True):
         assert row["code_shares"] == [float(np.mean(codes == code)) for code in range(8)]

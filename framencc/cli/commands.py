@@ -85,6 +85,9 @@ def run(
         )
         speed = f"{report.n_frames / report.seconds:.1f} frames/s"
         say(f"{report.n_frames} maps in {report.seconds:.1f} s ({speed}), {mean}; described in {report.sidecar}")
+        if report.n_failed_warps:
+            failed = f"no warp was found for {report.n_failed_warps} of {report.n_frames} frames"
+            say(f"{failed}; the sidecar says for which, and what served instead")
     with results(f"output {str(report.output)!r} is complete, but its name is not told: "):
         print(report.output)
         for path in report.others.values():

@@ -1,7 +1,7 @@
 """A whole job on a face, without footage: scikit-image's astronaut, moved, lit and hidden in known ways.
 
-As the motion is known exactly, the warp is exact too. What the confidence then shows is owed to what no warp can undo:
-the open mouth, the hand in front of the face, the light and the noise.
+The job finds the motion by optical flow; as it is known exactly, tests can tell where the flow is right. What the
+confidence shows is what no warp can undo: the open mouth, the hand in front of the face, the light and the noise.
 """
 
 import contextlib
@@ -19,21 +19,27 @@ from framencc.demo.motion import SIZE
 from framencc.demo.sheet import SheetRow, draw_sheet, save_png
 from framencc.demo.take import FRAME_RATE, N_FRAMES, Take
 from framencc.errors import SpecError
+from framencc.frames import Picture
 from framencc.pipeline import run
 from framencc.sinks import MapFormat, VideoSink
 from framencc.sinks.targets import refuse_existing
 from framencc.sources import VideoSource, read_picture
 from framencc.spec import RunSpec
 from framencc.spec.ncc import NccSpec
+from framencc.spec.warp import WarpSpec
 from framencc.staging import sidecar_path
+from framencc.warps.opencv import import_cv2
 
-__all__ = ["SETTINGS", "DemoFiles", "DemoReport", "contact_sheet", "run_demo"]
+__all__ = ["SETTINGS", "WARP", "DemoFiles", "DemoReport", "contact_sheet", "run_demo"]
 
 _COLUMNS = ("static reference", "dynamic frame", "warped onto reference", "confidence")
 _RADIUS = 5
 
 SETTINGS = NccSpec(radius=_RADIUS, noise_sigma=3.0, flat=1.0)
 """What suits a face: smooth skin holds little more than noise, and that is no reason to doubt it."""
+
+WARP = WarpSpec(method="flow", forward_backward="weight")
+"""The job finds the motion itself, and believes it less where the way there and back does not close."""
 
 SHOWN = {0: "neutral", 21: "mouth open", 40: "hand in front", 60: "head turned"}
 """The frames of the contact sheet, by their index, and what they show."""
@@ -43,7 +49,7 @@ class DemoFiles(NamedTuple):
     """What the demo makes.
 
     `reference` is the neutral picture, `dynamic` what the camera sees, `warped` the same brought onto the reference by
-    the known motion, `confidence` the job's output, and `sidecar` its description.
+    optical flow, `confidence` the maps, and `sidecar` their description.
     """
 
     reference: Path
@@ -110,9 +116,12 @@ def run_demo(directory: Path, *, overwrite: bool = False, progress: bool = False
     ------
     SpecError
         When one of the files exists and may not be replaced, or `directory` is no folder.
+    MissingExtraError
+        When OpenCV, which finds the optical flow, is not installed.
     SinkError, SourceError
         When writing, or reading back, fails.
     """
+    import_cv2(WARP.method)  # said before the clip is made
     directory = Path(directory)
     if directory.exists() and not directory.is_dir():
         raise SpecError(f"{str(directory)!r} is no folder; the demo needs one for its files")
@@ -121,13 +130,15 @@ def run_demo(directory: Path, *, overwrite: bool = False, progress: bool = False
         refuse_existing(path, overwrite=overwrite)
     take = Take()
     save_png(take.reference, files.reference)
-    _film(take, files, overwrite=overwrite, progress=progress)
+    _film(take, files.dynamic, overwrite=overwrite, progress=progress)
     spec = RunSpec(
-        input=str(files.warped),
+        input=str(files.dynamic),
         output=str(files.confidence),
         reference=str(files.reference),
+        warped=str(files.warped),
         overwrite=overwrite,
         ncc=SETTINGS,
+        warp=WARP,
     )
     report = run(spec, progress=progress)
     means = _measure(take, files.confidence)
@@ -165,26 +176,27 @@ def contact_sheet(directory: Path, *, width: int = 1400) -> Image.Image:
             index = frames[0].index
             if index in SHOWN:
                 caption = f"{SHOWN[index]}, {frames[0].pts_seconds:.2f} s"
-                rows.append(SheetRow(caption, (reference, *(frame.data for frame in frames))))
+                rows.append(SheetRow(caption, (reference, *(_eight_bits(frame.data) for frame in frames))))
     side = 2 * _RADIUS + 1
-    footer = f"window {side} x {side}, noise_sigma = {SETTINGS.noise_sigma:g}, flat = {SETTINGS.flat:g}"
+    footer = (
+        f"window {side} x {side}, noise_sigma = {SETTINGS.noise_sigma:g}, flat = {SETTINGS.flat:g}, "
+        f"warp.method = {WARP.method}, forward_backward = {WARP.forward_backward}"
+    )
     return draw_sheet(_COLUMNS, rows, footer, width=width)
 
 
-def _film(take: Take, files: DemoFiles, *, overwrite: bool, progress: bool) -> None:
-    """Write the clip, as seen and as warped, frame by frame."""
+def _film(take: Take, path: Path, *, overwrite: bool, progress: bool) -> None:
+    """Write the clip as a camera would see it, frame by frame."""
     video = MapFormat(SIZE, SIZE, np.dtype(np.uint8), FRAME_RATE, None, {})
-    with (
-        VideoSink(files.dynamic, video, codec="ffv1", overwrite=overwrite) as dynamic,
-        VideoSink(files.warped, video, codec="ffv1", overwrite=overwrite) as warped,
-    ):
+    with VideoSink(path, video, codec="ffv1", overwrite=overwrite) as dynamic:
         for index in _shown(range(N_FRAMES), "making the clip", progress=progress):
-            seconds = float(index / FRAME_RATE)
-            frame = take.frame(index)
-            dynamic.write(frame, index, seconds)
-            warped.write(take.warped(index, frame), index, seconds)
+            dynamic.write(take.frame(index), index, float(index / FRAME_RATE))
         dynamic.commit()
-        warped.commit()
+
+
+def _eight_bits(picture: Picture) -> Picture:
+    """Return the codes of 8 bits that a warped frame, of 16, stands for."""
+    return picture if picture.dtype == np.uint8 else np.rint(picture / 256).astype(np.uint8)
 
 
 def _measure(take: Take, confidence: Path) -> tuple[float, float, float]:

@@ -39,12 +39,11 @@ class FlowMethod(WarpMethod):
         self._spec = spec
         self._view = view
         self._full_scale = full_scales[1]
-        presets = {
+        self._preset = {
             "ultrafast": self._cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
             "fast": self._cv2.DISOPTICAL_FLOW_PRESET_FAST,
             "medium": self._cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
-        }
-        self._search = self._cv2.DISOpticalFlow_create(presets[spec.preset])
+        }[spec.preset]
         self._reference = self._prepare(reference, full_scales[0])
 
     def estimate(self, frame: Frame, previous: Warp | None) -> Warp:
@@ -63,7 +62,9 @@ class FlowMethod(WarpMethod):
         return Warp(displacement_field=field, forward_backward=distance, report=self._report(field, distance))
 
     def _flow(self, reference: Grays, frame: Grays, start: Field | None) -> Field:
-        flow: Field = self._search.calc(reference, frame, None if start is None else start.copy())
+        # A new search each time: what one remembers of its last pictures changes what it finds in the next.
+        search = self._cv2.DISOpticalFlow_create(self._preset)
+        flow: Field = search.calc(reference, frame, None if start is None else start.copy())
         return flow
 
     def _prepare(self, picture: Picture, full_scale: float) -> Grays:

@@ -1,0 +1,231 @@
+"""Whole runs with warps: repeatable from their own fields, the same in parts, failures recorded."""
+
+from pathlib import Path
+
+import media
+import numpy as np
+import pytest
+import tolerances
+from known_motion import codes, face, moved_by_matrix
+from PIL import Image
+from running import command
+from sink_readback import decode_gray, names
+
+from framencc import Reference, SinkError, SourceError, SpecError, WarpError, run
+from framencc.config import make_spec
+from framencc.fields import read_field, write_field
+from framencc.sidecar import read_sidecar
+
+pytest.importorskip("cv2", reason="OpenCV is an optional extra")
+
+FOOTAGE = media.footage()
+SHAPE = (144, 176)
+FACES = {"radius": 5, "noise_sigma": 3, "flat": 1}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def job(output: str, frames: str | None = "0:8", **options: object):
+    return make_spec({"input": str(FOOTAGE), "output": output, "reference": 0, "frames": frames, **options})
+
+
+def mean_of(report) -> float:
+    return read_sidecar(report.sidecar)["summary"]["mean_confidence"]
+
+
+def test_flow_raises_the_correlation_with_the_neutral_frame(folder) -> None:
+    raw = mean_of(run(job("raw.npy", "60:80")))
+    report = run(job("flow.npy", "60:80", warp={"method": "flow"}))
+    assert mean_of(report) > raw + 0.1
+    row = read_sidecar(report.sidecar)["frames"][3]["warp"]
+    assert row["status"] == "estimated"
+    assert row["mean_displacement"] > 0.5
+
+
+@pytest.mark.parametrize("fields", ["fields.npy", "fields/%03d.npy", "fields/%03d.flo", "fields/%03d.exr"])
+@pytest.mark.parametrize("method", ["translation", "homography", "flow"])
+def test_a_run_can_be_repeated_from_its_own_fields(folder, method, fields) -> None:
+    run(job("first.mkv", None, warp={"method": method}, ncc=FACES, fields=fields, warped="first_warped.mkv"))
+    given = {"method": "field", "field": fields}
+    run(job("second.mkv", None, warp=given, ncc=FACES, warped="second_warped.mkv"))
+    assert Path("first.mkv").read_bytes() == Path("second.mkv").read_bytes()
+    assert Path("first_warped.mkv").read_bytes() == Path("second_warped.mkv").read_bytes()
+
+
+def test_warped_frames_are_those_that_were_correlated(folder) -> None:
+    report = run(job("out.npy", warp={"method": "flow"}, warped="warped.mkv", validity="why.npy"))
+    warped, _ = decode_gray(folder / "warped.mkv", "uint16", SHAPE)
+    why = np.load("why.npy")
+    assert report.others == {"validity": Path("why.npy"), "warped": Path("warped.mkv")}
+    assert read_sidecar(report.sidecar)["warp_gain"] == 256
+    reference = Reference(media.decode_luma(FOOTAGE, *SHAPE)[0])
+    for rho, frame, codes_ in zip(np.load("out.npy"), warped, why, strict=True):
+        # A mask that hides nothing would be another kernel, and another last digit.
+        expected = reference.ncc(frame, mask=None if (codes_ == 0).all() else codes_ != 3)
+        tolerances.assert_same_bits(rho, expected)
+
+
+def test_a_reference_and_noise_are_in_the_code_values_of_warped_frames(folder) -> None:
+    """A warp of nothing changes nothing, also under the noise model, but for float32's last digit."""
+    np.save("fields.npy", np.zeros((8, *SHAPE, 2), np.float32))
+    np.save("in.npy", media.decode_luma(FOOTAGE, *SHAPE)[:8])
+    still = run(job("still.npy", None, input="in.npy", ncc=FACES))
+    warped = run(job("warped.npy", None, input="in.npy", ncc=FACES, warp={"method": "field", "field": "fields.npy"}))
+    tolerances.assert_twins_close(np.load(still.output), np.load(warped.output), tolerances.INTEGER)
+
+
+@pytest.mark.parametrize("method", ["translation", "affine", "flow"])
+def test_any_part_of_a_clip_gives_the_same_bits(folder, method) -> None:
+    warp = {"method": method, "restart": 4}
+    if method == "flow":
+        warp["forward_backward"] = "weight"
+    whole = np.load(run(job("whole.npy", "0:14", warp=warp)).output)
+    for part in ("0:3", "3:9", "6:14:3", "13:14"):
+        start, stop, step = (*map(int, part.split(":")), 1)[:3]
+        report = run(job(f"{start}_{stop}.npy", part, warp=warp, threads=1 + start % 3))
+        tolerances.assert_same_bits(np.load(report.output), whole[start:stop:step])
+        rows = read_sidecar(report.sidecar)["frames"]
+        assert [row["index"] for row in rows] == list(range(start, stop, step))
+
+
+def test_warm_starts_do_matter_inside_a_chain(folder) -> None:
+    # Otherwise the test above would prove nothing.
+    warm = np.load(run(job("warm.npy", "0:14", warp={"method": "flow", "restart": 7})).output)
+    cold = np.load(run(job("cold.npy", "0:14", warp={"method": "flow", "warm_start": False})).output)
+    tolerances.assert_same_bits(warm[[0, 7]], cold[[0, 7]])
+    assert (warm[1:7] != cold[1:7]).any(axis=(1, 2)).all()
+
+
+def test_a_forward_backward_weight_multiplies_the_confidence(folder) -> None:
+    warp = {"method": "flow", "forward_backward": "check", "forward_backward_limit": 1e6}
+    plain = run(job("plain.npy", warp=warp, ncc=FACES, fields="there.npy"))
+    weighed = run(job("weighed.npy", warp={"method": "flow", "forward_backward": "weight"}, ncc=FACES))
+    first, second = np.load(plain.output), np.load(weighed.output)
+    assert (second <= np.maximum(first, 0) + 1e-6).all()
+    assert (second >= 0).all()
+    assert (second < np.maximum(first, 0) - 0.05).mean() > 0.02
+
+
+def test_failures_are_recorded_and_counted(folder) -> None:
+    clip = np.stack([face()[::2, ::2]] * 5)
+    clip[2] = 90
+    np.save("in.npy", clip)
+    spec = {"input": "in.npy", "output": "out.npy", "reference": 0}
+    report = run(make_spec(spec | {"warp": {"method": "affine"}}))
+    sidecar = read_sidecar(report.sidecar)
+    assert [row["warp"]["status"] for row in sidecar["frames"]] == [
+        "estimated", "estimated", "previous", "estimated", "estimated",
+    ]  # fmt: skip
+    assert "ECC did not converge" in sidecar["frames"][2]["warp"]["problem"]
+    assert sidecar["summary"]["failed_warps"] == report.n_failed_warps == 1
+    with pytest.raises(WarpError, match=r"^frame 2: ECC did not converge"):
+        run(make_spec(spec | {"output": "strict.npy", "warp": {"method": "affine", "on_failure": "fail"}}))
+    assert sorted(names(folder)) == ["in.npy", "out.npy", "out.npy.json"]
+    result = command("run", "in.npy", "cli.npy", "--reference", 0, "--warp", "affine", cwd=folder)
+    assert result.returncode == 0
+    assert "no warp was found for 1 of 5 frames" in result.stderr
+
+
+def test_masks_of_frames_are_warped_with_them(folder) -> None:
+    matrix = np.array([[1, 0, 6.0], [0, 1, -4.0], [0, 0, 1]])
+    frame = codes(moved_by_matrix(face(), matrix))
+    mask = np.ones(face().shape, np.uint8)
+    mask[200:260, 220:300] = 0
+    np.save("in.npy", np.stack([face(), frame]))
+    np.save("masks.npy", np.stack([np.ones_like(mask), mask]))
+    spec = {"input": "in.npy", "output": "out.npy", "reference": 0, "validity": "why.npy"}
+    run(make_spec(spec | {"warp": {"method": "translation"}, "ncc": {"mask": "masks.npy"}}))
+    masked = np.load("why.npy")[1] == 4
+    expected = np.zeros_like(masked)
+    expected[204:264, 214:294] = True  # frame (x + 6, y - 4) shows reference (x, y)
+    np.testing.assert_array_equal(masked, expected)
+
+
+def test_colour_frames_are_warped_together(folder) -> None:
+    rgb = np.stack([face(), 255 - face(), face() // 2], axis=-1)
+    matrix = np.array([[1, 0, 3.0], [0, 1, 2.0], [0, 0, 1]])
+    moved = np.stack([codes(moved_by_matrix(rgb[..., channel], matrix)) for channel in range(3)], axis=-1)
+    np.save("in.npy", np.stack([rgb, moved]))
+    spec = {"input": "in.npy", "output": "out.npy", "reference": 0, "validity": "why.npy"}
+    run(make_spec(spec | {"warp": {"method": "translation"}, "ncc": {"channel": "joint"}}))
+    assert np.load("out.npy")[1][np.load("why.npy")[1] == 0].min() > 0.999
+
+
+def field_files(n: int, shape: tuple[int, ...] = SHAPE, skip: int = -1) -> str:
+    Path("fields").mkdir(exist_ok=True)
+    for index in range(n):
+        if index != skip:
+            write_field(f"fields/{index:03d}.flo", np.zeros((*shape, 2), np.float32))
+    return "fields/%03d.flo"
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "problem"),
+    [
+        (lambda: field_files(119), SourceError, "'fields/%03d.flo' are 119: there is none for frame 119"),
+        (lambda: field_files(121), SpecError, "there are 121 fields, the input has 120 frames"),
+        (lambda: field_files(120, skip=50), SpecError, "lack number 50"),
+        (lambda: field_files(120, shape=(20, 30)), SourceError, "30 x 20"),
+        (lambda: "absent/%03d.flo", SpecError, "matches no file"),
+    ],
+)
+def test_wrong_fields_are_refused_by_name(folder, make, kind, problem) -> None:
+    with pytest.raises((kind, SourceError)) as caught:
+        run(job("out.npy", None, warp={"method": "field", "field": make()}))
+    assert problem in str(caught.value)
+    assert not Path("out.npy").exists()
+
+
+def test_a_broken_field_in_the_middle_names_file_and_frame(folder) -> None:
+    path = field_files(120)
+    content = Path("fields/007.flo").read_bytes()
+    Path("fields/007.flo").write_bytes(content[: len(content) // 2])
+    with pytest.raises((SourceError, SinkError)) as caught:
+        run(job("out.npy", None, warp={"method": "field", "field": path}))
+    assert "007.flo" in str(caught.value)
+    assert "frame 7" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"warp": {"preset": "fast", "method": "translation", "window": "hann", "epsilon": 0.5}}, "warp.epsilon = 0.5"),
+        ({"warp": {"method": "none", "interpolation": "cubic"}}, "warp.interpolation = cubic cannot apply"),
+        ({"warp": {"method": "field"}}, "warp.field is missing"),
+        ({"warped": "w.mkv"}, "warped cannot apply to warp.method = none"),
+        ({"fields": "f.npy"}, "fields cannot apply to warp.method = none"),
+        ({"warp": {"method": "flow"}, "fields": "f.flo"}, "fields 'f.flo' must be dir/%06d"),
+        ({"warp": {"method": "flow"}, "fields": "f/%d.png"}, "fields 'f/%d.png' must be dir/%06d"),
+        ({"warp": {"method": "flow"}, "warped": "w.mkv", "ncc": {"channel": "joint"}}, "ncc.channel = joint"),
+        ({"warp": {"method": "flow"}, "warped": "out.npy"}, "warped 'out.npy' is the output itself"),
+    ],
+)
+def test_what_cannot_apply_is_refused_by_name(folder, options, problem) -> None:
+    with pytest.raises(SpecError) as caught:
+        run(job("out.npy", **options))
+    assert problem in str(caught.value)
+    assert names(folder) == []
+
+
+def test_the_fields_of_matrices_are_the_matrix(folder) -> None:
+    report = run(job("out.npy", "5:6", warp={"method": "affine"}, fields="f/%d.npy"))
+    matrix = np.array(read_sidecar(report.sidecar)["frames"][0]["warp"]["matrix"])
+    y, x = np.indices(SHAPE, np.float64)
+    field = read_field("f/5.npy", SHAPE)
+    np.testing.assert_allclose(field[..., 0], matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] - x, atol=1e-4)
+    np.testing.assert_allclose(field[..., 1], matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] - y, atol=1e-4)
+
+
+def test_an_estimate_may_look_at_a_mask_alone(folder) -> None:
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[20:100, 40:130] = 1
+    Image.fromarray(labels).save("mask.png")
+    for method in ("translation", "affine", "flow"):
+        warp = {"method": method, "region": "mask"}
+        report = run(job(f"{method}.npy", warp=warp, ncc={"mask": "mask.png"}, validity=f"{method}_why.npy"))
+        assert (np.load(f"{method}_why.npy")[:, labels == 0] == 4).all()
+        assert report.mean_confidence > 0.3
