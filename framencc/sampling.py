@@ -101,14 +101,16 @@ class Sampler:
         inputs = (planes, warp) if use is None else (planes, warp, use)
         out = _output("out", out, (len(planes), height, width), dtype, inputs)
         validity = _output("validity", validity, (height, width), np.dtype(np.uint8), (*inputs, out))
-        padded = self._pad("picture", frozen(planes))
-        masked = _NO_MASK
+        picture, masked, margin = frozen(planes), frozen(_NO_MASK), 0
         if use is not None and not use.all():
-            masked = self._pad("mask", frozen(np.logical_not(use).view(np.uint8)[np.newaxis]))
-        masked = frozen(masked)
-        settings = self._settings(planes)
+            masked = frozen(np.logical_not(use).view(np.uint8)[np.newaxis])
+        # Cubic has taps beyond the edge, and words of four bytes need four bytes to lie in.
+        if self._interpolation == "cubic" or planes[0].size < 4:
+            picture, margin = self._pad("picture", picture), warp_sampling.BEFORE
+            masked = self._pad("mask", masked) if masked.size else masked
+        settings = self._settings(planes, margin)
         share_rows(
-            lambda y0, y1: warp_sampling.sample_rows(padded, masked, field, matrix, settings, y0, y1, out, validity),
+            lambda y0, y1: warp_sampling.sample_rows(picture, masked, field, matrix, settings, y0, y1, out, validity),
             height,
             self._threads,
         )
@@ -129,13 +131,14 @@ class Sampler:
         if self._bits is not None and planes.dtype == np.uint8 and self._bits > 8:
             raise SpecError(f"bits = {self._bits} cannot apply: the frame has dtype uint8")
 
-    def _settings(self, planes: Picture) -> warp_sampling.SamplingSettings:
+    def _settings(self, planes: Picture, margin: int) -> warp_sampling.SamplingSettings:
         _, height, width = planes.shape
         is_float = planes.dtype == np.float32
         gain = 1 if is_float else fixed_point_gain(planes.dtype, self._bits)
         return warp_sampling.SamplingSettings(
             height,
             width,
+            margin,
             nearest=True if self._interpolation == "nearest" else None,
             cubic=True if self._interpolation == "cubic" else None,
             holes=True if is_float else None,

@@ -10,6 +10,7 @@ import sys
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.core.errors import RequireLiteralValue
 from numba.extending import intrinsic
 
@@ -22,32 +23,37 @@ def _scope_of_reads(module):
 
 @intrinsic
 def tap(typing_context, plane, index, step):
-    """Read plane[index + step] as float32, through a word at plane[index] that neighbours share.
+    """Read plane[index + step] as float32, out of a word of four bytes that neighbours share.
 
-    `step` is a literal. The word may reach up to 3 bytes beyond the tap.
+    `step` is a literal. The word does not leave the plane, which holds four bytes or more; what it says of pixels
+    beyond the end is meaningless.
     """
     if not isinstance(step, types.IntegerLiteral):
         raise RequireLiteralValue("the step must be a literal")
     itemsize = plane.dtype.bitwidth // 8
-    per_word = 4 // itemsize
-    first = step.literal_value // per_word * per_word
-    place = step.literal_value - first
+    per_word = 4 // itemsize if sys.byteorder == "little" else 1
+    first, place = step.literal_value // per_word * per_word, step.literal_value % per_word
+    word_bits, pixel_bits = 8 * itemsize * per_word, 8 * itemsize
 
     def generate(context, builder, signature, arguments):
-        data = context.make_array(plane)(context, builder, arguments[0]).data
-        wide, byte = ir.IntType(64), ir.IntType(8)
-        start = builder.mul(builder.sext(arguments[1], wide), wide(itemsize))
-        start = builder.add(start, wide(first * itemsize))
-        address = builder.gep(builder.bitcast(data, byte.as_pointer()), [start], inbounds=True)
-        word_type = ir.FloatType() if plane.dtype == types.float32 else ir.IntType(32)
+        array = context.make_array(plane)(context, builder, arguments[0])
+        narrow, wide = ir.IntType(32), ir.IntType(64)
+        wanted = builder.add(arguments[1], narrow(first))
+        start = wanted
+        if per_word > 1:
+            last = builder.sub(builder.trunc(array.nitems, narrow), narrow(per_word))
+            start = builder.select(builder.icmp_signed("<", wanted, last), wanted, last)
+        word_type = ir.FloatType() if plane.dtype == types.float32 else ir.IntType(word_bits)
+        address = builder.gep(array.data, [builder.sext(start, wide)], inbounds=True)
         word = builder.load(builder.bitcast(address, word_type.as_pointer()), align=itemsize)
         word.set_metadata("alias.scope", _scope_of_reads(builder.module))
         if plane.dtype == types.float32:
             return word
-        bits = 8 * itemsize
-        shift = bits * (place if sys.byteorder == "little" else per_word - 1 - place)
-        code = builder.and_(builder.lshr(word, word_type(shift)), word_type((1 << bits) - 1))
-        return builder.sitofp(code, ir.FloatType())
+        if per_word > 1:
+            word = builder.lshr(word, builder.mul(builder.sub(wanted, start), narrow(pixel_bits)))
+            word = builder.lshr(word, narrow(place * pixel_bits))
+            word = builder.and_(word, narrow((1 << pixel_bits) - 1))
+        return builder.uitofp(word, ir.FloatType())
 
     return types.float32(plane, types.int32, step), generate
 
@@ -76,3 +82,20 @@ def put(typing_context, out, x, value):
         return context.get_dummy_value()
 
     return types.void(out, types.int64, out.dtype), generate
+
+
+@intrinsic
+def fetch(typing_context, array, x):
+    """Ask for the cache line of array[x], which will be read soon; it may lie beyond the array."""
+
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        byte = ir.IntType(8).as_pointer()
+        address = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
+        i32 = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [address, i32(0), i32(2), i32(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), generate

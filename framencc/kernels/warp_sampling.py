@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from framencc.kernels.accesses import get, put, tap
+from framencc.kernels.accesses import fetch, get, put, tap
 from framencc.kernels.compilation import kernel
 
 BEFORE, AFTER, BELOW = 1, 2, 3  # columns and rows of the margin; the last row is there for words that reach too far
@@ -30,6 +30,7 @@ class SamplingSettings(NamedTuple):
 
     height: int  # of the picture without its margin
     width: int
+    margin: int  # BEFORE, or 0 for a picture without a margin
     nearest: bool | None
     cubic: bool | None
     holes: bool | None  # not None for float pictures, whose taps of zero weight may be NaN
@@ -62,17 +63,18 @@ def pad_rows(picture, y0, y1, padded):
 
 @kernel()
 def _is_inside(whole, fraction, last):
-    return (whole >= 0) & ((whole < last) | ((whole == last) & (fraction == ZERO)))
+    return (whole >= ZERO) & (whole <= (last if fraction == ZERO else last - ONE))
 
 
 @kernel()
-def _locate_field(shifts, x0, y, last, stride, offset, fraction_x, fraction_y, codes):
+def _locate_field(shifts, columns, x0, y, last, stride, offset, fraction_x, fraction_y, codes):
     """Find the samples of a row's piece that starts at column x0; `shifts` holds its (dx, dy) one after the other."""
+    first, row = np.float32(x0), np.float32(y)
     for i in range(fraction_x.size):
         dx, dy = get(shifts, 2 * i), get(shifts, 2 * i + 1)
         floor_x, floor_y = np.floor(dx), np.floor(dy)
         # Whole numbers below 2^24, or far outside, or NaN, for which every comparison is false.
-        x, y_tap = np.float32(np.int32(x0 + i)) + floor_x, np.float32(y) + floor_y
+        x, y_tap = (get(columns, i) + first) + floor_x, row + floor_y
         right, lower = dx - floor_x, dy - floor_y
         inside = _is_inside(x, right, last[0]) & _is_inside(y_tap, lower, last[1])
         put(offset, i, np.int32(np.int32(y_tap if inside else ZERO) * stride + np.int32(x if inside else ZERO)))
@@ -82,12 +84,12 @@ def _locate_field(shifts, x0, y, last, stride, offset, fraction_x, fraction_y, c
 
 
 @kernel()
-def _locate_matrix(matrix, x0, y, last, stride, offset, fraction_x, fraction_y, codes):
+def _locate_matrix(matrix, columns, x0, y, last, stride, offset, fraction_x, fraction_y, codes):
     """Find the samples of a row's piece that starts at column x0, by a 3 x 3 matrix."""
     a, b, c = matrix[0, 0], matrix[0, 1] * y + matrix[0, 2], matrix[1, 0]
     d, e, f = matrix[1, 1] * y + matrix[1, 2], matrix[2, 0], matrix[2, 1] * y + matrix[2, 2]
     for i in range(fraction_x.size):
-        column = np.float64(np.int32(x0 + i))
+        column = np.float64(get(columns, i)) + x0
         divisor = e * column + f
         position_x, position_y = (a * column + b) / divisor, (c * column + d) / divisor
         x, y_tap = np.floor(position_x), np.floor(position_y)
@@ -100,14 +102,14 @@ def _locate_matrix(matrix, x0, y, last, stride, offset, fraction_x, fraction_y, 
 
 
 @kernel()
-def _locate(field, matrix, x0, y, settings, stride, offset, fraction_x, fraction_y, codes):
+def _locate(field, matrix, columns, x0, y, settings, stride, offset, fraction_x, fraction_y, codes):
     if field is not None:
         shifts = field[y, 2 * x0 : 2 * (x0 + codes.size)]
         last = np.float32(settings.width - 1), np.float32(settings.height - 1)
-        _locate_field(shifts, x0, y, last, stride, offset, fraction_x, fraction_y, codes)
+        _locate_field(shifts, columns, x0, y, last, stride, offset, fraction_x, fraction_y, codes)
     if matrix is not None:
         last = np.float64(settings.width - 1), np.float64(settings.height - 1)
-        _locate_matrix(matrix, x0, y, last, stride, offset, fraction_x, fraction_y, codes)
+        _locate_matrix(matrix, columns, x0, y, last, stride, offset, fraction_x, fraction_y, codes)
 
 
 @kernel()
@@ -133,15 +135,24 @@ def _blend_nearest(plane, stride, offset, fraction_x, fraction_y, out):
 
 
 @kernel()
+def _linear_row(plane, here, left, right, holes):
+    if holes is None:
+        return tap(plane, here, 0) * left + tap(plane, here, 1) * right
+    beside = np.int32(here + (np.int32(1) if right != ZERO else np.int32(0)))
+    return _weigh(tap(plane, here, 0), left, holes) + _weigh(tap(plane, beside, 0), right, holes)
+
+
+@kernel()
 def _blend_linear(plane, stride, offset, fraction_x, fraction_y, holes, counting, out):
     for i in range(out.size):
         here = get(offset, i)
-        below = np.int32(here + stride)
         right, lower = get(fraction_x, i), get(fraction_y, i)
+        # Where a tap weighs nothing, a float picture without a margin may have none.
+        below = np.int32(here + (stride if lower != ZERO else np.int32(0)))
         left, upper = _weight(ONE - right, counting), _weight(ONE - lower, counting)
         right, lower = _weight(right, counting), _weight(lower, counting)
-        first = _weigh(tap(plane, here, 0), left, holes) + _weigh(tap(plane, here, 1), right, holes)
-        second = _weigh(tap(plane, below, 0), left, holes) + _weigh(tap(plane, below, 1), right, holes)
+        first = _linear_row(plane, here, left, right, holes)
+        second = _linear_row(plane, below, left, right, holes)
         put(out, i, _weigh(first, upper, holes) + _weigh(second, lower, holes))
 
 
@@ -209,19 +220,27 @@ def _finish(values, codes, holes, gain, maximum, out):
 
 
 @kernel()
-def sample_rows(padded, masked, field, matrix, settings, y0, y1, out, validity):
+def _fetch(array, start, size):
+    for x in range(start, start + size, 16):
+        fetch(array, x)
+
+
+@kernel()
+def sample_rows(picture, masked, field, matrix, settings, y0, y1, out, validity):
     """Sample the rows y0 to y1 of the output grid.
 
-    `padded` is what `pad_rows` made of the picture, and `masked` what it made of a (1, H, W) uint8 picture that is 1
-    where a pixel is masked, or empty. Either `field` is (h, 2 w) float32, dx and dy in turn, and `matrix` None, or
-    `matrix` is (3, 3) float64 and `field` None. `out` is (C, h, w) uint16 or float32 as `settings.gain` says, and
+    `picture` is (C, H, W) uint8, uint16 or float32, and `masked` (1, H, W) uint8, 1 where a pixel is masked, or empty.
+    For cubic both are what `pad_rows` made of them, also where H W < 4, and `settings.margin` is BEFORE, else 0.
+    Either `field` is (h, 2 w) float32, dx and dy in turn, and `matrix` None,
+    or `matrix` is (3, 3) float64 and `field` None. `out` is (C, h, w) uint16 or float32 as `settings.gain` says, and
     `validity` (h, w) uint8; it receives 0, 3 (outside) or 4 (masked), and where it is not 0, `out` receives 0.
     """
-    n_channels, n_padded_rows, stride = padded.shape
-    planes = padded.reshape(n_channels, n_padded_rows * stride)
+    n_channels, n_rows, stride = picture.shape
+    planes = picture.reshape(n_channels, n_rows * stride)
     masks = masked.reshape(masked.shape[0], masked.shape[1] * masked.shape[2])
     step = np.int32(stride)
-    origin = BEFORE * stride + BEFORE
+    origin = settings.margin * (stride + 1)
+    columns = np.arange(_PIECE).astype(np.float32)
     offsets = np.empty(_PIECE, np.int32)
     buffers = np.empty((3, _PIECE), np.float32)
     _, _, width = out.shape
@@ -231,7 +250,9 @@ def sample_rows(padded, masked, field, matrix, settings, y0, y1, out, validity):
             size = x1 - x0
             codes, offset, values = validity[y, x0:x1], offsets[:size], buffers[2, :size]
             right, lower = buffers[0, :size], buffers[1, :size]
-            _locate(field, matrix, x0, y, settings, step, offset, right, lower, codes)
+            _locate(field, matrix, columns, x0, y, settings, step, offset, right, lower, codes)
+            if field is not None:
+                _fetch(field, y * 2 * width + 2 * x1, 2 * _PIECE)
             nearest, cubic, holes = settings.nearest, settings.cubic, settings.holes
             if masks.shape[0] > 0:
                 _blend(masks[0, origin:], step, offset, right, lower, nearest, cubic, None, True, values)
