@@ -109,11 +109,16 @@ class Sampler:
             picture, margin = self._pad("picture", picture), warp_sampling.BEFORE
             masked = self._pad("mask", masked) if masked.size else masked
         settings = self._settings(planes, margin)
-        share_rows(
-            lambda y0, y1: warp_sampling.sample_rows(picture, masked, field, matrix, settings, y0, y1, out, validity),
-            height,
-            self._threads,
-        )
+        nearest = True if self._interpolation == "nearest" else None
+        cubic = True if self._interpolation == "cubic" else None
+        warps = (field, matrix, nearest, cubic, settings)
+
+        def work(y0: int, y1: int) -> None:
+            warp_sampling.sample_rows(picture, *warps, y0, y1, out, validity)
+            if masked.size:
+                warp_sampling.mark_rows(masked, *warps, y0, y1, out, validity)
+
+        share_rows(work, height, self._threads)
         return out, validity
 
     def _check(self, planes: Picture, use: Use | None) -> None:
@@ -139,8 +144,6 @@ class Sampler:
             height,
             width,
             margin,
-            nearest=True if self._interpolation == "nearest" else None,
-            cubic=True if self._interpolation == "cubic" else None,
             holes=True if is_float else None,
             gain=None if is_float or not self._fixed_point else np.float32(gain),
             maximum=np.float32((1 << 16) // gain - 1),

@@ -23,6 +23,7 @@ OUTSIDE, MASKED = np.uint8(3), np.uint8(4)
 ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 TWO, FIVE_HALVES, THREE_HALVES = np.float32(2.0), np.float32(2.5), np.float32(1.5)
 _PIECE = 256
+_LINE = 16  # float32 numbers in a cache line
 
 
 class SamplingSettings(NamedTuple):
@@ -31,8 +32,6 @@ class SamplingSettings(NamedTuple):
     height: int  # of the picture without its margin
     width: int
     margin: int  # BEFORE, or 0 for a picture without a margin
-    nearest: bool | None
-    cubic: bool | None
     holes: bool | None  # not None for float pictures, whose taps of zero weight may be NaN
     gain: np.float32 | None  # output is round(gain * value) in uint16, or where None the value in float32
     maximum: np.float32  # largest code of an integer picture
@@ -99,17 +98,6 @@ def _locate_matrix(matrix, columns, x0, y, last, stride, offset, fraction_x, fra
         put(fraction_x, i, right)
         put(fraction_y, i, lower)
         put(codes, i, np.uint8(0) if inside else OUTSIDE)
-
-
-@kernel()
-def _locate(field, matrix, columns, x0, y, settings, stride, offset, fraction_x, fraction_y, codes):
-    if field is not None:
-        shifts = field[y, 2 * x0 : 2 * (x0 + codes.size)]
-        last = np.float32(settings.width - 1), np.float32(settings.height - 1)
-        _locate_field(shifts, columns, x0, y, last, stride, offset, fraction_x, fraction_y, codes)
-    if matrix is not None:
-        last = np.float64(settings.width - 1), np.float64(settings.height - 1)
-        _locate_matrix(matrix, columns, x0, y, last, stride, offset, fraction_x, fraction_y, codes)
 
 
 @kernel()
@@ -190,22 +178,6 @@ def _blend_cubic(plane, stride, offset, fraction_x, fraction_y, holes, counting,
 
 
 @kernel()
-def _blend(plane, stride, offset, fraction_x, fraction_y, nearest, cubic, holes, counting, out):
-    if nearest is not None:
-        _blend_nearest(plane, stride, offset, fraction_x, fraction_y, out)
-    elif cubic is not None:
-        _blend_cubic(plane, stride, offset, fraction_x, fraction_y, holes, counting, out)
-    else:
-        _blend_linear(plane, stride, offset, fraction_x, fraction_y, holes, counting, out)
-
-
-@kernel()
-def _mark(n_masked, codes):
-    for i in range(codes.size):
-        codes[i] = MASKED if (n_masked[i] > ZERO) & (codes[i] == 0) else codes[i]
-
-
-@kernel()
 def _finish(values, codes, holes, gain, maximum, out):
     for i in range(out.size):
         value = get(values, i) if get(codes, i) == 0 else ZERO
@@ -220,43 +192,91 @@ def _finish(values, codes, holes, gain, maximum, out):
 
 
 @kernel()
-def _fetch(array, start, size):
-    for x in range(start, start + size, 16):
-        fetch(array, x)
+def _piece(field, matrix, y, x0, x1, settings, stride, columns, offset, fractions, codes):
+    """Find the samples of the columns x0 to x1 of a row, and let what follows a field's piece come nearer meanwhile."""
+    size = x1 - x0
+    right, lower = fractions[0, :size], fractions[1, :size]
+    if field is not None:
+        last = np.float32(settings.width - 1), np.float32(settings.height - 1)
+        _locate_field(field[y, 2 * x0 : 2 * x1], columns, x0, y, last, stride, offset, right, lower, codes)
+        for x in range(0, 2 * _PIECE, _LINE):
+            fetch(field[y], 2 * x1 + x)
+    if matrix is not None:
+        last = np.float64(settings.width - 1), np.float64(settings.height - 1)
+        _locate_matrix(matrix, columns, x0, y, last, stride, offset, right, lower, codes)
+    return right, lower
 
 
 @kernel()
-def sample_rows(picture, masked, field, matrix, settings, y0, y1, out, validity):
+def _buffers():
+    columns = np.empty(_PIECE, np.float32)
+    for x in range(_PIECE):
+        columns[x] = x
+    return columns, np.empty(_PIECE, np.int32), np.empty((3, _PIECE), np.float32)
+
+
+@kernel()
+def sample_rows(picture, field, matrix, nearest, cubic, settings, y0, y1, out, validity):
     """Sample the rows y0 to y1 of the output grid.
 
-    `picture` is (C, H, W) uint8, uint16 or float32, and `masked` (1, H, W) uint8, 1 where a pixel is masked, or empty.
-    For cubic both are what `pad_rows` made of them, also where H W < 4, and `settings.margin` is BEFORE, else 0.
-    Either `field` is (h, 2 w) float32, dx and dy in turn, and `matrix` None,
-    or `matrix` is (3, 3) float64 and `field` None. `out` is (C, h, w) uint16 or float32 as `settings.gain` says, and
-    `validity` (h, w) uint8; it receives 0, 3 (outside) or 4 (masked), and where it is not 0, `out` receives 0.
+    `picture` is (C, H, W) uint8, uint16 or float32; for cubic, or where H W < 4, it is what `pad_rows` made of that,
+    and `settings.margin` is BEFORE, else 0. Either `field` is (h, 2 w) float32, dx and dy in turn, and `matrix` None,
+    or `matrix` is (3, 3) float64 and `field` None. One of `nearest` and `cubic` is True, or both are None for linear.
+    `out` is (C, h, w) uint16 or float32 as `settings.gain` says, and `validity` (h, w) uint8; it receives 0 or 3
+    (outside), and there `out` receives 0.
     """
     n_channels, n_rows, stride = picture.shape
     planes = picture.reshape(n_channels, n_rows * stride)
-    masks = masked.reshape(masked.shape[0], masked.shape[1] * masked.shape[2])
-    step = np.int32(stride)
-    origin = settings.margin * (stride + 1)
-    columns = np.arange(_PIECE).astype(np.float32)
-    offsets = np.empty(_PIECE, np.int32)
-    buffers = np.empty((3, _PIECE), np.float32)
-    _, _, width = out.shape
+    step, origin = np.int32(stride), settings.margin * (stride + 1)
+    holes, gain = settings.holes, settings.gain
+    columns, offsets, buffers = _buffers()
     for y in range(y0, y1):
-        for x0 in range(0, width, _PIECE):
-            x1 = min(width, x0 + _PIECE)
-            size = x1 - x0
-            codes, offset, values = validity[y, x0:x1], offsets[:size], buffers[2, :size]
-            right, lower = buffers[0, :size], buffers[1, :size]
-            _locate(field, matrix, columns, x0, y, settings, step, offset, right, lower, codes)
-            if field is not None:
-                _fetch(field, y * 2 * width + 2 * x1, 2 * _PIECE)
-            nearest, cubic, holes = settings.nearest, settings.cubic, settings.holes
-            if masks.shape[0] > 0:
-                _blend(masks[0, origin:], step, offset, right, lower, nearest, cubic, None, True, values)
-                _mark(values, codes)
+        for x0 in range(0, out.shape[2], _PIECE):
+            x1 = min(out.shape[2], x0 + _PIECE)
+            codes, offset, values = validity[y, x0:x1], offsets[: x1 - x0], buffers[2, : x1 - x0]
+            right, lower = _piece(field, matrix, y, x0, x1, settings, step, columns, offset, buffers, codes)
             for channel in range(n_channels):
-                _blend(planes[channel, origin:], step, offset, right, lower, nearest, cubic, holes, None, values)
-                _finish(values, codes, holes, settings.gain, settings.maximum, out[channel, y, x0:x1])
+                plane = planes[channel, origin:]
+                if nearest is not None:
+                    _blend_nearest(plane, step, offset, right, lower, values)
+                elif cubic is not None:
+                    _blend_cubic(plane, step, offset, right, lower, holes, None, values)
+                else:
+                    _blend_linear(plane, step, offset, right, lower, holes, None, values)
+                _finish(values, codes, holes, gain, settings.maximum, out[channel, y, x0:x1])
+
+
+@kernel()
+def _mark(n_masked, codes, out, y, x0):
+    for i in range(codes.size):
+        if (n_masked[i] > ZERO) & (codes[i] == 0):
+            codes[i] = MASKED
+            for channel in range(out.shape[0]):
+                out[channel, y, x0 + i] = 0
+
+
+@kernel()
+def mark_rows(masked, field, matrix, nearest, cubic, settings, y0, y1, out, validity):
+    """Give code 4 and value 0 to the samples of the rows y0 to y1 that have a masked tap whose weight is not 0.
+
+    `masked` is (1, H, W) uint8, 1 where a pixel is masked, with a margin as that of `sample_rows`' picture. All else is
+    as `sample_rows` has it and left it. A pass of its own keeps the usual one short to compile.
+    """
+    _, n_rows, stride = masked.shape
+    step, origin = np.int32(stride), settings.margin * (stride + 1)
+    plane = masked.reshape(n_rows * stride)[origin:]
+    columns, offsets, buffers = _buffers()
+    outside = np.empty(_PIECE, np.uint8)
+    for y in range(y0, y1):
+        for x0 in range(0, out.shape[2], _PIECE):
+            x1 = min(out.shape[2], x0 + _PIECE)
+            offset, n_masked = offsets[: x1 - x0], buffers[2, : x1 - x0]
+            codes = outside[: x1 - x0]
+            right, lower = _piece(field, matrix, y, x0, x1, settings, step, columns, offset, buffers, codes)
+            if nearest is not None:
+                _blend_nearest(plane, step, offset, right, lower, n_masked)
+            elif cubic is not None:
+                _blend_cubic(plane, step, offset, right, lower, None, True, n_masked)
+            else:
+                _blend_linear(plane, step, offset, right, lower, None, True, n_masked)
+            _mark(n_masked, validity[y, x0:x1], out, y, x0)
