@@ -26,7 +26,7 @@ class Case:
     dtype: str
     interpolation: str = "linear"
     n_channels: int = 1
-    by_matrix: bool = False
+    matrix: tuple[tuple[float, float, float], ...] | None = None  # None: a field
     scipy: bool = True  # its cubic is a spline, another curve
 
 
@@ -35,13 +35,14 @@ CASES = (
     Case("field, linear, uint16", "uint16"),
     Case("field, linear, float32", "float32"),
     Case("field, linear, uint8, 3 channels", "uint8", n_channels=3),
-    Case("matrix, linear, uint8", "uint8", by_matrix=True),
+    Case("affine matrix, linear, uint8", "uint8", matrix=((1.01, 0.02, -3), (-0.015, 0.99, 4), (0, 0, 1))),
+    Case("homography, linear, uint8", "uint8", matrix=((1.01, 0.02, -3), (-0.015, 0.99, 4), (1e-6, 2e-6, 1))),
     Case("field, cubic, uint8", "uint8", interpolation="cubic", scipy=False),
     Case("field, nearest, uint8", "uint8", interpolation="nearest"),
 )
 
 NOTES = f"""\
-A dense smooth field of up to 6 px, or a homography. framencc writes 16-bit fixed point for integer pictures and float32
+A dense smooth field of up to 6 px, or a matrix. framencc writes 16-bit fixed point for integer pictures and float32
 for float ones, and why a pixel has no value; OpenCV's `remap` and `warpPerspective` (BORDER_CONSTANT, float32 maps
 made beforehand, interleaved channels) write the input's dtype; SciPy's `map_coordinates` float64. Before it is timed,
 framencc's result is compared with SciPy's, and where there is none with OpenCV's: at most {EXACT_TOLERANCE:g} of full
@@ -70,7 +71,7 @@ def time_case(case: Case, size: tuple[int, int], rounds: int, threads: int) -> d
 
     cv2.setNumThreads(threads)
     planes = make_planes(case, size)
-    warp = homography() if case.by_matrix else smooth_field(*size)
+    warp = np.array(case.matrix, np.float64) if case.matrix else smooth_field(*size)
     sampler = Sampler(case.interpolation, threads=threads)
     out, validity = sampler.sample(planes, warp)
     candidates: dict[str, Callable[[], Any]] = {
@@ -99,17 +100,13 @@ def smooth_field(width: int, height: int) -> npt.NDArray[np.float32]:
     return np.stack([dx, 2.7 * np.cos(y / 77 + x / 203)], axis=-1).astype(np.float32)
 
 
-def homography() -> npt.NDArray[np.float64]:
-    return np.array([[1.01, 0.02, -3], [-0.015, 0.99, 4], [1e-6, 2e-6, 1]])
-
-
 def opencv(case: Case, planes: Picture, warp: npt.NDArray[Any]) -> Callable[[], Picture]:
     import cv2
 
     flags = {"nearest": cv2.INTER_NEAREST, "linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}[case.interpolation]
     picture = np.ascontiguousarray(planes.transpose(1, 2, 0)) if len(planes) > 1 else planes[0]
     out = np.empty_like(picture)
-    if case.by_matrix:
+    if case.matrix:
         size = picture.shape[1], picture.shape[0]
         inverse = flags | cv2.WARP_INVERSE_MAP
         return lambda: cv2.warpPerspective(picture, warp, size, out, inverse, cv2.BORDER_CONSTANT)

@@ -73,7 +73,8 @@ def test_sampling_prints_a_row_for_every_case() -> None:
     assert head == ["96 x 64, threads: 1", "framencc", "OpenCV", "SciPy"]
     assert [row[0] for row in body] == [
         *(f"field, linear, {kind}" for kind in ("uint8", "uint16", "float32", "uint8, 3 channels")),
-        "matrix, linear, uint8",
+        "affine matrix, linear, uint8",
+        "homography, linear, uint8",
         "field, cubic, uint8",
         "field, nearest, uint8",
     ]

@@ -83,17 +83,19 @@ def _locate_field(shifts, columns, x0, y, last, stride, offset, fraction_x, frac
 
 
 @kernel()
-def _locate_matrix(matrix, columns, x0, y, last, stride, offset, fraction_x, fraction_y, codes):
-    """Find the samples of a row's piece that starts at column x0, by a 3 x 3 matrix."""
+def _locate_matrix(matrix, projective, columns, x0, y, last, stride, offset, fraction_x, fraction_y, codes):
+    """Find the samples of a row's piece that starts at column x0, by a 3 x 3 matrix whose last row may be 0 0 1."""
     a, b, c = matrix[0, 0], matrix[0, 1] * y + matrix[0, 2], matrix[1, 0]
     d, e, f = matrix[1, 1] * y + matrix[1, 2], matrix[2, 0], matrix[2, 1] * y + matrix[2, 2]
     for i in range(fraction_x.size):
         column = np.float64(get(columns, i)) + x0
-        divisor = e * column + f
-        position_x, position_y = (a * column + b) / divisor, (c * column + d) / divisor
+        position_x, position_y, ahead = a * column + b, c * column + d, True
+        if projective is not None:  # two divisions cost as much as all the rest
+            divisor = e * column + f
+            position_x, position_y, ahead = position_x / divisor, position_y / divisor, divisor > 0.0
         x, y_tap = np.floor(position_x), np.floor(position_y)
         right, lower = np.float32(position_x - x), np.float32(position_y - y_tap)
-        inside = (divisor > 0.0) & _is_inside(x, right, last[0]) & _is_inside(y_tap, lower, last[1])
+        inside = ahead & _is_inside(x, right, last[0]) & _is_inside(y_tap, lower, last[1])
         put(offset, i, np.int32(np.int32(y_tap if inside else 0.0) * stride + np.int32(x if inside else 0.0)))
         put(fraction_x, i, right)
         put(fraction_y, i, lower)
@@ -203,7 +205,10 @@ def _piece(field, matrix, y, x0, x1, settings, stride, columns, offset, fraction
             fetch(field[y], 2 * x1 + x)
     if matrix is not None:
         last = np.float64(settings.width - 1), np.float64(settings.height - 1)
-        _locate_matrix(matrix, columns, x0, y, last, stride, offset, right, lower, codes)
+        if matrix[2, 0] == 0.0 and matrix[2, 1] == 0.0 and matrix[2, 2] == 1.0:
+            _locate_matrix(matrix, None, columns, x0, y, last, stride, offset, right, lower, codes)
+        else:
+            _locate_matrix(matrix, True, columns, x0, y, last, stride, offset, right, lower, codes)
     return right, lower
 
 
