@@ -104,8 +104,9 @@ class Sampler:
         picture, masked, margin = frozen(planes), frozen(_NO_MASK), 0
         if use is not None and not use.all():
             masked = frozen(np.logical_not(use).view(np.uint8)[np.newaxis])
-        # Cubic has taps beyond the edge, and words of four bytes need four bytes to lie in.
-        if self._interpolation == "cubic" or planes[0].size < 4:
+        # Cubic has taps beyond the edge. Words of four bytes need four bytes to lie in, and samples that are outside
+        # look at the first pixel, or its neighbours to the right and below.
+        if self._interpolation == "cubic" or planes[0].size < 4 or planes.shape[1] == 1:
             picture, margin = self._pad("picture", picture), warp_sampling.BEFORE
             masked = self._pad("mask", masked) if masked.size else masked
         settings = self._settings(planes, margin)

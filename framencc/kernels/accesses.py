@@ -3,7 +3,11 @@
 Numba promises nothing about two arrays: the compiler must assume that what a loop writes changes what it reads next.
 For neighbours in memory it tests that at run time, but not for a gather, whose addresses are known only when it is
 executed. Here reads and writes are declared apart (LLVM's scoped "noalias"), and an index is taken as it is: it counts
-from the beginning, and nothing checks it.
+from the beginning, nothing checks it, and the array must be contiguous.
+
+The promise of a kernel that uses `get` and `put`: nothing that it writes is what it reads, in any of its calls. It
+holds within one kernel function only, so one stage may read what the stage before it wrote. What `tap` reads, a
+picture, no kernel ever writes.
 """
 
 import sys
@@ -14,11 +18,14 @@ from numba.core import cgutils
 from numba.core.errors import RequireLiteralValue
 from numba.extending import intrinsic
 
+_PICTURES = "pictures"
 
-def _scope_of_reads(module):
-    # Without it the compiler must assume that a write changes what the next gather reads, and does not vectorise.
+
+def _scopes(builder, *names):
+    module = builder.module
     domain = module.add_metadata([ir.MetaDataString(module, "framencc")])
-    return module.add_metadata([module.add_metadata([ir.MetaDataString(module, "reads"), domain])])
+    scopes = [module.add_metadata([ir.MetaDataString(module, name), domain]) for name in names]
+    return module.add_metadata(scopes)
 
 
 @intrinsic
@@ -46,7 +53,7 @@ def tap(typing_context, plane, index, step):
         word_type = ir.FloatType() if plane.dtype == types.float32 else ir.IntType(word_bits)
         address = builder.gep(array.data, [builder.sext(start, wide)], inbounds=True)
         word = builder.load(builder.bitcast(address, word_type.as_pointer()), align=itemsize)
-        word.set_metadata("alias.scope", _scope_of_reads(builder.module))
+        word.set_metadata("alias.scope", _scopes(builder, _PICTURES))
         if plane.dtype == types.float32:
             return word
         if per_word > 1:
@@ -65,7 +72,7 @@ def get(typing_context, array, x):
     def generate(context, builder, signature, arguments):
         data = context.make_array(array)(context, builder, arguments[0]).data
         value = builder.load(builder.gep(data, [arguments[1]], inbounds=True))
-        value.set_metadata("alias.scope", _scope_of_reads(builder.module))
+        value.set_metadata("alias.scope", _scopes(builder, builder.function.name))
         return value
 
     return array.dtype(array, types.int64), generate
@@ -78,7 +85,7 @@ def put(typing_context, out, x, value):
     def generate(context, builder, signature, arguments):
         data = context.make_array(out)(context, builder, arguments[0]).data
         store = builder.store(arguments[2], builder.gep(data, [arguments[1]], inbounds=True))
-        store.set_metadata("noalias", _scope_of_reads(builder.module))
+        store.set_metadata("noalias", _scopes(builder, _PICTURES, builder.function.name))
         return context.get_dummy_value()
 
     return types.void(out, types.int64, out.dtype), generate

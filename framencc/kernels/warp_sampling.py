@@ -4,11 +4,22 @@ The work goes through short pieces of a row in stages, over buffers that stay in
 sample lies (the offset of its upper left tap, and the fractions of a pixel beyond it) and whether that is inside; the
 blend of the taps; the output's own number format. Nothing branches inside a stage, so each one vectorises.
 
-- Taps are read from a copy of the picture with a margin that repeats the edge: no index needs a bound, and a word of
-  four bytes read at a tap holds its right neighbours as well (all four of a row for cubic and 8 bits, two for linear
-  and 16 bits). The copy costs a tenth of the sampling.
 - A displacement is split into whole pixels and a fraction before the pixel's own coordinate is added, so the fraction
-  is exact to 2^-24 px (float32) however wide the picture; a matrix's positions are float64.
+  is exact to 2^-24 px (float32) however wide the picture. A matrix's positions are float64.
+- Taps are read as words of four bytes that hold their right neighbours, too: of 8 bits all four of a row for cubic. So
+  two gathers make a linear sample of integers, four one of floats. Nearest and linear need no tap beyond the edge: a
+  tap that weighs nothing is not looked at. For cubic the picture is copied with a margin that repeats its edge.
+
+Fixed point or float32, measured at 1920 x 1080 on 8-bit pictures, one thread, CPU time, medians of 25 rounds in turn:
+warping and correlating (radius 3) takes 15.6 ms with round(256 value) in uint16 against 25.9 ms with float32 (0.61;
+where pixels are masked 0.59), because the correlation of integers is the quicker one. Against float64 the samples are
+off by 7.8e-6 of full scale, which is the rounding to 1 / 256 of a code, and by 1.3e-7 in float32. The correlation of a
+textured picture with a noise of 4 codes is off by at most 4.4e-4 and 2.4e-6, that of nothing but noise of 0.6 codes
+by 2.5e-3 and 9e-6; rounding to whole codes would cost 0.09 and 0.7. As a camera's own noise moves it by far more than
+1e-3, fixed point is the rule, and float32 there for who needs it.
+
+How far from the floor: of the 1.4 ns that a linear 8-bit sample takes on one core, its two gathers alone take 0.4,
+finding it 0.6; reading the field and writing the results from and to beyond the caches add about 0.3.
 """
 
 from typing import NamedTuple
@@ -18,7 +29,7 @@ import numpy as np
 from framencc.kernels.accesses import fetch, get, put, tap
 from framencc.kernels.compilation import kernel
 
-BEFORE, AFTER, BELOW = 1, 2, 3  # columns and rows of the margin; the last row is there for words that reach too far
+BEFORE, AFTER, BELOW = 1, 2, 2  # columns and rows of the margin
 OUTSIDE, MASKED = np.uint8(3), np.uint8(4)
 ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 TWO, FIVE_HALVES, THREE_HALVES = np.float32(2.0), np.float32(2.5), np.float32(1.5)
@@ -224,8 +235,8 @@ def _buffers():
 def sample_rows(picture, field, matrix, nearest, cubic, settings, y0, y1, out, validity):
     """Sample the rows y0 to y1 of the output grid.
 
-    `picture` is (C, H, W) uint8, uint16 or float32; for cubic, or where H W < 4, it is what `pad_rows` made of that,
-    and `settings.margin` is BEFORE, else 0. Either `field` is (h, 2 w) float32, dx and dy in turn, and `matrix` None,
+    `picture` is (C, H, W) uint8, uint16 or float32; for cubic, or where H = 1 or H W < 4, it is what `pad_rows` made
+    of that, and `settings.margin` is BEFORE, else 0. Either `field` is (h, 2 w) float32, dx and dy in turn, and `matrix` None,
     or `matrix` is (3, 3) float64 and `field` None. One of `nearest` and `cubic` is True, or both are None for linear.
     `out` is (C, h, w) uint16 or float32 as `settings.gain` says, and `validity` (h, w) uint8; it receives 0 or 3
     (outside), and there `out` receives 0.
