@@ -91,7 +91,7 @@ def test_values_and_codes_are_those_of_the_oracle(interpolation, data):
     bits = data.draw(st.sampled_from([None, 10, 12])) if dtype == np.uint16 else None
     if bits is not None:
         planes >>= 16 - bits
-    fixed_point = interpolation != "linear" or data.draw(st.booleans())
+    fixed_point = (interpolation, dtype) != ("linear", np.uint8) or data.draw(st.booleans())
 
     sampler = Sampler(interpolation, fixed_point=fixed_point, bits=bits)
     warped, validity = sampler.sample(planes, field, use=use)

@@ -236,10 +236,10 @@ def sample_rows(picture, field, matrix, nearest, cubic, settings, y0, y1, out, v
     """Sample the rows y0 to y1 of the output grid.
 
     `picture` is (C, H, W) uint8, uint16 or float32; for cubic, or where H = 1 or H W < 4, it is what `pad_rows` made
-    of that, and `settings.margin` is BEFORE, else 0. Either `field` is (h, 2 w) float32, dx and dy in turn, and `matrix` None,
-    or `matrix` is (3, 3) float64 and `field` None. One of `nearest` and `cubic` is True, or both are None for linear.
-    `out` is (C, h, w) uint16 or float32 as `settings.gain` says, and `validity` (h, w) uint8; it receives 0 or 3
-    (outside), and there `out` receives 0.
+    of that, and `settings.margin` is BEFORE, else 0. Either `field` is (h, 2 w) float32, dx and dy in turn, and
+    `matrix` None, or `matrix` is (3, 3) float64 and `field` None. One of `nearest` and `cubic` is True, or both are
+    None for linear. `out` is (C, h, w) uint16 or float32 as `settings.gain` says, and `validity` (h, w) uint8; it
+    receives 0 or 3 (outside), and there `out` receives 0.
     """
     n_channels, n_rows, stride = picture.shape
     planes = picture.reshape(n_channels, n_rows * stride)
