@@ -101,17 +101,25 @@ class Sampler:
         inputs = (planes, warp) if use is None else (planes, warp, use)
         out = _output("out", out, (len(planes), height, width), dtype, inputs)
         validity = _output("validity", validity, (height, width), np.dtype(np.uint8), (*inputs, out))
-        padded = self._pad("picture", frozen(planes))
-        masked = _NO_MASK
+        picture, masked, margin = frozen(planes), frozen(_NO_MASK), 0
         if use is not None and not use.all():
-            masked = self._pad("mask", frozen(np.logical_not(use).view(np.uint8)[np.newaxis]))
-        masked = frozen(masked)
-        settings = self._settings(planes)
-        share_rows(
-            lambda y0, y1: warp_sampling.sample_rows(padded, masked, field, matrix, settings, y0, y1, out, validity),
-            height,
-            self._threads,
-        )
+            masked = frozen(np.logical_not(use).view(np.uint8)[np.newaxis])
+        # Cubic has taps beyond the edge. Words of four bytes need four bytes to lie in, and samples that are outside
+        # look at the first pixel, or its neighbours to the right and below.
+        if self._interpolation == "cubic" or planes[0].size < 4 or planes.shape[1] == 1:
+            picture, margin = self._pad("picture", picture), warp_sampling.BEFORE
+            masked = self._pad("mask", masked) if masked.size else masked
+        settings = self._settings(planes, margin)
+        nearest = True if self._interpolation == "nearest" else None
+        cubic = True if self._interpolation == "cubic" else None
+        warps = (field, matrix, nearest, cubic, settings)
+
+        def work(y0: int, y1: int) -> None:
+            warp_sampling.sample_rows(picture, *warps, y0, y1, out, validity)
+            if masked.size:
+                warp_sampling.mark_rows(masked, *warps, y0, y1, out, validity)
+
+        share_rows(work, height, self._threads)
         return out, validity
 
     def _check(self, planes: Picture, use: Use | None) -> None:
@@ -129,15 +137,14 @@ class Sampler:
         if self._bits is not None and planes.dtype == np.uint8 and self._bits > 8:
             raise SpecError(f"bits = {self._bits} cannot apply: the frame has dtype uint8")
 
-    def _settings(self, planes: Picture) -> warp_sampling.SamplingSettings:
+    def _settings(self, planes: Picture, margin: int) -> warp_sampling.SamplingSettings:
         _, height, width = planes.shape
         is_float = planes.dtype == np.float32
         gain = 1 if is_float else fixed_point_gain(planes.dtype, self._bits)
         return warp_sampling.SamplingSettings(
             height,
             width,
-            nearest=True if self._interpolation == "nearest" else None,
-            cubic=True if self._interpolation == "cubic" else None,
+            margin,
             holes=True if is_float else None,
             gain=None if is_float or not self._fixed_point else np.float32(gain),
             maximum=np.float32((1 << 16) // gain - 1),

@@ -81,6 +81,37 @@ def test_kernels_prints_a_row_for_every_case_and_writes_the_same_between_its_mar
 
 
 @pytest.mark.slow
+@needs_peers
+def test_sampling_prints_a_row_for_every_case() -> None:
+    result = run_benchmark("sampling", *TINY, "--threads", 1)
+    assert result.returncode == 0, result.stderr
+    head, *body = rows(result.stdout)
+    assert head == ["96 x 64, threads: 1", "framencc", "OpenCV", "SciPy"]
+    assert [row[0] for row in body] == [
+        *(f"field, linear, {kind}" for kind in ("uint8", "uint16", "float32", "uint8, 3 channels")),
+        "affine matrix, linear, uint8",
+        "homography, linear, uint8",
+        "field, cubic, uint8",
+        "field, nearest, uint8",
+    ]
+    for row in body:
+        assert row[1].endswith(" ms")
+        assert row[2].endswith(" x)")
+        assert row[3].endswith(" x)") or (row[3], row[0]) == ("-", "field, cubic, uint8")
+
+
+@needs_peers
+def test_a_wrong_sample_is_not_timed(load) -> None:
+    sampling = load("sampling")
+    case, inside = sampling.CASES[0], np.ones((4, 4), bool)
+    out, expected = np.full((1, 4, 4), 256, np.uint16), np.ones((1, 4, 4))
+    sampling.check(case, "SciPy", out, expected, inside, 1e-4)
+    for wrong in (expected + 0.1, np.full_like(expected, np.nan)):
+        with pytest.raises(AssertionError, match="of full scale from SciPy"):
+            sampling.check(case, "SciPy", out, wrong, inside, 1e-4)
+
+
+@pytest.mark.slow
 def test_pipeline_prints_both_runs_and_the_time_to_start() -> None:
     result = run_benchmark("pipeline", *TINY, "--frames", 5, "--startup-rounds", 1)
     assert result.returncode == 0, result.stderr
