@@ -131,14 +131,20 @@ def test_the_videos_hold_the_frames(report, take):
     for index in (0, HAND_IN_FRONT, HEAD_TURNED):
         frame = take.frame(index)
         np.testing.assert_array_equal(pairs[index][0].data, frame)
-        np.testing.assert_array_equal(pairs[index][1].data, take.warped(index, frame))
+        # The flow finds what the known motion would have brought, where nothing hides the face.
+        difference = pairs[index][1].data / 256 - take.warped(index, frame)
+        face = take.areas(index, margin=8).face
+        assert np.abs(difference[face]).mean() < 4
+        assert np.abs((frame - np.float64(take.warped(index, frame)))[face]).mean() > (
+            8 if index == HEAD_TURNED else -1
+        )
 
 
 def test_the_face_is_bright_and_the_hand_and_the_open_mouth_are_dark(report):
-    # Measured: 0.980, 0.17 and 0.19.
-    assert report.face_confidence > 0.95
-    assert report.occluder_confidence < 0.3
-    assert report.mouth_confidence < 0.35
+    # Measured: 0.95, 0.07 and 0.10.
+    assert report.face_confidence > 0.9
+    assert report.occluder_confidence < 0.2
+    assert report.mouth_confidence < 0.25
 
 
 def test_that_holds_for_every_frame_as_well(report, take):
@@ -147,7 +153,7 @@ def test_that_holds_for_every_frame_as_well(report, take):
     assert len(maps) == N_FRAMES
     for index in (0, MOUTH_OPEN, HAND_IN_FRONT, HEAD_TURNED):
         areas = take.areas(index, margin=8)
-        assert maps[index][areas.face].mean() > 0.9 * 255
+        assert maps[index][areas.face].mean() > 0.85 * 255
         for area in (areas.occluder, areas.mouth):
             if area.any():
                 assert maps[index][area].mean() < 0.4 * 255

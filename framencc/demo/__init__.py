@@ -38,8 +38,8 @@ _RADIUS = 5
 SETTINGS = NccSpec(radius=_RADIUS, noise_sigma=3.0, flat=1.0)
 """What suits a face: smooth skin holds little more than noise, and that is no reason to doubt it."""
 
-WARP = WarpSpec(method="flow", forward_backward="weight")
-"""The job finds the motion itself, and believes it less where the way there and back does not close."""
+WARP = WarpSpec(method="flow", forward_backward="check", forward_backward_limit=3.0)
+"""The job finds the motion itself, and does not believe it where the way there and back does not close."""
 
 SHOWN = {0: "neutral", 21: "mouth open", 40: "hand in front", 60: "head turned"}
 """The frames of the contact sheet, by their index, and what they show."""
