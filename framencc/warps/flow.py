@@ -39,11 +39,13 @@ class FlowMethod(WarpMethod):
         self._spec = spec
         self._view = view
         self._full_scale = full_scales[1]
-        self._preset = {
+        preset = {
             "ultrafast": self._cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
             "fast": self._cv2.DISOPTICAL_FLOW_PRESET_FAST,
             "medium": self._cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
         }[spec.preset]
+        # A search that has once begun with a flow finds another one without than a search that never has.
+        self._cold, self._warm = (self._cv2.DISOpticalFlow_create(preset) for _ in range(2))
         self._reference = self._prepare(reference, full_scales[0])
 
     def estimate(self, frame: Frame, previous: Warp | None) -> Warp:
@@ -62,19 +64,21 @@ class FlowMethod(WarpMethod):
         return Warp(displacement_field=field, forward_backward=distance, report=self._report(field, distance))
 
     def _flow(self, reference: Grays, frame: Grays, start: Field | None) -> Field:
-        # A new search each time: what one remembers of its last pictures changes what it finds in the next.
-        search = self._cv2.DISOpticalFlow_create(self._preset)
-        flow: Field = search.calc(reference, frame, None if start is None else start.copy())
+        flow: Field
+        if start is None:
+            flow = self._cold.calc(reference, frame, None)
+        else:
+            flow = self._warm.calc(reference, frame, start.copy())
         return flow
 
     def _prepare(self, picture: Picture, full_scale: float) -> Grays:
         return to_eight_bits(self._cv2, self._view.gray(picture), self._spec.normalisation_sigma, full_scale)
 
     def _report(self, field: Field, distance: Field | None) -> dict[str, float]:
-        part = self._view.crop(np.moveaxis(field, 2, 0))
-        length = np.hypot(part[0], part[1])
+        rows, columns = slice(*self._view.rows), slice(*self._view.columns)
+        length = self._cv2.magnitude(*self._cv2.split(field[rows, columns]))
         report = {
-            "mean_displacement": float(length.mean(dtype=np.float64)),
+            "mean_displacement": float(self._cv2.mean(length)[0]),
             "largest_displacement": float(length.max()),
         }
         if distance is not None:

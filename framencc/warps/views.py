@@ -74,7 +74,9 @@ class View:
         part = self.crop(picture)
         if part.ndim == 3:
             part = np.tensordot(np.array(LUMA_WEIGHTS[DEFAULT_MATRIX], np.float32), part, axes=1)
-        gray = np.nan_to_num(part.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+        gray = np.ascontiguousarray(part, np.float32)
+        if picture.dtype.kind == "f":
+            gray = np.nan_to_num(gray, nan=0.0, posinf=0.0, neginf=0.0)
         if gray.shape == self.shape:
             return gray
         from skimage.transform import resize_local_mean  # noqa: PLC0415  (slow to import, and few jobs need it)
@@ -99,6 +101,8 @@ class View:
 
     def scale_field(self, field: Field) -> Field:
         """Give displacements in view pixels in picture pixels."""
+        if self._scale == (1.0, 1.0):
+            return field
         scaled: Field = (field / np.array(self._scale, np.float32)).astype(np.float32)
         return scaled
 
