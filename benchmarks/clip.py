@@ -34,6 +34,17 @@ def transcode(clip: Path, target: Path) -> None:
     )
 
 
+def decode(clip: Path) -> None:
+    """Decode a clip's gray plane to nowhere."""
+    _run("-i", file_url(clip), "-map", "0:v:0", "-vf", "extractplanes=y", "-f", "null", "-")
+
+
+def encode_gray(raw: Path, width: int, height: int, target: Path) -> None:
+    """Encode raw 8-bit gray pictures."""
+    given = ("-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{width}x{height}", "-i", file_url(raw))
+    _run(*given, *FFV1, file_url(target))
+
+
 def count_frames(clip: Path) -> int:
     """Count the packets of a clip, one a frame, without decoding them."""
     listing = _run("-i", file_url(clip), "-map", "0:v:0", "-c", "copy", "-f", "framecrc", "pipe:1")

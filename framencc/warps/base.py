@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framencc.frames import Frame
-from framencc.kernels.displacement import matrix_field_rows
+from framencc.kernels.displacement import matrix_field_rows, measure_rows
 from framencc.kernels.threads import default_threads, share_rows
 
 Matrix = npt.NDArray[np.float64]
@@ -50,6 +50,19 @@ class Warp:
         field: Field = np.empty((*shape, 2), np.float32)
         share_rows(lambda y0, y1: matrix_field_rows(matrix, y0, y1, field), shape[0], default_threads())
         return field
+
+
+def field_statistics(field: Field) -> dict[str, float]:
+    """Return the mean and the largest displacement of a field in pixels, and the share of pixels that have one."""
+    height, width, _ = field.shape
+    totals, largest, counts = np.empty(height), np.empty(height), np.empty(height, np.int64)
+    share_rows(lambda y0, y1: measure_rows(field, y0, y1, totals, largest, counts), height, default_threads())
+    n_known = int(counts.sum())
+    return {
+        "mean_displacement": float(totals.sum()) / max(1, n_known),
+        "largest_displacement": float(largest.max()),
+        "share_known": n_known / (height * width),
+    }
 
 
 class WarpMethod(ABC):

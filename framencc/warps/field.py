@@ -1,12 +1,10 @@
 """Method ``field``: displacements that somebody else has computed, one file for each frame of the input."""
 
-import numpy as np
-
 from framencc.errors import SourceError, SpecError
 from framencc.fields import list_fields
 from framencc.frames import Frame
 from framencc.spec.warp import WarpSpec
-from framencc.warps.base import Warp, WarpMethod
+from framencc.warps.base import Warp, WarpMethod, field_statistics
 
 
 class FieldMethod(WarpMethod):
@@ -41,13 +39,7 @@ class FieldMethod(WarpMethod):
     def estimate(self, frame: Frame, previous: Warp | None) -> Warp:  # noqa: ARG002  (each frame stands alone)
         """Read the frame's field; see `WarpMethod.estimate`."""
         field = self._fields.read(frame.index, self._size, convention=self._convention)
-        length = np.hypot(field[..., 0], field[..., 1])
-        known = np.isfinite(length)
-        if not known.any():
+        report = field_statistics(field)
+        if report["share_known"] == 0:
             raise SourceError(f"warp.field: the field of frame {frame.index} holds no displacement at all")
-        report = {
-            "mean_displacement": float(length[known].mean(dtype=np.float64)),
-            "largest_displacement": float(length[known].max()),
-            "share_known": float(known.mean()),
-        }
         return Warp(displacement_field=field, report=report)

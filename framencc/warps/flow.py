@@ -10,7 +10,7 @@ import numpy.typing as npt
 from framencc.frames import Frame, Picture
 from framencc.sampling import Sampler
 from framencc.spec.warp import WarpSpec
-from framencc.warps.base import Field, Warp, WarpMethod
+from framencc.warps.base import Field, Warp, WarpMethod, field_statistics
 from framencc.warps.opencv import import_cv2, to_eight_bits
 from framencc.warps.views import View
 
@@ -75,12 +75,7 @@ class FlowMethod(WarpMethod):
         return to_eight_bits(self._cv2, self._view.gray(picture), self._spec.normalisation_sigma, full_scale)
 
     def _report(self, field: Field, distance: Field | None) -> dict[str, float]:
-        rows, columns = slice(*self._view.rows), slice(*self._view.columns)
-        length = self._cv2.magnitude(*self._cv2.split(field[rows, columns]))
-        report = {
-            "mean_displacement": float(self._cv2.mean(length)[0]),
-            "largest_displacement": float(length.max()),
-        }
+        report = field_statistics(field)
         if distance is not None:
             part = self._view.crop(distance)
             report["median_forward_backward"] = float(np.median(part))
