@@ -8,6 +8,7 @@ what it was; the area between that curve and the one of a map that knows the err
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -137,7 +138,7 @@ def measure(case: Case) -> tuple[float, dict[str, float]]:
 
 def main(arguments: Sequence[str] | None = None, source: Callable[[], Iterator[Case]] = cases) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.usefulness", description=__doc__)
-    parser.add_argument("--write", metavar="FILE", help="also put the table between its markers in FILE")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="also put the table between its markers in FILE")
     options = parser.parse_args(arguments)
     rows, every = [], []
     for case in source():

@@ -84,6 +84,8 @@ class FlowMethod(WarpMethod):
 
     def _to_view(self, field: Field) -> Field:
         """Return a field of the whole picture in pixels of the view."""
+        if self._view.shape == field.shape[:2]:
+            return field
         part = np.ascontiguousarray(np.moveaxis(self._view.crop(np.moveaxis(field, 2, 0)), 0, 2))
         height, width = self._view.shape
         small = self._cv2.resize(part, (width, height), interpolation=self._cv2.INTER_AREA)
