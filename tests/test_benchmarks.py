@@ -129,6 +129,43 @@ def test_pipeline_prints_both_runs_and_the_time_to_start() -> None:
     assert [len(row) for row in table] == [5] * 3 + [2] * 5
 
 
+@pytest.mark.slow
+@needs_peers
+def test_flow_prints_the_run_beside_its_parts() -> None:
+    result = run_benchmark("flow", *TINY, "--frames", 4)
+    assert result.returncode == 0, result.stderr
+    table = rows(result.stdout)
+    assert [row[0] for row in table] == [
+        "4 frames of 96 x 64",
+        "ffmpeg decodes the gray plane",
+        "OpenCV DIS, preset fast",
+        "ffmpeg encodes maps as FFV1",
+        "sum of the parts",
+        "framencc: decode, flow, warp, correlate, encode",
+    ]
+    assert float(table[-1][2]) > 0
+
+
+@needs_peers
+def test_our_confidence_tells_wrong_flow_better_than_every_other_does(load) -> None:
+    usefulness = load("usefulness")
+    found = {case.name: usefulness.measure(case) for case in usefulness.cases()}
+    assert list(found) == ["motorcycle", "occluder", "gain", "noise", "blur"]
+    every = [areas for _, areas in found.values()]
+    means = {name: np.mean([areas[name] for areas in every]) for name in every[0]}
+    assert min(means, key=means.get) == "ours"
+    assert means["ours"] < 0.9 * sorted(means.values())[1]
+
+
+def test_the_sparsification_area_of_known_orders(load) -> None:
+    area = load("usefulness").sparsification_area
+    error = np.random.default_rng(0).exponential(size=5000).astype(np.float32)
+    assert area(-error, error) == 0
+    assert area(error, error) > area(np.zeros_like(error), error) > 0
+    # Without any knowledge the mean error stays as it is; with all of it, only the smallest errors remain.
+    assert area(np.random.default_rng(1).random(5000), error) == pytest.approx(0.62, abs=0.1)
+
+
 @pytest.mark.parametrize("size", ["96", "62x64", "97x64", "0x64", "axb"])
 def test_a_size_that_cannot_be_measured_is_refused(load, size: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):

@@ -101,12 +101,16 @@ def test_every_config_loads_and_runs(path, tmp_path, capfd):
     spec = load_config(path)
     output = tmp_path / Path(spec.output).name
     own = {"input": str(media.footage()), "output": str(output), "reference": 0, "frames": "0:3"}
-    expected = [str(output)]
-    if spec.validity is not None:
-        own["validity"] = str(tmp_path / Path(spec.validity).name)
-        expected.append(own["validity"])
+    own |= {name: str(tmp_path / Path(other).name) for name, other in spec.outputs.items() if name != "output"}
+    expected = [own[name] for name in spec.outputs]
     words = [f"--{name}={value}" for name, value in own.items()]
-    ncc = spec.ncc
+    ncc, warp = spec.ncc, spec.warp
+    if warp.field is not None:
+        fields = np.lib.format.open_memmap(tmp_path / "fields.npy", "w+", np.float32, (120, 144, 176, 2))
+        fields[:] = 0.25
+        del fields
+        words.append(f"--warp.field={tmp_path / 'fields.npy'}")
+        warp = warp.model_copy(update={"field": str(tmp_path / "fields.npy")})
     if ncc.mask is not None:
         labels = np.zeros((144, 176), np.uint8)
         labels[20:90, 50:130], labels[100:, 20:150] = ncc.mask_labels
@@ -117,8 +121,8 @@ def test_every_config_loads_and_runs(path, tmp_path, capfd):
     assert capfd.readouterr().out.splitlines() == expected
     sidecar = read_sidecar(f"{output}.json")
     assert sidecar["summary"]["n_frames"] == 3
-    assert make_spec(sidecar["spec"]) == spec.model_copy(update={**own, "ncc": ncc})
-    made = {*expected, f"{output}.json", *(tmp_path.glob("mask.npy"))}
+    assert make_spec(sidecar["spec"]) == spec.model_copy(update={**own, "ncc": ncc, "warp": warp})
+    made = {*expected, f"{output}.json", *tmp_path.glob("mask.npy"), *tmp_path.glob("fields.npy")}
     assert {tmp_path / name for name in names(tmp_path)} == set(map(Path, made))
     assert_nothing_runs()
 

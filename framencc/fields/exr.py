@@ -131,7 +131,7 @@ def write_exr(path: Path, field: npt.NDArray[np.float32]) -> None:
     MissingExtraError
         When OpenEXR is not installed.
     """
-    exr = _library()
+    exr = import_openexr()
     channels = {name: np.ascontiguousarray(field[..., place]) for place, name in enumerate(WRITTEN)}
     header = {"compression": exr.ZIP_COMPRESSION, "type": exr.scanlineimage}
     try:
@@ -141,7 +141,7 @@ def write_exr(path: Path, field: npt.NDArray[np.float32]) -> None:
         raise SinkError(f"field {str(path)!r} cannot be written: {' '.join(str(error).split())}") from None
 
 
-def _library() -> Any:
+def import_openexr() -> Any:
     try:
         import OpenEXR  # noqa: PLC0415  (optional)
     except ImportError:
@@ -152,7 +152,7 @@ def _library() -> Any:
 
 
 def _read_pixels(path: Path, names: tuple[str, str], size: Size) -> list[Stored]:
-    exr = _library()
+    exr = import_openexr()
     # The library prints what went wrong to Python's stdout, which is for results, and returns a file without parts.
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         file = exr.File(str(path), separate_channels=True)

@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path
 
 from framencc.errors import SpecError
+from framencc.fields.exr import import_openexr
 from framencc.sinks.base import sink_error
 from framencc.spec import (
     FIELD_OUTPUT_SUFFIXES,
@@ -78,6 +79,8 @@ def check_targets(spec: RunSpec) -> None:
         When one exists and may not be replaced, is one of the job's own inputs, or two of them are the same.
     SinkError
         When a folder cannot be made or written. Nothing is left behind.
+    MissingExtraError
+        When an output needs a package that is not installed.
     """
     outputs = [(name, Path(path)) for name, path in spec.outputs.items()]
     partial = partial_path(Path(spec.output))
@@ -100,6 +103,8 @@ def check_targets(spec: RunSpec) -> None:
     for (earlier, one), (later, other) in combinations(outputs, 2):
         if _clash(one, other):
             raise SpecError(f"{later} {str(other)!r} is the {earlier} itself; choose another name")
+    if spec.fields is not None and Path(spec.fields).suffix.lower() == ".exr":
+        import_openexr()
     for _, target in outputs:
         try:
             Staged(target).discard()
