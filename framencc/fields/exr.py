@@ -142,6 +142,13 @@ def write_exr(path: Path, field: npt.NDArray[np.float32]) -> None:
 
 
 def import_openexr() -> Any:
+    """Import OpenEXR, an optional extra.
+
+    Raises
+    ------
+    MissingExtraError
+        With the command that installs it.
+    """
     try:
         import OpenEXR  # noqa: PLC0415  (optional)
     except ImportError:
