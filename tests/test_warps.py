@@ -217,6 +217,17 @@ def test_a_check_marks_pixels_whose_way_back_ends_elsewhere() -> None:
     assert warp.report["share_failing_check"] == pytest.approx(failed.mean())
 
 
+@pytest.mark.parametrize("method", ["affine", "flow"])
+def test_threads_limit_opencv_for_the_time_of_the_run(method: str) -> None:
+    before = cv2.getNumThreads()
+    stage = open_warp(WarpSpec(method=method), face(), bits=8, threads=before + 3)
+    with stage.limited():
+        assert cv2.getNumThreads() == before + 3
+    assert cv2.getNumThreads() == before
+    with open_warp(WarpSpec(method=method), face(), bits=8).limited():
+        assert cv2.getNumThreads() == before
+
+
 @pytest.mark.parametrize("method", [*ECC, "flow"])
 def test_without_opencv_the_message_names_the_extra(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)

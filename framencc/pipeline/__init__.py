@@ -84,6 +84,8 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
         source, mask = open_mask(spec, source)
         cleanup.callback(source.close)
         warp = _open_warp(spec, source, picture, mask)
+        if warp is not None:
+            cleanup.enter_context(warp.limited())
         gain = 1 if warp is None else warp.gain
         description = RunDescription(spec, source, picture)
         description.gain = None if warp is None else gain

@@ -117,7 +117,10 @@ class RunSpec(Model):
     allow_gaps: bool = Field(False, description="accept an image sequence with missing numbers")
     overwrite: bool = Field(False, description="replace an existing output")
     threads: Integer | None = Field(
-        None, ge=1, description="threads of the kernels; unset: NUMBA_NUM_THREADS or all cores", examples=[2]
+        None,
+        ge=1,
+        description="threads of the kernels and of OpenCV; unset: NUMBA_NUM_THREADS or all cores",
+        examples=[2],
     )
     ncc: NccSpec = NccSpec()
     warp: WarpSpec = WarpSpec()

@@ -1,5 +1,6 @@
 """The contract that every warp method keeps; tests/contracts/test_warps.py runs over all of them."""
 
+import contextlib
 import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -71,6 +72,10 @@ class WarpMethod(ABC):
     `previous` is the warp of the frame before, or None where a chain starts anew: a method that looks at it must look
     at nothing else of the past, so that results do not depend on where a run began.
     """
+
+    def limited(self, threads: int | None) -> contextlib.AbstractContextManager[None]:  # noqa: ARG002
+        """Keep the libraries that the method calls to so many threads in a ``with`` block; None: as they are set."""
+        return contextlib.nullcontext()
 
     def finish(self, n_frames: int) -> None:  # noqa: B027  (most methods have nothing to look at)
         """Look back when the whole input has been read, all its `n_frames` frames.

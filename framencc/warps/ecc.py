@@ -5,6 +5,7 @@ Evangelidis and Psarakis, "Parametric Image Alignment Using Enhanced Correlation
 whole picture; the local normalisation before it takes care of those that change across it.
 """
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from framencc.errors import SpecError, WarpError
 from framencc.frames import Frame, Picture, Use
 from framencc.spec.warp import WarpSpec
 from framencc.warps.base import Matrix, Warp, WarpMethod
-from framencc.warps.opencv import import_cv2, to_eight_bits
+from framencc.warps.opencv import import_cv2, opencv_threads, to_eight_bits
 from framencc.warps.views import View
 
 _COARSEST_SIDE = 64
@@ -66,6 +67,10 @@ class EccMethod(WarpMethod):
                 )
             whole = np.ascontiguousarray(view.crop(region)).view(np.uint8) * np.uint8(255)
             self._masks = [self._shrunk(whole, level.shape) for level in self._reference]
+
+    def limited(self, threads: int | None) -> contextlib.AbstractContextManager[None]:
+        """Limit OpenCV; see `WarpMethod.limited`."""
+        return opencv_threads(self._cv2, threads)
 
     def estimate(self, frame: Frame, previous: Warp | None) -> Warp:
         """Find the matrix, beginning with that of the previous frame; see `WarpMethod.estimate`."""

@@ -4,6 +4,8 @@ Kroeger, Timofte, Dai and Van Gool, "Fast Optical Flow using Dense Inverse Searc
 assumes that a point keeps its brightness, so it looks at locally normalised pictures.
 """
 
+import contextlib
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,7 +13,7 @@ from framencc.frames import Frame, Picture
 from framencc.sampling import Sampler
 from framencc.spec.warp import WarpSpec
 from framencc.warps.base import Field, Warp, WarpMethod, field_statistics
-from framencc.warps.opencv import import_cv2, to_eight_bits
+from framencc.warps.opencv import import_cv2, opencv_threads, to_eight_bits
 from framencc.warps.views import View
 
 Grays = npt.NDArray[np.uint8]
@@ -47,6 +49,10 @@ class FlowMethod(WarpMethod):
         # A search that has once begun with a flow finds another one without than a search that never has.
         self._cold, self._warm = (self._cv2.DISOpticalFlow_create(preset) for _ in range(2))
         self._reference = self._prepare(reference, full_scales[0])
+
+    def limited(self, threads: int | None) -> contextlib.AbstractContextManager[None]:
+        """Limit OpenCV; see `WarpMethod.limited`."""
+        return opencv_threads(self._cv2, threads)
 
     def estimate(self, frame: Frame, previous: Warp | None) -> Warp:
         """Find the flow, beginning with that of the previous frame; see `WarpMethod.estimate`."""

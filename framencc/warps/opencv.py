@@ -1,6 +1,8 @@
 """The one door to OpenCV, which is an optional extra."""
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,20 @@ def import_cv2(method: str) -> Any:
             f'warp.method = {method} needs OpenCV; install it with: pip install "framencc[opencv]"'
         ) from None
     return cv2
+
+
+@contextlib.contextmanager
+def opencv_threads(cv2: Any, threads: int | None) -> Iterator[None]:
+    """Let OpenCV use so many threads for a while; None leaves its setting, which is the process's own, alone."""
+    if threads is None:
+        yield
+        return
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(threads)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def to_eight_bits(cv2: Any, gray: Gray, sigma: float, full_scale: float) -> npt.NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 """The warp stage of a run: estimate or fall back, then sample the frame where the reference's pixels come from."""
 
+import contextlib
 import logging
 from dataclasses import dataclass, replace
 
@@ -61,6 +62,7 @@ class WarpStage:
         self.n_failed = 0
         self._spec = spec
         self._method = method
+        self._threads = threads
         self._sampler = Sampler(spec.interpolation, bits=bits, threads=threads or default_threads())
         self._previous: Warp | None = None
         self._previous_index = -1
@@ -82,6 +84,10 @@ class WarpStage:
             warp = self._fall_back(frame, previous, error)
         self._previous, self._previous_index = warp, frame.index
         return warp
+
+    def limited(self) -> contextlib.AbstractContextManager[None]:
+        """Keep every library to the stage's number of threads inside a ``with`` block."""
+        return self._method.limited(self._threads)
 
     def apply(self, frame: Frame, warp: Warp, out: Picture | None = None) -> Warped:
         """Sample the frame, into `out` if given."""
