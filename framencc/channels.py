@@ -52,7 +52,8 @@ def to_luma(picture: Picture, matrix: str = DEFAULT_MATRIX) -> Picture:
         mix_planes(*_split(picture[:, :, :3]), np.array([*weights, 0.0]), float(np.iinfo(picture.dtype).max), luma)
         return luma
     red, green, blue = (picture[:, :, channel].astype(np.float64) for channel in range(3))
-    return (weights[0] * red + weights[1] * green + weights[2] * blue).astype(picture.dtype)
+    with np.errstate(invalid="ignore", over="ignore"):  # infinity beside its negative is NaN, and neither is a value
+        return (weights[0] * red + weights[1] * green + weights[2] * blue).astype(picture.dtype)
 
 
 def n_colours(picture: Picture) -> int:
@@ -104,6 +105,11 @@ def take_channel(picture: Picture, channel: Channel, matrix: str = DEFAULT_MATRI
     return to_luma(picture, matrix)
 
 
+def has_alpha(picture: Picture) -> bool:
+    """Whether a picture is (H, W, 2) or (H, W, 4)."""
+    return picture.ndim == 3 and picture.shape[2] in (2, 4)
+
+
 def take_alpha(picture: Picture) -> Use:
     """Say which pixels are not wholly transparent, as (H, W) bool.
 
@@ -112,7 +118,7 @@ def take_alpha(picture: Picture) -> Use:
     ValueError
         When the picture has no alpha channel.
     """
-    if picture.ndim != 3 or picture.shape[2] not in (2, 4):
+    if not has_alpha(picture):
         raise ValueError("has no alpha channel, so alpha cannot mask it")
     visible: Use = picture[:, :, -1] > 0
     return visible

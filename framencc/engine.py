@@ -27,10 +27,11 @@ VALIDITY_CODES = (
     "forward-backward check failed",
 )
 MASKED, NOT_FINITE, OUTSIDE = np.uint8(4), np.uint8(6), np.uint8(3)
-NO_MAP: Map = np.empty((0, 0), np.float32)
-NO_CODES: Validity = np.empty((0, 0), np.uint8)
+# One row without a pixel: kernels look at the first row of an empty array.
+NO_MAP: Map = np.empty((1, 0), np.float32)
+NO_CODES: Validity = np.empty((1, 0), np.uint8)
 NO_CODES.flags.writeable = False
-_NO_VALIDITY: Validity = np.empty((0, 0), np.uint8)
+_NO_VALIDITY: Validity = np.empty((1, 0), np.uint8)
 
 _STEP_ROWS = 128
 _COMBINE = {"mean": maps.MEAN, "min": maps.MINIMUM, "max": maps.MAXIMUM}
@@ -163,6 +164,14 @@ class Engine:
             kept = np.empty(shape, np.float32), np.empty(shape, np.uint8)
             self._local.scratch = kept
         return kept
+
+
+def merge_codes(one: Validity, other: Validity, threads: int) -> Validity:
+    """Combine two reasons why pixels have no value: masked goes first, then not finite, outside, a failed check."""
+    merged = np.empty_like(one)
+    pair = frozen(one), frozen(other)
+    share_rows(lambda y0, y1: maps.merge_rows(*pair, y0, y1, merged), one.shape[0], threads)
+    return merged
 
 
 def all_finite(planes: Picture, threads: int) -> bool:

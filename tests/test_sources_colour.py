@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from framencc.errors import SourceError
+from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.frames import Conversion
 from framencc.sources import ArraySource, ImageSequenceSource, Source, VideoSource
 from framencc.sources.wanted import WantedChannels
@@ -97,12 +97,12 @@ def test_a_video_that_names_no_matrix_has_its_sizes(tmp_path: Path, size: str, m
 def test_an_unknown_matrix_needs_to_be_named(tmp_path: Path) -> None:
     path = tmp_path / "in.mkv"
     yuv_clip(path, 8, "-colorspace", "ycgco")
-    with pytest.raises(SourceError, match=r"has colour space ycgco, which is not known here; set ncc\.rgb_matrix$"):
+    with pytest.raises(SpecError, match=r"has colour space ycgco, which is not known here; set ncc\.rgb_matrix$"):
         VideoSource(str(path), wanted=WantedChannels("green"))
     with VideoSource(str(path), wanted=WantedChannels("green", rgb_matrix="bt601")) as source:
         assert source.info.conversion == Conversion("RGB from YUV", "bt601", "limited")
     with VideoSource(str(path)) as source:  # luma is read as it is stored
-        assert (source.info.matrix, source.info.conversion) == (None, None)
+        assert (source.info.matrix, source.info.conversion) == ("unknown", None)
 
 
 @pytest.mark.parametrize("colour_range", ["full", "limited"])
@@ -222,7 +222,7 @@ def test_joint_of_gray_is_gray(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wanted", "problem"),
     [
-        (WantedChannels("red"), "is gray, so channel = red cannot be taken from it"),
+        (WantedChannels("red"), "is gray, so ncc.channel = red cannot be taken from it"),
         (WantedChannels(alpha=True), "has no alpha channel"),
     ],
 )
@@ -237,7 +237,7 @@ def test_what_an_input_does_not_have_is_refused_by_name(tmp_path: Path, wanted, 
         "array": lambda: ArraySource(tmp_path / "in.npy", wanted=wanted),
         "pictures": lambda: ImageSequenceSource(str(tmp_path / "in.png"), wanted=wanted),
     }
-    with pytest.raises(SourceError, match=problem):
+    with pytest.raises(SpecError, match=problem):
         opened[kind]()
 
 
@@ -248,3 +248,21 @@ def test_a_sequence_that_turns_gray_is_refused_with_the_frame(tmp_path: Path) ->
     source = ImageSequenceSource(str(tmp_path), wanted=WantedChannels("joint"))
     with pytest.raises(SourceError, match=r"f2\.png' \(frame 2\) is gray, but 'f0\.png' is in colour"):
         list(source.frames())
+
+
+def test_codes_that_mean_other_colours_from_a_frame_on_are_damage(tmp_path: Path) -> None:
+    parts = []
+    for full, matrix in ((0, 1), (1, 6)):
+        part = tmp_path / f"{matrix}.h264"
+        tags = f"h264_metadata=video_full_range_flag={full}:matrix_coefficients={matrix}"
+        made = ("-f", "lavfi", "-i", "testsrc2=s=64x64:d=0.4", "-pix_fmt", "yuv420p", "-c:v", "libx264", "-qp", 0)
+        media.ffmpeg(*made, "-bsf:v", tags, part)
+        parts.append(part.read_bytes())
+    (tmp_path / "in.h264").write_bytes(b"".join(parts))
+    with (
+        VideoSource(str(tmp_path / "in.h264"), wanted=WantedChannels("joint")) as source,
+        pytest.raises(DamagedInputError, match="the picture changes to 64 x 64"),
+    ):
+        list(source.frames())
+    with VideoSource(str(tmp_path / "in.h264")) as source:  # luma is taken as it is stored
+        assert len(list(source.frames())) == 20

@@ -1,5 +1,7 @@
 """Masks from files: which pixels they let through, and which frame each belongs to."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import media
@@ -24,7 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def opened(mask: str, labels: object = None, **options: object):
     ncc = {"mask": mask, "mask_labels": labels}
-    spec = make_spec({"input": "in.npy", "output": "out.mkv", "reference": 0, "ncc": ncc, **options})
+    spec = make_spec({"input": "in.npy", "output": "out.mkv", "reference": 0, "ncc": ncc} | options)
     return open_mask(spec, open_source(spec))
 
 
@@ -167,6 +169,65 @@ def video_mask(name: str, n_frames: int = 5) -> str:
     return name
 
 
+def clear_palette(name: str) -> str:
+    picture = Image.fromarray(labels_picture(), "P")
+    picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
+    picture.save(name, transparency=2)
+    return name
+
+
+def gray_alpha_video(name: str) -> str:
+    frames = media.random_frames(5, channels=2)
+    media.write_clip(Path(name), frames, pixel_format="ya8", codec=("-c:v", "png"))
+    return name
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_labels_of_few_bits_are_not_stretched(folder: Path, depth: int) -> None:
+    values = media.random_frames(1)[0] % (1 << depth)
+    bits = np.unpackbits(values.astype(np.uint8)[..., np.newaxis], axis=2)[..., 8 - depth :]
+    rows = b"".join(b"\0" + np.packbits(row.reshape(-1)).tobytes() for row in bits)
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", SHAPE[1], SHAPE[0], depth, 0, 0, 0, 0)), (b"IDAT", zlib.compress(rows))]
+    content = b"\x89PNG\r\n\x1a\n"
+    for name, data in [*chunks, (b"IEND", b"")]:
+        content += struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    Path("mask.png").write_bytes(content)
+    np.testing.assert_array_equal(still("mask.png", [1]), values == 1)
+    np.testing.assert_array_equal(still("mask.png"), values > 0)
+
+
+def test_labels_of_truth_values_are_0_and_1(folder: Path) -> None:
+    values = labels_picture() > 1
+    np.save("mask.npy", values)
+    np.testing.assert_array_equal(still("mask.npy", [1]), values)
+    np.testing.assert_array_equal(still("mask.npy", [0]), ~values)
+
+
+@pytest.mark.parametrize(("tag", "black"), [(None, 0), ("pc", 0), ("tv", 16)])
+def test_gray_video_has_the_black_that_it_names(folder: Path, tag: str | None, black: int) -> None:
+    values = media.random_frames(5) // 8
+    tags = ("-color_range", tag) if tag else ()
+    media.write_clip(Path("masks.mkv"), values, *tags, input_options=tags)
+    np.testing.assert_array_equal(list(moving("masks.mkv").values()), values > black)
+
+
+def test_masks_of_a_sequence_with_gaps_go_by_number(folder: Path) -> None:
+    for folder_name, numbers in (("in", (0, 1, 3, 4)), ("same", (10, 11, 13, 14)), ("other", (0, 1, 2, 4))):
+        Path(folder_name).mkdir()
+        for number, picture in zip(numbers, media.random_frames(4), strict=True):
+            Image.fromarray(picture).save(f"{folder_name}/f_{number:04d}.png")
+    options = {"input": "in", "allow_gaps": True}
+    assert list(moving("same", **options)) == [0, 1, 2, 3]
+    with pytest.raises(SpecError, match=r"^ncc\.mask: 'other' has 'f_0002\.png' where the input has 'f_0003\.png'"):
+        opened("other", **options)
+
+
+def test_many_labels_are_read_once(folder: Path) -> None:
+    values = np.arange(np.prod(SHAPE)).reshape(SHAPE).astype(np.uint16)
+    np.save("mask.npy", values)
+    np.testing.assert_array_equal(still("mask.npy", list(range(0, 1800, 2))), (values < 1800) & (values % 2 == 0))
+
+
 @pytest.mark.parametrize(
     ("make", "labels", "kind", "problem"),
     [
@@ -178,8 +239,10 @@ def video_mask(name: str, n_frames: int = 5) -> str:
         (lambda: save("m.npy", np.zeros(SHAPE)), None, SpecError, "'m.npy' has no pixel above black"),
         (lambda: save("m.npy", np.ones(SHAPE, np.uint8)), [1, 7], SpecError, "'m.npy' has no pixel of label 7"),
         (lambda: save("m.npy", np.ones(SHAPE)), [1], SourceError, "mask 'm.npy' has samples of type float64"),
-        (lambda: rgba_mask("m.png"), None, SourceError, "mask 'm.png' has an alpha channel that is not opaque"),
-        (lambda: video_mask("m.mkv"), [1], SourceError, "stores no labels as such, so ncc.mask_labels cannot"),
+        (lambda: rgba_mask("m.png"), None, SpecError, "mask 'm.png' has an alpha channel that is not opaque"),
+        (lambda: video_mask("m.mkv"), [1], SpecError, "stores no labels as such, so ncc.mask_labels cannot"),
+        (lambda: clear_palette("m.png"), [1], SpecError, "mask 'm.png' has an alpha channel that is not opaque"),
+        (lambda: gray_alpha_video("m.mkv"), None, SpecError, "has an alpha channel that cannot be read"),
     ],
 )
 def test_a_mask_that_cannot_apply_is_refused_by_the_options_name(folder: Path, make, labels, kind, problem) -> None:
@@ -191,7 +254,7 @@ def test_a_mask_that_cannot_apply_is_refused_by_the_options_name(folder: Path, m
 
 def test_labels_in_colour_are_refused(folder: Path) -> None:
     Image.fromarray(media.random_frames(1, channels=3)[0]).save("mask.png")
-    with pytest.raises(SourceError, match=r"^ncc\.mask: mask 'mask\.png' is in colour, so ncc\.mask_labels cannot"):
+    with pytest.raises(SpecError, match=r"^ncc\.mask: mask 'mask\.png' is in colour, so ncc\.mask_labels cannot"):
         opened("mask.png", [1])
 
 

@@ -74,6 +74,21 @@ def _divide(total, divisor, out):
 
 
 @kernel()
+def _rank(code):
+    """Order the codes of pixels without a value: 4 before 6, 3 and 7."""
+    return np.uint8(4) if code == 4 else np.uint8(3) if code == 6 else np.uint8(2) if code == 3 else np.uint8(code != 0)
+
+
+@kernel()
+def merge_rows(one, other, y0, y1, out):
+    """Keep the more important of two codes for every pixel of the rows y0 to y1; (H, W) uint8."""
+    for y in range(y0, y1):
+        first, second, merged = one[y], other[y], out[y]
+        for x in range(merged.size):
+            merged[x] = first[x] if _rank(first[x]) >= _rank(second[x]) else second[x]
+
+
+@kernel()
 def combine_rows(maps, codes, how, out, validity):
     """Combine the first rows of (K, ., W) maps over those that measured the pixel; where none did, the first stands.
 

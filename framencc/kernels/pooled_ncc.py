@@ -136,10 +136,9 @@ def pool_rows(reference, frame, why, settings, y0, y1, out, validity):
             _add_covariance(n_pixels, known, sums[FRAME], sums[PRODUCTS], settings, numerator)
             if masked:
                 _add_covariance(n_pixels, known, known, sums[REFERENCE_SQUARES], settings, reference_variance)
-        scale = reference.scale[y]
         if masked:
             _invert_root(reference_variance, masked_scale)
-            scale = masked_scale
+        scale = masked_scale if masked else reference.scale[y]
         _divide(numerator, variance, scale, settings.flat, out[y - y0])
         if validity.size > 0:
             classify(variance, scale, validity[y - y0])

@@ -51,10 +51,12 @@ class NumberedFiles:
         """Yield every entry of the folder that is named like one of the files, in no order."""
         if not self.folder.is_dir():
             return
-        for path in self.folder.iterdir():
-            digits = path.name.removeprefix(self._before).removesuffix(self._after).strip(" ")
-            if digits.isascii() and digits.isdigit() and self.name(int(digits)) == path.name:
-                yield path
+        yield from (path for path in self.folder.iterdir() if self.names(path.name))
+
+    def names(self, name: str) -> bool:
+        """Whether one of the files is called `name`."""
+        digits = name.removeprefix(self._before).removesuffix(self._after).strip(" ")
+        return digits.isascii() and digits.isdigit() and self.name(int(digits)) == name
 
 
 def is_numbered(target: Path) -> bool:
@@ -118,6 +120,11 @@ def _clash(one: Path, other: Path) -> bool:
         first, second = NumberedFiles(one), NumberedFiles(other)
         # Numbers of different widths meet at the wider one's smallest full number.
         return any(_is_same(first.path(index), str(second.path(index))) for index in (0, 10**9))
+    for numbered, single in ((one, other), (other, one)):
+        if is_numbered(numbered) and not is_numbered(single):
+            files = NumberedFiles(numbered)
+            same_folder = os.path.realpath(files.folder) == os.path.realpath(single.absolute().parent)
+            return same_folder and files.names(single.name)
     return _is_same(one, str(other))
 
 

@@ -12,6 +12,7 @@ from framencc.sources.images import ImageSequenceSource
 from framencc.sources.kinds import kind_of, open_kind
 from framencc.sources.masks import MaskedSource, open_mask
 from framencc.sources.pictures import read_picture, take_from_file
+from framencc.sources.probe import UNKNOWN_MATRIX
 from framencc.sources.selection import DEFAULT_FRAME_RATE, Selection, sample_bits
 from framencc.sources.video import VideoSource
 from framencc.sources.wanted import WantedChannels
@@ -112,13 +113,18 @@ def read_reference(spec: RunSpec, matrix: str | None = None) -> ReferencePicture
     """
     wanted = WantedChannels.of_reference(spec.ncc)
     if isinstance(spec.reference, str):
-        if matrix is not None and wanted.rgb_matrix == "auto":
+        if matrix not in (None, UNKNOWN_MATRIX) and wanted.rgb_matrix == "auto":
             wanted = dataclasses.replace(wanted, rgb_matrix=matrix)  # type: ignore[arg-type]
         try:
             data, use, conversion = take_from_file(spec.reference, wanted, what="reference")
         except DamagedInputError as error:
             # Exit code 3 promises a partial result; without a reference there is none.
             raise SourceError(str(error)) from None
+        if matrix == UNKNOWN_MATRIX and conversion is not None and spec.ncc.rgb_matrix == "auto":
+            raise SpecError(
+                f"reference {spec.reference!r} is in colour, and how input {spec.input!r} computes luma is not known; "
+                f"set ncc.rgb_matrix"
+            )
         details: dict[str, str | int | float] = {"kind": "picture", "path": spec.reference}
         return ReferencePicture(data, sample_bits(data.dtype), details, use, conversion)
     selection = Selection.single(spec.reference, f"reference = {spec.reference}")

@@ -63,7 +63,10 @@ class ArraySource(IndexedSource):
         super().__init__(path, selection, array.shape[0], frame_rate)
         self._array: npt.NDArray[Any] | None = array
         self._wanted = wanted
-        first = self._load(self._indices[0])
+        try:
+            first = wanted.take(array[self._indices[0]])
+        except ValueError as error:
+            raise SpecError(f"input {path!r} {error}") from None
         self.info = StreamInfo(
             height=array.shape[1],
             width=array.shape[2],
@@ -85,10 +88,7 @@ class ArraySource(IndexedSource):
         array = self._array
         if array is None:
             raise SourceError(f"input {self._path!r} has been closed")
-        try:
-            return self._wanted.take(array[index])
-        except ValueError as error:
-            raise SourceError(f"input {self._path!r} {error}") from None
+        return self._wanted.take(array[index])
 
 
 def _map(path: str) -> npt.NDArray[Any]:

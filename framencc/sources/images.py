@@ -81,10 +81,12 @@ class ImageSequenceSource(IndexedSource):
 
     def _load(self, index: int) -> Taken:
         file = self.files[index]
+        if not file.exists():
+            raise SourceError(f"picture {str(file)!r} (frame {index}) is gone since the run began")
         try:
             taken = take_from_file(file, self._wanted)
-        except SpecError:
-            raise SourceError(f"picture {str(file)!r} (frame {index}) is gone since the run began") from None
+        except SpecError as error:  # the first picture had what this one lacks
+            raise SourceError(f"{error} (frame {index})") from None
         except DamagedInputError as error:
             raise DamagedInputError(f"{error} (frame {index}, {float(index / self._frame_rate):.3f} s)") from None
         info, first = self.info, self._first_name

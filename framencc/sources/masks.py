@@ -2,18 +2,19 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from framencc.errors import DamagedInputError, FramenccError, SourceError, SpecError
 from framencc.frames import Frame, Use
+from framencc.sequences import sequence_numbers
 from framencc.sources.base import Allocate, Source, allocate_new
 from framencc.sources.kinds import kind_of, open_kind
 from framencc.sources.pictures import PICTURE_SUFFIXES, take_from_file
 from framencc.sources.selection import IndexedSource, Selection
-from framencc.sources.wanted import WantedMask
+from framencc.sources.wanted import WantedLabels, WantedMask
 from framencc.spec import RunSpec
 
 
@@ -100,6 +101,8 @@ class MaskedSource(Source):
             given, needed = masks.n_input_frames, source.n_input_frames
             if given != needed:
                 raise SpecError(f"{path!r} has {given} masks, the input {needed} frames; each frame needs its own")
+        if source.files is not None and masks.files is not None:
+            _require_same_numbers(path, masks.files, source.files)
 
     def frames(self, allocate: Allocate = allocate_new) -> Iterator[Frame]:
         """Yield the frames with their masks; see `Source.frames`."""
@@ -119,8 +122,18 @@ class MaskedSource(Source):
 
     def close(self) -> None:
         """Close the input and the masks; see `Source.close`."""
-        self._source.close()
-        self._masks.close()
+        try:
+            self._source.close()
+        finally:
+            self._masks.close()
+
+
+def _require_same_numbers(path: str, masks: Sequence[Path], frames: Sequence[Path]) -> None:
+    """Refuse sequences with gaps at different places; where they begin to count does not matter."""
+    numbers = [sequence_numbers(path, files) for files in (masks, frames)]
+    for mask, frame, own, other in zip(masks, frames, *numbers, strict=True):
+        if own - numbers[0][0] != other - numbers[1][0]:
+            raise SpecError(f"{path!r} has {mask.name!r} where the input has {frame.name!r}; their numbers must agree")
 
 
 def _is_single_picture(path: str) -> bool:
@@ -134,18 +147,21 @@ def _is_single_picture(path: str) -> bool:
 
 
 def _read_mask(path: str, wanted: WantedMask, size: tuple[int, int]) -> Use:
-    use: Use = np.zeros(size, np.bool_)
-    for label in wanted.labels or (None,):
-        try:
-            data = take_from_file(path, WantedMask(None if label is None else (label,)), what="mask").data
-        except DamagedInputError as error:
-            # Exit code 3 promises a partial result; without the mask there is none.
-            raise SourceError(str(error)) from None
-        _require_size(path, (data.shape[0], data.shape[1]), size)
-        if not data.any():
-            what = "no pixel above black" if label is None else f"no pixel of label {label}"
-            raise SpecError(f"{path!r} has {what}")
-        use |= data.view(np.bool_)
+    try:
+        data = take_from_file(path, wanted if wanted.labels is None else WantedLabels(), what="mask").data
+    except DamagedInputError as error:
+        # Exit code 3 promises a partial result; without the mask there is none.
+        raise SourceError(str(error)) from None
+    _require_size(path, (data.shape[0], data.shape[1]), size)
+    if wanted.labels is not None:
+        found = np.unique(data)
+        for label in wanted.labels:
+            if label not in found:
+                raise SpecError(f"{path!r} has no pixel of label {label}")
+        data = wanted.choose(data)
+    if not data.any():
+        raise SpecError(f"{path!r} has no pixel above black")
+    use: Use = data.view(np.bool_)
     return use
 
 

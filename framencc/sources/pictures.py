@@ -17,7 +17,7 @@ from framencc import png
 from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.frames import MAX_PIXELS, Picture
 from framencc.sources.selection import copy_into
-from framencc.sources.wanted import LUMA, Taken, Wanted
+from framencc.sources.wanted import LUMA, Taken, Wanted, refuse_transparency
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
 
@@ -66,7 +66,7 @@ def take_from_file(path: str | Path, wanted: Wanted, *, what: str = "picture") -
         raise SpecError(f"{where} does not exist")
     try:
         picture = _reader(path, where)(path, where, wanted.keep_palette)
-    except SourceError:
+    except (SourceError, SpecError):
         raise
     except Exception as error:  # noqa: BLE001  (a damaged file makes the decoders raise nearly anything)
         raise DamagedInputError(f"{where} is damaged: {_one_line(error)}") from None
@@ -98,9 +98,14 @@ def _read_png(path: Path, where: str, keep_palette: bool) -> Picture:
     content = path.read_bytes()
     header = png.check(content, where)
     _check_size(header.height, header.width, where)
+    if header.is_16_bit_colour:
+        return png.decode_16_bit_colour(content, header, where)
     if header.bit_depth == 16 and header.colour_type != 0:
-        raise SourceError(f"{where} is a 16-bit colour PNG, which cannot be read without loss; store it as TIFF")
-    return _from_pillow(PngImagePlugin.PngImageFile(io.BytesIO(content)), where, keep_palette)
+        raise SourceError(f"{where} is a 16-bit PNG with alpha, which cannot be read without loss; store it as TIFF")
+    picture = _from_pillow(PngImagePlugin.PngImageFile(io.BytesIO(content)), where, keep_palette)
+    if keep_palette and header.colour_type == 0 and 1 < header.bit_depth < 8:
+        picture = picture // np.uint8(255 // (2**header.bit_depth - 1))  # Pillow stretches fewer bits to 8
+    return picture
 
 
 def _read_jpeg(path: Path, where: str, keep_palette: bool) -> Picture:
@@ -113,6 +118,12 @@ def _from_pillow(image: Any, where: str, keep_palette: bool) -> Picture:
     width, height = image.size
     _check_size(height, width, where)
     _check_count(getattr(image, "n_frames", 1), where)
+    if keep_palette and image.mode in ("P", "PA") and (image.mode == "PA" or "transparency" in image.info):
+        # Palette and alpha: as a picture of RGBA would be, it is refused unless it is opaque.
+        try:
+            refuse_transparency(np.asarray(image.convert("RGBA"))[:, :, 3])
+        except ValueError as error:
+            raise SpecError(f"{where} {error}") from None
     if image.mode in ("P", "PA") and not keep_palette:
         image = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
     elif "transparency" in image.info and image.mode in ("L", "RGB"):
@@ -180,6 +191,8 @@ def _read_tiff_by_pillow(path: Path, where: str, orientation: int, keep_palette:
 
 def _read_npy(path: Path, where: str, keep_palette: bool) -> Picture:  # noqa: ARG001  (arrays have none)
     array = np.lib.format.open_memmap(path, mode="r")
+    if array.dtype.kind not in "buif" or array.dtype.itemsize > 8:  # before it is read: one sample can be gigabytes
+        raise SourceError(f"{where} has samples of type {array.dtype}; use uint8, uint16, float32 or float64")
     if array.ndim not in (2, 3):
         raise SourceError(f"{where} must be (H, W) or (H, W, 1 to 4), not {array.shape}")
     _check_size(array.shape[0], array.shape[1], where)
@@ -212,14 +225,16 @@ def _turn(picture: Picture, orientation: int) -> Picture:
 
 def _take(picture: Picture, wanted: Wanted, where: str) -> Taken:
     if picture.dtype == np.bool_:
-        picture = picture.astype(np.uint8) * np.uint8(255)
+        # Black and white; as labels 0 and 1.
+        picture = picture.astype(np.uint8) * np.uint8(1 if wanted.keep_palette else 255)
     dtype = wanted.dtype(picture.dtype)
     if dtype is None:
-        raise SourceError(f"{where} has samples of type {picture.dtype}; use uint8, uint16, float32 or float64")
+        use = "integers" if wanted.keep_palette else "uint8, uint16, float32 or float64"
+        raise SourceError(f"{where} has samples of type {picture.dtype}; use {use}")
     try:
         taken = wanted.take(picture)
     except ValueError as error:
-        raise SourceError(f"{where} {error}") from None
+        raise SpecError(f"{where} {error}") from None
     data = np.empty(taken.data.shape, dtype)
     copy_into(data, taken.data)
     return taken._replace(data=data)

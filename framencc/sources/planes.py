@@ -31,9 +31,9 @@ class ChannelPlanes:
 
     def __init__(self, layout: Layout, wanted: WantedChannels, matrix: str, *, limited: bool) -> None:
         if wanted.alpha and "a" not in layout.planes:
-            raise ValueError("has no alpha channel that can be read, so alpha cannot mask it")
+            raise ValueError("has no alpha channel that can be read, so ncc.alpha cannot mask it")
         if wanted.channel in COLOURS and layout.is_gray:
-            raise ValueError(f"is gray, so channel = {wanted.channel} cannot be taken from it")
+            raise ValueError(f"is gray, so ncc.channel = {wanted.channel} cannot be taken from it")
         self.dtype = layout.dtype
         self.has_alpha = wanted.alpha
         self.conversion: Conversion | None = None
@@ -95,9 +95,8 @@ class MaskPlanes:
             raise ValueError("stores no labels as such, so ncc.mask_labels cannot choose any; use a gray FFV1 video")
         self._layout = layout
         self._wanted = wanted
-        # Black, of limited range, is not 0. Gray video has no range of its own: its codes are taken as they are.
-        is_yuv = layout.planes.startswith("y") and not layout.is_gray
-        self._black = 16 << (layout.bits - 8) if limited and is_yuv else 0
+        # Black, of limited range, is not 0.
+        self._black = 16 << (layout.bits - 8) if limited and layout.planes.startswith("y") else 0
 
     def fill(self, raw: Picture, data: Picture, use: Use | None) -> None:  # noqa: ARG002  (a mask has none)
         """Fill `data`, (H, W), from the (P, H, W) planes of a frame.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from framencc.channels import DEFAULT_MATRIX
-from framencc.errors import SourceError
+from framencc.errors import SourceError, SpecError
 from framencc.ffmpeg import FRAME_STAMPS, INPUT_SAFETY, FfmpegChild, file_url
 from framencc.frames import MAX_PIXELS, StreamInfo
 from framencc.sources.pixel_formats import Layout, find_layout
@@ -30,6 +30,7 @@ _FRAME = re.compile(
 )
 # ffmpeg's names of the equations between YUV and RGB that are known here (H.273, table 4).
 _MATRICES = {"bt709": "bt709", "smpte170m": "bt601", "bt470bg": "bt601", "bt2020nc": "bt2020"}
+UNKNOWN_MATRIX = "unknown"
 _COLOUR = re.compile(
     _SHOWINFO + r"color_range:(?P<range>\S+) color_space:(?P<space>\S+) color_primaries:(?P<primaries>\S+) "
     r"color_trc:(?P<transfer>\S+)"
@@ -75,9 +76,10 @@ def probe_video(path: str, stall_seconds: float, wanted: Wanted) -> VideoProbe:
 
     Raises
     ------
+    SpecError
+        When it does not have what is wanted.
     SourceError
-        When there is no frame that can be decoded and whose samples can be had unchanged, or it does not have what is
-        wanted.
+        When there is no frame that can be decoded and whose samples can be had unchanged.
     """
     arguments = (*input_arguments(path), *FRAME_STAMPS, "-vf", "showinfo=checksum=0", "-frames:v", "1")
     with FfmpegChild([*arguments, "-f", "null", "-"], stall_seconds=stall_seconds) as child:
@@ -100,7 +102,7 @@ def probe_video(path: str, stall_seconds: float, wanted: Wanted) -> VideoProbe:
     try:
         planes = _planes(layout, wanted, matrix, details)
     except ValueError as error:
-        raise SourceError(f"input {path!r} {error}") from None
+        raise SpecError(f"input {path!r} {error}") from None
     rate = _frame_rate(lines)
     rotation = _rotation(lines)
     duration = details["duration_seconds"]
@@ -130,23 +132,27 @@ def _planes(
     # A video that does not say has the usual range, as every player assumes.
     limited = details["colour_range"] != "pc"
     if isinstance(wanted, WantedMask):
-        return MaskPlanes(layout, wanted, limited=limited)
+        if str(details["pixel_format"]).startswith("ya"):
+            raise ValueError("has an alpha channel that cannot be read; store the mask without one")
+        # Gray that does not say has its codes taken as they are.
+        return MaskPlanes(layout, wanted, limited=details["colour_range"] == "tv" if layout.is_gray else limited)
     assert isinstance(wanted, WantedChannels)
     if wanted.rgb_range != "auto":
         limited = wanted.rgb_range == "limited"
     matrix = wanted.rgb_matrix
     if matrix == "auto":
-        if layout.planes.startswith("yuv") and wanted.channel != "luma" and yuv_matrix is None:
+        if layout.planes.startswith("yuv") and wanted.channel != "luma" and yuv_matrix == UNKNOWN_MATRIX:
             raise ValueError(f"has colour space {details['colour_space']}, which is not known here; set ncc.rgb_matrix")
-        return ChannelPlanes(layout, wanted, yuv_matrix or DEFAULT_MATRIX, limited=limited)
+        known = yuv_matrix not in (None, UNKNOWN_MATRIX)
+        return ChannelPlanes(layout, wanted, str(yuv_matrix) if known else DEFAULT_MATRIX, limited=limited)
     return ChannelPlanes(layout, wanted, matrix, limited=limited)
 
 
-def _yuv_matrix(colour_space: str, width: int, height: int) -> str | None:
-    """Return which equations a YUV video keeps, by its word or, where it has none, by its size; None: unknown ones."""
+def _yuv_matrix(colour_space: str, width: int, height: int) -> str:
+    """Return which equations a YUV video keeps, by its word or, where it has none, by its size; or ``unknown``."""
     if colour_space in ("unknown", "reserved", "None"):
         return "bt709" if max(width, height) >= 1280 or min(width, height) > 576 else "bt601"
-    return _MATRICES.get(colour_space)
+    return _MATRICES.get(colour_space, UNKNOWN_MATRIX)
 
 
 def _why(child: FfmpegChild) -> str:

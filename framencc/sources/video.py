@@ -16,7 +16,7 @@ from framencc.sources.selection import EVERYTHING, SelectedSource, Selection
 from framencc.sources.wanted import LUMA, Wanted, WantedChannels
 
 _RECONFIGURED = re.compile(
-    r"Reconfiguring filter graph because video parameters changed to (?P<format>\w+)\(.*\), "
+    r"Reconfiguring filter graph because video parameters changed to (?P<format>\w+)\((?P<colour>.*)\), "
     r"(?P<width>\d+)x(?P<height>\d+)"
 )
 
@@ -152,10 +152,23 @@ class VideoSource(SelectedSource):
             return False
         size = (int(match["width"]), int(match["height"]))
         layout = wanted_layout(match["format"], self._wanted)
-        if size == self._probe.decoded_size and layout == self._probe.layout:
+        if (
+            size == self._probe.decoded_size
+            and layout == self._probe.layout
+            and not self._other_colour(match["colour"])
+        ):
             return False
         self._change = self._change or f"the picture changes to {size[0]} x {size[1]}, {match['format']}"
         return True
+
+    def _other_colour(self, named: str) -> bool:
+        """Whether codes mean other colours from here on, where that matters: ``tv, bt709/...`` as ffmpeg names it."""
+        conversion = self._probe.info.conversion
+        if conversion is None or conversion.kind != "RGB from YUV":
+            return False
+        details = self._probe.info.details or {}
+        words = [word.strip() for word in named.replace("/", ",").split(",")]
+        return words[:2] != [details["colour_range"], details["colour_space"]]
 
     def _check_end(self, child: FfmpegChild, n_frames: int, following: float) -> None:
         """Raise unless the child ended well after `n_frames` frames and there was something to yield."""

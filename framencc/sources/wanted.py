@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from framencc.channels import DEFAULT_MATRIX, n_colours, take_alpha, take_channel
+from framencc.channels import COLOURS, DEFAULT_MATRIX, has_alpha, n_colours, take_alpha, take_channel
 from framencc.frames import Conversion, Picture, Use
 from framencc.spec.ncc import Channel, NccSpec, RgbMatrix, RgbRange
 
@@ -89,8 +89,13 @@ class WantedChannels(Wanted):
     def take(self, picture: Picture) -> Taken:
         """Take the channels, and what alpha masks; see `Wanted.take`."""
         matrix = DEFAULT_MATRIX if self.rgb_matrix == "auto" else self.rgb_matrix
+        colours = n_colours(picture)
+        if self.channel in COLOURS and colours == 1:
+            raise ValueError(f"is gray, so ncc.channel = {self.channel} cannot be taken from it")
+        if self.alpha and not has_alpha(picture):
+            raise ValueError("has no alpha channel, so ncc.alpha cannot mask it")
         data = take_channel(picture, self.channel, matrix)
-        is_computed = self.channel == "luma" and n_colours(picture) == 3
+        is_computed = self.channel == "luma" and colours == 3
         conversion = Conversion("luma from RGB", matrix) if is_computed else None
         return Taken(data, take_alpha(picture) if self.alpha else None, conversion)
 
@@ -129,14 +134,40 @@ class WantedMask(Wanted):
             with np.errstate(invalid="ignore"):  # a NaN is not above 0
                 used: Use = np.any(values > 0, axis=2)
             return Taken(used.view(np.uint8))
-        if (values != values[:, :, :1]).any():
-            raise ValueError("is in colour, so ncc.mask_labels cannot tell its labels; store them in one channel")
-        return Taken(self.choose(values[:, :, 0]))
+        return Taken(self.choose(_labels(values)))
 
     def choose(self, labels: Picture) -> Picture:
         """Tell the pixels of the wanted labels from all others, as uint8 1 and 0."""
         chosen: Picture = np.isin(labels, self.labels or ()).view(np.uint8)
         return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class WantedLabels(Wanted):
+    """The labels of a mask as they are stored, uint16."""
+
+    @property
+    def keep_palette(self) -> bool:
+        """Labels are often stored as indices into a palette."""
+        return True
+
+    def dtype(self, stored: np.dtype[Any]) -> np.dtype[Any] | None:
+        """Return uint16 for integers; see `Wanted.dtype`."""
+        return np.dtype(np.uint16) if stored.kind in "bui" else None
+
+    def take(self, picture: Picture) -> Taken:
+        """Take the labels; those beyond uint16, which nobody can ask for, become the largest one."""
+        if picture.ndim == 3 and picture.shape[2] in (2, 4):
+            refuse_transparency(picture[:, :, -1])
+        labels = _labels(picture[:, :, np.newaxis] if picture.ndim == 2 else picture[:, :, : n_colours(picture)])
+        return Taken(np.clip(labels, 0, np.iinfo(np.uint16).max).astype(np.uint16))
+
+
+def _labels(values: Picture) -> Picture:
+    """Return the one label of each pixel of an (H, W, C) picture."""
+    if (values != values[:, :, :1]).any():
+        raise ValueError("is in colour, so ncc.mask_labels cannot tell its labels; store them in one channel")
+    return values[:, :, 0]
 
 
 def refuse_transparency(alpha: Picture) -> None:

@@ -141,6 +141,14 @@ class NccSpec(Model):
         return sigma
 
     @model_validator(mode="after")
+    def _combine_needs_several_radii(self) -> Self:
+        if self.combine != "mean" and isinstance(self.radius, int):
+            raise ValueError(
+                f"combine = {self.combine} cannot apply to radius = {self.radius}; it is for a list of radii"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _nan_prior_needs_no_noise(self) -> Self:
         if math.isnan(self.flat) and self.noise_sigma > 0:
             raise ValueError("flat = nan needs noise_sigma = 0, because flat is the prior of the noise model")
