@@ -503,7 +503,7 @@ def test_one_array_of_all(tmp_path) -> None:
         sequence = list_fields(tmp_path / "all.npy", 2)
         assert repr(sequence).endswith("all.npy', n_fields=2)")
         np.testing.assert_array_equal(sequence.read(1, (H, W)), -ramp())
-    with pytest.raises(SourceError, match=r"are 2: there is none for frame 2"):
+    with pytest.raises(SourceError, match=r"are 2, of the frames 0 to 1: there is none for frame 2"):
         sequence.read(2, (H, W))
     with pytest.raises(SpecError, match=r"are 2, the input's frames 3; .*: there is none for frame 2"):
         list_fields(tmp_path / "all.npy", 3)
@@ -529,7 +529,7 @@ def test_one_file_is_a_clip_of_one_frame(tmp_path) -> None:
 
 def test_sequences_that_are_refused(tmp_path) -> None:
     write_numbered(tmp_path / "gap", ["f_1.flo", "f_2.flo", "f_4.flo"])
-    with pytest.raises(SpecError, match=r"lack number 3, between 'f_2.flo' and 'f_4.flo'; frame 2 needs it"):
+    with pytest.raises(SpecError, match=r"lack number 3, between 'f_2.flo' and 'f_4.flo'; each frame needs its own"):
         list_fields(tmp_path / "gap", 3)
     write_numbered(tmp_path / "short", ["f_1.flo", "f_2.flo"])
     with pytest.raises(SpecError, match=r"are 2, the input's frames 3; .*: none follows 'f_2.flo' for frame 2"):

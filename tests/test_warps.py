@@ -7,16 +7,19 @@ import pytest
 from known_motion import codes, face, grid, moved_by_field, moved_by_matrix, smooth_field
 from scipy.ndimage import fourier_shift
 from skimage import data
+from skimage.transform import resize_local_mean
 
 from framencc import Reference, local_ncc
 from framencc.errors import MissingExtraError, SpecError, WarpError
 from framencc.frames import Frame
 from framencc.spec.warp import WarpSpec
 from framencc.warps import Warp, WarpStage, open_warp
+from framencc.warps.views import View
 
 cv2 = pytest.importorskip("cv2", reason="OpenCV is an optional extra")
 
 ECC = ("euclidean", "affine", "homography")
+EIGHT = {"bits": 8, "reference_bits": 8}
 MATRICES = {
     "euclidean": np.array([[0.9994, -0.0349, 11.3], [0.0349, 0.9994, -7.6], [0, 0, 1]]),
     "affine": np.array([[1.03, -0.02, 6.4], [0.015, 0.98, -9.1], [0, 0, 1]]),
@@ -25,7 +28,7 @@ MATRICES = {
 
 
 def estimate(frame: np.ndarray, reference: np.ndarray | None = None, **options: object) -> tuple[WarpStage, Warp]:
-    stage = open_warp(WarpSpec(**options), face() if reference is None else reference, bits=8)
+    stage = open_warp(WarpSpec(**options), face() if reference is None else reference, **EIGHT)
     assert stage is not None
     return stage, stage.estimate(Frame(frame, 0, 0.0))
 
@@ -80,11 +83,11 @@ def test_a_mask_keeps_what_moves_differently_out_of_ecc() -> None:
     background = codes(moved_by_matrix(face(), np.array([[1, 0, 14.0], [0, 1, 9.0], [0, 0, 1]])))
     frame = np.where(region, codes(moved_by_matrix(face(), MATRICES["affine"])), background)
     spec = WarpSpec(method="affine", region="mask", epsilon=1e-6, max_iterations=200)
-    stage = open_warp(spec, face(), bits=8, region=np.hypot(x - 225, y - 120) < 80)
+    stage = open_warp(spec, face(), **EIGHT, region=np.hypot(x - 225, y - 120) < 80)
     found = stage.estimate(Frame(frame, 0, 0.0)).matrix
     assert corner_error(found, MATRICES["affine"], face().shape) < 1.5
     with pytest.raises(SpecError, match=r"^warp\.region = mask needs ncc\.mask"):
-        open_warp(spec, face(), bits=8)
+        open_warp(spec, face(), **EIGHT)
 
 
 @pytest.mark.parametrize("preset", ["ultrafast", "fast", "medium"])
@@ -114,7 +117,7 @@ def test_flow_in_a_region_leaves_the_rest_without_displacement() -> None:
     frame = codes(moved_by_field(face(), field))
     x, y = grid(face().shape)
     region = (np.abs(x - 225) < 60) & (np.abs(y - 130) < 70)
-    stage = open_warp(WarpSpec(method="flow", region="mask"), face(), bits=8, region=region)
+    stage = open_warp(WarpSpec(method="flow", region="mask"), face(), **EIGHT, region=region)
     warp = stage.estimate(Frame(frame, 0, 0.0))
     assert np.linalg.norm(warp.displacement_field - field, axis=-1)[region].mean() < 0.5
     warped = stage.apply(Frame(frame, 0, 0.0), warp)
@@ -130,7 +133,7 @@ def test_the_true_disparity_of_a_stereo_pair_brings_one_view_onto_the_other(tmp_
     field[0][known] = np.stack([-disparity, np.zeros_like(disparity)], axis=-1)[known]
     np.save(tmp_path / "field.npy", field)
     spec = WarpSpec(method="field", field=str(tmp_path / "field.npy"))
-    stage = open_warp(spec, luma[0], bits=8, n_frames=1)
+    stage = open_warp(spec, luma[0], **EIGHT, n_frames=1)
     frame = Frame(luma[1], 0, 0.0)
     warped = stage.apply(frame, stage.estimate(frame))
     rho, validity = np.empty(known.shape, np.float32), np.empty(known.shape, np.uint8)
@@ -157,7 +160,7 @@ def test_after_a_failure_the_warp_before_serves_inside_a_chain_only() -> None:
     matrix = np.eye(3)
     matrix[:2, 2] = 4, -2
     good, bad = codes(moved_by_matrix(face(), matrix)), np.zeros(face().shape, np.uint8)
-    stage = open_warp(WarpSpec(method="translation", restart=3), face(), bits=8)
+    stage = open_warp(WarpSpec(method="translation", restart=3), face(), **EIGHT)
     pictures = [good, bad, bad, bad, good, bad]
     warps = [stage.estimate(Frame(picture, index, 0.0)) for index, picture in enumerate(pictures)]
     assert [warp.report["status"] for warp in warps] == [
@@ -187,7 +190,7 @@ def test_every_kind_of_picture_can_be_warped(method: str, dtype: type) -> None:
     pictures = face(), codes(moved_by_matrix(face(), matrix))
     reference, frame = ((picture * np.float64(scale)).astype(dtype) for picture in pictures)
     colour = np.stack([frame] * 3)
-    stage = open_warp(WarpSpec(method=method), np.stack([reference] * 3), bits=bits)
+    stage = open_warp(WarpSpec(method=method), np.stack([reference] * 3), bits=bits, reference_bits=bits)
     warp = stage.estimate(Frame(colour, 0, 0.0))
     field = warp.field(face().shape)[16:-16, 16:-16]
     assert np.linalg.norm(field - [3, -2], axis=-1).mean() < 0.2
@@ -207,7 +210,7 @@ def test_a_check_marks_pixels_whose_way_back_ends_elsewhere() -> None:
     hidden = np.hypot(x - 300, y - 180) < 50
     picture[hidden] = np.random.default_rng(0).uniform(0, 255, np.count_nonzero(hidden))
     frame = Frame(codes(picture), 0, 0.0)
-    stage = open_warp(WarpSpec(method="flow", forward_backward="check", forward_backward_limit=1.5), face(), bits=8)
+    stage = open_warp(WarpSpec(method="flow", forward_backward="check", forward_backward_limit=1.5), face(), **EIGHT)
     warp = stage.estimate(frame)
     warped = stage.apply(frame, warp)
     failed = warp.forward_backward > 1.5
@@ -220,11 +223,11 @@ def test_a_check_marks_pixels_whose_way_back_ends_elsewhere() -> None:
 @pytest.mark.parametrize("method", ["affine", "flow"])
 def test_threads_limit_opencv_for_the_time_of_the_run(method: str) -> None:
     before = cv2.getNumThreads()
-    stage = open_warp(WarpSpec(method=method), face(), bits=8, threads=before + 3)
+    stage = open_warp(WarpSpec(method=method), face(), **EIGHT, threads=before + 3)
     with stage.limited():
         assert cv2.getNumThreads() == before + 3
     assert cv2.getNumThreads() == before
-    with open_warp(WarpSpec(method=method), face(), bits=8).limited():
+    with open_warp(WarpSpec(method=method), face(), **EIGHT).limited():
         assert cv2.getNumThreads() == before
 
 
@@ -234,3 +237,83 @@ def test_without_opencv_the_message_names_the_extra(method: str, monkeypatch: py
     with pytest.raises(MissingExtraError, match=r'needs OpenCV; install it with: pip install "framencc\[opencv\]"$'):
         estimate(face(), method=method)
     assert estimate(face(), method="translation")[1].report["status"] == "estimated"
+
+
+@pytest.mark.parametrize("kinds", [("u1", "f4"), ("f4", "u1"), ("f4", "f4"), ("u1", "u2")])
+@pytest.mark.parametrize("method", ["affine", "flow"])
+def test_pictures_of_different_kinds_are_seen_alike(method: str, kinds: tuple[str, str]) -> None:
+    matrix = np.array([[1, 0, -4.0], [0, 1, 3.0], [0, 0, 1]])
+    scales = {"u1": (1, 8), "u2": (4, 10), "f4": (1 / 255, None)}
+    pictures = face(), codes(moved_by_matrix(face(), matrix))
+    reference, frame = ((p * np.float64(scales[k][0])).astype(k) for p, k in zip(pictures, kinds, strict=True))
+    if kinds[0] == "f4":
+        reference[7, 7] = 500.0  # a hot pixel is no white
+    bits = {"reference_bits": scales[kinds[0]][1], "bits": scales[kinds[1]][1]}
+    warp = open_warp(WarpSpec(method=method), reference, **bits).estimate(Frame(frame, 0, 0.0))
+    assert np.median(np.linalg.norm(warp.field(face().shape) - [-4, 3], axis=-1)) < 0.1
+
+
+@pytest.mark.parametrize("estimation_size", [128, 200])
+def test_a_smaller_view_does_not_lose_the_edge(estimation_size: int) -> None:
+    matrix = np.eye(3)
+    matrix[:2, 2] = 0.4, 0.3
+    frame = codes(moved_by_matrix(face(), matrix))
+    options = {"method": "flow", "forward_backward": "check", "estimation_size": estimation_size}
+    _, warp = estimate(frame, **options)
+    assert (warp.forward_backward[3:-1, 3:-1] < 2).mean() > 0.995
+    assert (warp.forward_backward[:, 500:510] < 2).mean() > 0.9
+
+
+def test_a_smaller_view_is_the_mean_of_areas() -> None:
+    picture = np.random.default_rng(0).uniform(0, 1, (75, 100)).astype(np.float32)
+    view = View.choose((75, 100), 64, None)
+    assert view.shape == (48, 64)
+    np.testing.assert_allclose(view.gray(picture), resize_local_mean(picture, view.shape), atol=1e-6)
+
+
+@pytest.mark.parametrize("estimation_size", [None, 100, 200])
+@pytest.mark.parametrize("method", ["translation", *ECC, "flow"])
+def test_nothing_to_see_is_a_failure_at_every_size(method: str, estimation_size: int | None) -> None:
+    for frame in (np.full(face().shape, 90, np.uint8), np.full(face().shape, np.nan, np.float32)):
+        spec = WarpSpec(method=method, estimation_size=estimation_size, on_failure="fail")
+        stage = open_warp(spec, face(), reference_bits=8, bits=8 if frame.dtype == np.uint8 else None)
+        with pytest.raises(WarpError, match="the frame has no texture"):
+            stage.estimate(Frame(frame, 0, 0.0))
+
+
+def test_unrelated_noise_has_no_translation() -> None:
+    for seed in range(3):
+        noise = np.random.default_rng(seed).integers(0, 256, face().shape).astype(np.uint8)
+        with pytest.raises(WarpError, match="too little in common"):
+            estimate(noise, method="translation", on_failure="fail")
+
+
+@pytest.mark.parametrize("method", ECC)
+def test_a_large_motion_is_found_without_evening_out(method: str) -> None:
+    matrix = np.eye(3)
+    matrix[:2, 2] = 30, -20
+    _, warp = estimate(codes(moved_by_matrix(face(), matrix)), method=method)
+    assert corner_error(warp.matrix, matrix, face().shape) < 0.5
+
+
+def test_frames_that_only_lead_to_others_do_not_fail_the_run() -> None:
+    bad, good = np.zeros(face().shape, np.uint8), face()
+    stage = open_warp(WarpSpec(method="affine", on_failure="fail"), face(), **EIGHT)
+    for index, picture in enumerate((good, bad, bad)):
+        stage.estimate(Frame(picture, index, 0.0, wanted=False))
+    assert stage.estimate(Frame(good, 3, 0.0)).report["status"] == "estimated"
+    assert stage.n_failed == 0
+
+
+def test_small_pictures_and_small_regions_are_no_internal_error() -> None:
+    small = face()[:12, :12]
+    for method in ("translation", "affine", "flow"):
+        with pytest.raises(SpecError, match=r"16 x 16 pixels or more, not of 12 x 12"):
+            open_warp(WarpSpec(method=method), small, **EIGHT)
+        region = np.zeros(face().shape, bool)
+        region[-1, -1] = region[0, 0] = True
+        for corner in (np.s_[:2, :2], np.s_[-2:, -2:]):
+            region[:] = False
+            region[corner] = True
+            stage = open_warp(WarpSpec(method=method, region="mask"), face(), region=region, **EIGHT)
+            stage.estimate(Frame(face(), 0, 0.0))

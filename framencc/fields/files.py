@@ -4,7 +4,8 @@ A field is (H, W, 2) float32 (dx, dy) in pixels on the reference's grid, with y 
 warped(x, y) = frame(x + dx, y + dy). NaN in both components marks a pixel without a displacement.
 """
 
-from collections.abc import Callable
+import bisect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -131,12 +132,15 @@ class FieldSequence:
         How many fields there are.
     stacked
         Whether one .npy holds them all.
+    indices
+        The frame of each field.
     """
 
     path: str
     files: tuple[Path, ...]
     n_fields: int
     stacked: bool
+    indices: Sequence[int]
 
     def __len__(self) -> int:
         return self.n_fields
@@ -154,23 +158,34 @@ class FieldSequence:
         SourceError
             Also when the file is gone, or there is no such frame.
         """
-        if not 0 <= index < self.n_fields:
-            raise SourceError(f"fields {self.path!r} are {self.n_fields}: there is none for frame {index}")
-        file = self.files[0 if self.stacked else index]
+        place = self._place(index)
+        if place is None:
+            raise SourceError(
+                f"fields {self.path!r} are {self.n_fields}, of the frames {self.indices[0]} to {self.indices[-1]}: "
+                f"there is none for frame {index}"
+            )
+        file = self.files[0 if self.stacked else place]
         if not file.exists():
             raise SourceError(f"field {str(file)!r} (frame {index}) is gone since the run began")
         try:
             return read_field(
-                file, size, convention=convention, frame_size=frame_size, index=index if self.stacked else None
+                file, size, convention=convention, frame_size=frame_size, index=place if self.stacked else None
             )
         except DamagedInputError as error:
             raise DamagedInputError(f"{error} (frame {index})") from None
         except SourceError as error:
             raise SourceError(f"{error} (frame {index})") from None
 
+    def _place(self, index: int) -> int | None:
+        place = bisect.bisect_left(self.indices, index)
+        return place if place < self.n_fields and self.indices[place] == index else None
 
-def list_fields(path: str | Path, n_frames: int | None) -> FieldSequence:
-    """Find the fields of a clip: frame i of the input has the i-th file of an unbroken sequence.
+
+def list_fields(path: str | Path, n_frames: int | None, selected: Sequence[int] | None = None) -> FieldSequence:
+    """Find the fields of a clip.
+
+    A field belongs to the frame of its number. Only where there are as many fields as the whole input has frames they
+    may begin to count anywhere; and one .npy of as many fields as frames are selected belongs to those.
 
     Parameters
     ----------
@@ -178,11 +193,13 @@ def list_fields(path: str | Path, n_frames: int | None) -> FieldSequence:
         A directory, a glob, a printf pattern, or one file: a field for a clip of one frame, or an (N, H, W, 2) .npy.
     n_frames
         Number of frames in the input, those included that are not selected; None where only reading tells.
+    selected
+        The numbers of the frames that need a field; None: all of them, or not known.
 
     Raises
     ------
     SpecError
-        When there are none, of more than one kind or sequence, with a gap, or not as many as frames.
+        When there are none, of more than one kind or sequence, or a frame has none.
     SourceError, DamagedInputError
         When a single .npy file cannot be read.
     """
@@ -193,20 +210,33 @@ def list_fields(path: str | Path, n_frames: int | None) -> FieldSequence:
         n_fields = read_npy_header(files[0], f"fields {path!r}").shape[0]
         if n_fields == 0:
             raise SpecError(f"fields {path!r} is an array of none")
+        of_selection = selected is not None and n_fields == len(selected) and n_fields != n_frames
+        indices: Sequence[int] = list(selected) if of_selection and selected is not None else range(n_fields)
     else:
         n_fields = len(files)
-        numbers = sequence_numbers(path, files, what="fields")
-        for index, ((before, file), (number_before, number)) in enumerate(
-            zip(pairwise(files), pairwise(numbers), strict=True), start=1
-        ):
-            if number != number_before + 1:
-                raise SpecError(
-                    f"fields {path!r} lack number {number_before + 1}, between {before.name!r} and {file.name!r}; "
-                    f"frame {index} needs it"
-                )
-    if n_frames is not None and n_fields != n_frames:
+        indices = sequence_numbers(path, files, what="fields")
+        if n_fields == n_frames and indices[-1] - indices[0] == n_fields - 1:
+            indices = range(n_fields)
+        if selected is None:
+            _refuse_gaps(path, files, indices)
+    fields = FieldSequence(path, tuple(files), n_fields, stacked, indices)
+    if selected is None and n_frames is not None and n_fields != n_frames:
         raise SpecError(_wrong_count(path, files, n_fields, n_frames))
-    return FieldSequence(path, tuple(files), n_fields, stacked)
+    missing = sorted(set(selected or ()) - set(indices))
+    if missing:
+        raise SpecError(
+            f"fields {path!r} are {n_fields}, of the frames {indices[0]} to {indices[-1]}; frame {missing[0]} has none"
+        )
+    return fields
+
+
+def _refuse_gaps(path: str, files: Sequence[Path], numbers: Sequence[int]) -> None:
+    for (before, file), (number_before, number) in zip(pairwise(files), pairwise(numbers), strict=True):
+        if number != number_before + 1:
+            raise SpecError(
+                f"fields {path!r} lack number {number_before + 1}, between {before.name!r} and {file.name!r}; each "
+                f"frame needs its own"
+            )
 
 
 def _is_stacked(file: Path) -> bool:

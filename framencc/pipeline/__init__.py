@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from framencc.pipeline.job import Job
 from framencc.pipeline.outputs import MAPS, Outputs
 from framencc.sinks import check_targets
 from framencc.sources import ReferencePicture, Source, open_mask, open_source, read_reference
-from framencc.spec import RunSpec
+from framencc.spec import RunSpec, parse_frames
 from framencc.warps import WarpStage, open_warp
 
 __all__ = ["RunReport", "describe", "run"]
@@ -135,12 +135,23 @@ def describe(spec: RunSpec) -> dict[str, Any]:
         }
 
 
+def _selected(spec: RunSpec, source: Source) -> Sequence[int] | None:
+    """Return the numbers of the selected frames; None where all are, or only reading tells."""
+    if spec.frames is None:
+        return None
+    frames = parse_frames(spec.frames)
+    if source.n_input_frames is not None:
+        return range(source.n_input_frames)[frames]
+    return None if frames.stop is None else range(frames.start, frames.stop, frames.step)
+
+
 def _open_warp(spec: RunSpec, source: Source, picture: ReferencePicture, mask: Use | None) -> WarpStage | None:
     return open_warp(
         spec.warp,
         picture.data,
         bits=source.info.bits,
         reference_bits=picture.bits,
+        selected=_selected(spec, source),
         region=mask,
         n_frames=source.n_input_frames,
         threads=spec.threads,

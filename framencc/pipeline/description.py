@@ -1,5 +1,6 @@
 """What the sidecar says of a whole run."""
 
+import contextlib
 import dataclasses
 import json
 import platform
@@ -45,7 +46,7 @@ class RunDescription:
             self.reference |= fingerprint(spec.reference)
         self.fields: dict[str, Any] | None = None
         if spec.warp.field is not None:
-            sequence = list_fields(spec.warp.field, None)
+            sequence = list_fields(spec.warp.field, None, ())
             self.fields = fingerprint(spec.warp.field, None if sequence.stacked else sequence.files)
         self.mask: dict[str, Any] | None = None
         if spec.ncc.mask is not None:
@@ -148,11 +149,22 @@ def _conversion(conversion: Conversion | None) -> dict[str, str] | None:
 
 
 def _versions() -> dict[str, str]:
-    from importlib.metadata import version  # noqa: PLC0415  (scans the installation; wanted once a run)
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  (wanted once a run)
 
-    packages = ("numpy", "numba", "imageio", "imageio-ffmpeg", "pydantic", "scikit-image")
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        **{package: version(package) for package in packages},
-    }
+    packages = (
+        "numpy",
+        "numba",
+        "imageio",
+        "imageio-ffmpeg",
+        "pillow",
+        "pydantic",
+        "scikit-image",
+        "scipy",
+        "tifffile",
+    )
+    optional = ("opencv-python-headless", "opencv-python", "opencv-contrib-python", "OpenEXR")
+    versions = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in packages + optional:
+        with contextlib.suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions

@@ -217,7 +217,7 @@ class Job:
             if (distance := self._warp.distance(warp)) is not None:
                 weigh(rho, validity, distance, spec.warp.forward_backward_scale, threads=spec.threads)
             if "fields" in pictures:
-                np.copyto(pictures["fields"], warp.field(validity.shape))
+                np.copyto(pictures["fields"], warp.field((validity.shape[0], validity.shape[1])))
         encode(rho, spec.encoding, spec.output_format.bits, out=data, threads=spec.threads)
         return score(rho, validity, threads=spec.threads)
 

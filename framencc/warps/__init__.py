@@ -1,9 +1,12 @@
 """How frames are brought onto the reference. `open_warp` is the one way in."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from framencc.errors import SpecError
 from framencc.frames import Picture, Use
+from framencc.kernels.threads import default_threads
 from framencc.sampling import fixed_point_gain
 from framencc.spec.warp import WarpSpec
 from framencc.warps.base import Warp, WarpMethod
@@ -18,7 +21,8 @@ def open_warp(
     reference: Picture,
     *,
     bits: int | None,
-    reference_bits: int | None = None,
+    reference_bits: int | None,
+    selected: Sequence[int] | None = None,
     region: Use | None = None,
     n_frames: int | None = None,
     threads: int | None = None,
@@ -32,8 +36,9 @@ def open_warp(
     reference
         (H, W) or (3, H, W) reference.
     bits, reference_bits
-        Significant bits of the frames' and of the reference's codes, None for floats. The reference's are the frames'
-        own if omitted.
+        Significant bits of the frames' and of the reference's codes, None for floats.
+    selected
+        The numbers of the selected frames, where they are known; None: all, or not known.
     region
         (H, W) bool, the pixels of the reference that the job's single mask lets through; None where it has none.
     n_frames
@@ -57,28 +62,28 @@ def open_warp(
         return None
     if spec.region == "mask" and region is None:
         raise SpecError("warp.region = mask needs ncc.mask, and a single picture for the whole job")
-    method = _open_method(spec, reference, (reference_bits or bits, bits), region, n_frames)
+    threads = threads or default_threads()
+    if spec.method == "field":
+        from framencc.warps.field import FieldMethod  # noqa: PLC0415  (each method brings libraries of its own)
+
+        size = (reference.shape[-2], reference.shape[-1])
+        method: WarpMethod = FieldMethod(spec, size, n_frames, selected, threads)
+    else:
+        method = _open_method(spec, reference, (reference_bits, bits), region, threads)
     gain = 1 if bits is None else fixed_point_gain(np.uint16, bits)
     return WarpStage(spec, method, bits=bits, gain=gain, threads=threads)
 
 
 def _open_method(
-    spec: WarpSpec, reference: Picture, bits: tuple[int | None, int | None], region: Use | None, n_frames: int | None
+    spec: WarpSpec, reference: Picture, bits: tuple[int | None, int | None], region: Use | None, threads: int
 ) -> WarpMethod:
-    size = (reference.shape[-2], reference.shape[-1])
-    if spec.method == "field":
-        from framencc.warps.field import FieldMethod  # noqa: PLC0415  (each method brings libraries of its own)
-
-        return FieldMethod(spec, size, n_frames)
     region = region if spec.region == "mask" else None
-    view = View.choose(size, spec.estimation_size, region)
+    view = View.choose((reference.shape[-2], reference.shape[-1]), spec.estimation_size, region, threads)
     if spec.method == "translation":
         from framencc.warps.translation import TranslationMethod  # noqa: PLC0415
 
         return TranslationMethod(spec, view, reference)
-    # Without a depth the reference says what white is.
-    white = float(np.nan_to_num(reference, nan=0, posinf=0, neginf=0).max()) or 1.0
-    scales = tuple(white if depth is None else float(2**depth - 1) for depth in bits)
+    scales = tuple(None if depth is None else float(2**depth - 1) for depth in bits)
     if spec.method == "flow":
         from framencc.warps.flow import FlowMethod  # noqa: PLC0415
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from framencc.frames import Frame
 from framencc.kernels.displacement import matrix_field_rows, measure_rows
-from framencc.kernels.threads import default_threads, share_rows
+from framencc.kernels.threads import share_rows
 
 Matrix = npt.NDArray[np.float64]
 Field = npt.NDArray[np.float32]
@@ -40,7 +40,7 @@ class Warp:
     forward_backward: Field | None = None
     report: dict[str, Any] = dataclasses.field(default_factory=dict)
 
-    def field(self, shape: tuple[int, int]) -> Field:
+    def field(self, shape: tuple[int, int], threads: int = 1) -> Field:
         """Return the (H, W, 2) displacements of a picture of this shape: frames are sampled by these and nothing else.
 
         So a run whose fields were written can be repeated from them, to the same bytes.
@@ -49,15 +49,15 @@ class Warp:
             return self.displacement_field
         matrix = np.eye(3) if self.matrix is None else self.matrix
         field: Field = np.empty((*shape, 2), np.float32)
-        share_rows(lambda y0, y1: matrix_field_rows(matrix, y0, y1, field), shape[0], default_threads())
+        share_rows(lambda y0, y1: matrix_field_rows(matrix, y0, y1, field), shape[0], threads)
         return field
 
 
-def field_statistics(field: Field) -> dict[str, float]:
+def field_statistics(field: Field, threads: int) -> dict[str, float]:
     """Return the mean and the largest displacement of a field in pixels, and the share of pixels that have one."""
     height, width, _ = field.shape
     totals, largest, counts = np.empty(height), np.empty(height), np.empty(height, np.int64)
-    share_rows(lambda y0, y1: measure_rows(field, y0, y1, totals, largest, counts), height, default_threads())
+    share_rows(lambda y0, y1: measure_rows(field, y0, y1, totals, largest, counts), height, threads)
     n_known = int(counts.sum())
     return {
         "mean_displacement": float(totals.sum()) / max(1, n_known),

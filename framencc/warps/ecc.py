@@ -16,7 +16,9 @@ from framencc.frames import Frame, Picture, Use
 from framencc.spec.warp import WarpSpec
 from framencc.warps.base import Matrix, Warp, WarpMethod
 from framencc.warps.opencv import import_cv2, opencv_threads, to_eight_bits
-from framencc.warps.views import View
+from framencc.warps.views import View, require_texture
+
+Pyramid = list[npt.NDArray[np.uint8]]
 
 _COARSEST_SIDE = 64
 _MOST_LEVELS = 4
@@ -35,7 +37,7 @@ class EccMethod(WarpMethod):
     reference
         (H, W) or (3, H, W) reference.
     full_scales
-        The values that stand for white in the reference and in frames.
+        The values that stand for white in the reference and in frames; None for floats.
     region
         (H, W) bool, the pixels of the reference that count; None: all.
     """
@@ -45,7 +47,7 @@ class EccMethod(WarpMethod):
         spec: WarpSpec,
         view: View,
         reference: Picture,
-        full_scales: tuple[float, float],
+        full_scales: tuple[float | None, float | None],
         region: Use | None = None,
     ) -> None:
         self._cv2 = import_cv2(spec.method)
@@ -57,7 +59,9 @@ class EccMethod(WarpMethod):
             "affine": self._cv2.MOTION_AFFINE,
             "homography": self._cv2.MOTION_HOMOGRAPHY,
         }[spec.method]
-        self._reference = self._pyramid(reference, full_scales[0])
+        require_texture(view.gray(reference), "reference")
+        sigmas = dict.fromkeys((spec.normalisation_sigma, 0.0))  # the second where the first finds nothing
+        self._references = {sigma: self._pyramid(reference, full_scales[0], sigma) for sigma in sigmas}
         self._masks: list[npt.NDArray[np.uint8]] | None = None
         if region is not None:
             if not hasattr(self._cv2, "findTransformECCWithMask"):
@@ -66,7 +70,7 @@ class EccMethod(WarpMethod):
                     f"{self._cv2.__version__}: pip install --upgrade opencv-python-headless"
                 )
             whole = np.ascontiguousarray(view.crop(region)).view(np.uint8) * np.uint8(255)
-            self._masks = [self._shrunk(whole, level.shape) for level in self._reference]
+            self._masks = [self._shrunk(whole, level.shape) for level in self._references[0.0]]
 
     def limited(self, threads: int | None) -> contextlib.AbstractContextManager[None]:
         """Limit OpenCV; see `WarpMethod.limited`."""
@@ -74,18 +78,31 @@ class EccMethod(WarpMethod):
 
     def estimate(self, frame: Frame, previous: Warp | None) -> Warp:
         """Find the matrix, beginning with that of the previous frame; see `WarpMethod.estimate`."""
-        pyramid = self._pyramid(frame.data, self._full_scale)
+        require_texture(self._view.gray(frame.data), "frame")
         start = None if previous is None else previous.matrix
+        # Evening out takes away the coarse shapes by which a large motion is found, so it has a second try without.
+        problem: WarpError | None = None
+        for sigma in self._references:
+            pyramid = self._pyramid(frame.data, self._full_scale, sigma)
+            try:
+                return self._search(start, pyramid, self._references[sigma])
+            except WarpError as error:
+                problem = problem or error
+                start = None
+        assert problem is not None
+        raise problem
+
+    def _search(self, start: Matrix | None, pyramid: Pyramid, reference: Pyramid) -> Warp:
         matrix = np.eye(3) if start is None else self._view.to_view(start)
         correlation = 0.0
         # From a good start the fine level is enough, and the coarse ones could only lead away from it.
         for level in range(len(pyramid) if start is None else 1, 0, -1):
-            matrix, correlation = self._refine(matrix, pyramid, level - 1)
+            matrix, correlation = self._refine(matrix, pyramid, reference, level - 1)
         full = self._view.to_full_size(matrix)
         self._require_sense(full)
         return Warp(matrix=full, report={"matrix": full.tolist(), "ecc_correlation": correlation})
 
-    def _refine(self, matrix: Matrix, pyramid: list[npt.NDArray[np.uint8]], level: int) -> tuple[Matrix, float]:
+    def _refine(self, matrix: Matrix, pyramid: Pyramid, reference: Pyramid, level: int) -> tuple[Matrix, float]:
         down = self._between(pyramid[0].shape, pyramid[level].shape)
         start = down @ matrix @ np.linalg.inv(down)
         start = (start / start[2, 2]).astype(np.float32)
@@ -97,7 +114,7 @@ class EccMethod(WarpMethod):
             self._spec.epsilon,
         )
         try:
-            correlation, found = self._transform(self._reference[level], pyramid[level], level, start, criteria)
+            correlation, found = self._transform(reference[level], pyramid[level], level, start, criteria)
         except self._cv2.error:
             raise WarpError("ECC did not converge: frame and reference have too little in common") from None
         whole = np.eye(3)
@@ -126,8 +143,8 @@ class EccMethod(WarpMethod):
         if distance.max() > max(height, width):
             raise WarpError(f"ECC found a matrix that moves a corner by {distance.max():.0f} pixels")
 
-    def _pyramid(self, picture: Picture, full_scale: float) -> list[npt.NDArray[np.uint8]]:
-        whole = to_eight_bits(self._cv2, self._view.gray(picture), self._spec.normalisation_sigma, full_scale)
+    def _pyramid(self, picture: Picture, full_scale: float | None, sigma: float) -> Pyramid:
+        whole = to_eight_bits(self._cv2, self._view.gray(picture), sigma, full_scale, self._view.threads)
         levels = [whole]
         while len(levels) < _MOST_LEVELS and min(levels[-1].shape) >= 2 * _COARSEST_SIDE:
             height, width = levels[-1].shape

@@ -9,16 +9,18 @@ import contextlib
 import numpy as np
 import numpy.typing as npt
 
+from framencc.errors import WarpError
 from framencc.frames import Frame, Picture
 from framencc.sampling import Sampler
 from framencc.spec.warp import WarpSpec
 from framencc.warps.base import Field, Warp, WarpMethod, field_statistics
 from framencc.warps.opencv import import_cv2, opencv_threads, to_eight_bits
-from framencc.warps.views import View
+from framencc.warps.views import View, require_texture
 
 Grays = npt.NDArray[np.uint8]
 
-LOST = np.float32(1e6)  # finite, because it is interpolated when fields are enlarged
+LOST = np.float32(1e6)  # the distance of a pixel whose way leads out of the frame
+_BEYOND = np.float32(0.5)
 
 
 class FlowMethod(WarpMethod):
@@ -33,10 +35,12 @@ class FlowMethod(WarpMethod):
     reference
         (H, W) or (3, H, W) reference.
     full_scales
-        The values that stand for white in the reference and in frames.
+        The values that stand for white in the reference and in frames; None for floats.
     """
 
-    def __init__(self, spec: WarpSpec, view: View, reference: Picture, full_scales: tuple[float, float]) -> None:
+    def __init__(
+        self, spec: WarpSpec, view: View, reference: Picture, full_scales: tuple[float | None, float | None]
+    ) -> None:
         self._cv2 = import_cv2(spec.method)
         self._spec = spec
         self._view = view
@@ -48,7 +52,7 @@ class FlowMethod(WarpMethod):
         }[spec.preset]
         # A search that has once begun with a flow finds another one without than a search that never has.
         self._cold, self._warm = (self._cv2.DISOpticalFlow_create(preset) for _ in range(2))
-        self._reference = self._prepare(reference, full_scales[0])
+        self._reference = self._prepare(reference, full_scales[0], "reference")
 
     def limited(self, threads: int | None) -> contextlib.AbstractContextManager[None]:
         """Limit OpenCV; see `WarpMethod.limited`."""
@@ -56,7 +60,7 @@ class FlowMethod(WarpMethod):
 
     def estimate(self, frame: Frame, previous: Warp | None) -> Warp:
         """Find the flow, beginning with that of the previous frame; see `WarpMethod.estimate`."""
-        picture = self._prepare(frame.data, self._full_scale)
+        picture = self._prepare(frame.data, self._full_scale, "frame")
         start = None
         if previous is not None and previous.displacement_field is not None:
             start = self._to_view(previous.displacement_field)
@@ -65,23 +69,25 @@ class FlowMethod(WarpMethod):
         if self._spec.forward_backward != "off":
             # The way back begins with the way there, turned round: nearly right where the flow is smooth.
             backward = self._flow(picture, self._reference, None if start is None else -forward)
-            distance = self._enlarge(_there_and_back(forward, backward, self._view))
+            distance = self._enlarge_distance(*_there_and_back(forward, backward, self._view))
         field = self._enlarge(self._view.scale_field(forward))
         return Warp(displacement_field=field, forward_backward=distance, report=self._report(field, distance))
 
     def _flow(self, reference: Grays, frame: Grays, start: Field | None) -> Field:
-        flow: Field
-        if start is None:
-            flow = self._cold.calc(reference, frame, None)
-        else:
-            flow = self._warm.calc(reference, frame, start.copy())
+        search, given = (self._cold, None) if start is None else (self._warm, start.copy())
+        try:
+            flow: Field = search.calc(reference, frame, given)
+        except self._cv2.error as error:
+            raise WarpError(f"OpenCV found no flow: {' '.join(str(error).split())}") from None
         return flow
 
-    def _prepare(self, picture: Picture, full_scale: float) -> Grays:
-        return to_eight_bits(self._cv2, self._view.gray(picture), self._spec.normalisation_sigma, full_scale)
+    def _prepare(self, picture: Picture, full_scale: float | None, name: str) -> Grays:
+        gray = self._view.gray(picture)
+        require_texture(gray, name)
+        return to_eight_bits(self._cv2, gray, self._spec.normalisation_sigma, full_scale, self._view.threads)
 
     def _report(self, field: Field, distance: Field | None) -> dict[str, float]:
-        report = field_statistics(field)
+        report = field_statistics(field, self._view.threads)
         if distance is not None:
             part = self._view.crop(distance)
             report["median_forward_backward"] = float(np.median(part))
@@ -99,6 +105,13 @@ class FlowMethod(WarpMethod):
         result: Field = (small / unit).astype(np.float32)
         return result
 
+    def _enlarge_distance(self, distance: Field, lost: npt.NDArray[np.bool_]) -> Field:
+        """Bring distances to the picture's own grid; what is lost must not bleed into its neighbours."""
+        large = self._enlarge(distance)
+        where = self._enlarge(lost.astype(np.float32)) > 0.5
+        large[where] = LOST
+        return large
+
     def _enlarge(self, small: Field) -> Field:
         """Bring what was found in the view to the picture's own grid, NaN where the view did not look."""
         (top, bottom), (left, right) = self._view.rows, self._view.columns
@@ -113,11 +126,16 @@ class FlowMethod(WarpMethod):
         return whole
 
 
-def _there_and_back(forward: Field, backward: Field, view: View) -> Field:
-    """Return |f(x) + b(x + f(x))| in picture pixels, and LOST where x + f(x) has left the frame."""
+def _there_and_back(forward: Field, backward: Field, view: View) -> tuple[Field, npt.NDArray[np.bool_]]:
+    """Return |f(x) + b(x + f(x))| in picture pixels, and where x + f(x) has left the view."""
+    height, width = view.shape
+    x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, np.newaxis]
+    ends = x + forward[..., 0], y + forward[..., 1]
+    # The picture goes on for half a pixel beyond the centres of the view's outer pixels.
+    inside = [np.clip(end, 0, size - 1) for end, size in zip(ends, (width, height), strict=True)]
+    lost = (np.abs(ends[0] - inside[0]) > _BEYOND) | (np.abs(ends[1] - inside[1]) > _BEYOND)
     planes = np.ascontiguousarray(np.moveaxis(backward, 2, 0))
-    there, codes = Sampler().sample(planes, forward)
+    there, _ = Sampler(threads=view.threads).sample(planes, np.stack([inside[0] - x, inside[1] - y], axis=2))
     both = view.scale_field(forward + np.moveaxis(there, 0, 2))
     distance: Field = np.hypot(both[..., 0], both[..., 1])
-    distance[codes != 0] = LOST
-    return distance
+    return distance, lost

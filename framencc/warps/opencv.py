@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from framencc.errors import MissingExtraError
 from framencc.kernels.normalisation import MIDDLE, normalise_rows
-from framencc.kernels.threads import default_threads, share_rows
+from framencc.kernels.threads import share_rows
 
 Gray = npt.NDArray[np.float32]
 
@@ -51,7 +51,7 @@ def opencv_threads(cv2: Any, threads: int | None) -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-def to_eight_bits(cv2: Any, gray: Gray, sigma: float, full_scale: float) -> npt.NDArray[np.uint8]:
+def to_eight_bits(cv2: Any, gray: Gray, sigma: float, full_scale: float | None, threads: int) -> npt.NDArray[np.uint8]:
     """Turn a view into the 8-bit picture that OpenCV's estimators take.
 
     Parameters
@@ -66,15 +66,19 @@ def to_eight_bits(cv2: Any, gray: Gray, sigma: float, full_scale: float) -> npt.
         it takes away gain and offset that differ between the pictures, also where they change slowly across them.
         0: none, only the range becomes 0 to 255.
     full_scale
-        The value that stands for white.
+        The value that stands for white; None for floats, of which the picture's own brightest hundredth serves.
+    threads
+        Threads to use.
     """
+    if full_scale is None:
+        full_scale = float(np.percentile(np.abs(gray[::4, ::4]), 99)) or float(np.abs(gray).max()) or 1.0
     unit = gray if full_scale == 255 else cv2.multiply(gray, 255.0 / full_scale)
     eight_bits: npt.NDArray[np.uint8] = np.empty(gray.shape, np.uint8)
     if sigma == 0:
         mean, gain = np.full_like(unit, MIDDLE), np.ones_like(unit)
     else:
         mean, gain = _local_statistics(cv2, unit, sigma)
-    share_rows(lambda y0, y1: normalise_rows(unit, mean, gain, y0, y1, eight_bits), gray.shape[0], default_threads())
+    share_rows(lambda y0, y1: normalise_rows(unit, mean, gain, y0, y1, eight_bits), gray.shape[0], threads)
     return eight_bits
 
 

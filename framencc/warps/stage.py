@@ -63,7 +63,8 @@ class WarpStage:
         self._spec = spec
         self._method = method
         self._threads = threads
-        self._sampler = Sampler(spec.interpolation, bits=bits, threads=threads or default_threads())
+        self._n_threads = threads or default_threads()
+        self._sampler = Sampler(spec.interpolation, bits=bits, threads=self._n_threads)
         self._previous: Warp | None = None
         self._previous_index = -1
 
@@ -92,7 +93,7 @@ class WarpStage:
     def apply(self, frame: Frame, warp: Warp, out: Picture | None = None) -> Warped:
         """Sample the frame, into `out` if given."""
         planes = frame.data if frame.data.ndim == 3 else frame.data[np.newaxis]
-        field = warp.field((planes.shape[1], planes.shape[2]))
+        field = warp.field((planes.shape[1], planes.shape[2]), self._n_threads)
         sampled, codes = self._sampler.sample(planes, field, use=frame.use, out=out)
         if self._spec.forward_backward == "check" and warp.forward_backward is not None:
             failed = (warp.forward_backward > self._spec.forward_backward_limit) & (codes == 0)
@@ -109,10 +110,11 @@ class WarpStage:
 
     def _fall_back(self, frame: Frame, previous: Warp | None, error: WarpError) -> Warp:
         problem = f"frame {frame.index}: {error}"
-        if self._spec.on_failure == "fail":
-            raise WarpError(f"{problem}; warp.on_failure = previous or identity goes on all the same") from None
-        self.n_failed += 1
+        if frame.wanted:  # a frame that only leads to one that is wanted is no part of the result
+            if self._spec.on_failure == "fail":
+                raise WarpError(f"{problem}; warp.on_failure = previous or identity goes on all the same") from None
+            self.n_failed += 1
         logger.info(problem)
-        if self._spec.on_failure == "previous" and previous is not None:
+        if self._spec.on_failure != "identity" and previous is not None:
             return replace(previous, report={"status": "previous", "problem": str(error)})
         return Warp(report={"status": "identity", "problem": str(error)})

@@ -5,6 +5,7 @@ scikit-image's phase_cross_correlation has it. The spectrum's phase alone decide
 do not matter.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from framencc.errors import WarpError
 from framencc.frames import Frame, Picture
 from framencc.spec.warp import WarpSpec
 from framencc.warps.base import Warp, WarpMethod
-from framencc.warps.views import View
+from framencc.warps.views import View, require_texture
 
+_SIGNIFICANT = 4.0
 Spectrum = npt.NDArray[np.complex64]
 
 
@@ -54,7 +56,11 @@ class TranslationMethod(WarpMethod):
             raise WarpError("phase correlation found no translation")
         # It comes as float32, and means a multiple of the step.
         shift = np.rint(shift * self._upsample_factor) / self._upsample_factor
-        error = _phase_error(self._reference, spectrum, shift)
+        peak = _phase_peak(self._reference, spectrum, shift)
+        # The largest of N values of unrelated pictures is about sqrt(ln N / N).
+        if peak**2 < _SIGNIFICANT * math.log(spectrum.size) / spectrum.size:
+            raise WarpError("phase correlation found no translation: frame and reference have too little in common")
+        error = math.sqrt(max(0.0, 1.0 - min(1.0, peak) ** 2))
         # scikit-image names the shift that the frame would have to make; a pixel is fetched from the other side.
         matrix = np.eye(3)
         matrix[:2, 2] = -shift[1], -shift[0]
@@ -64,17 +70,16 @@ class TranslationMethod(WarpMethod):
 
     def _spectrum(self, picture: npt.NDArray[np.float32], name: str) -> Spectrum:
         # Without its mean the picture's edges are smaller steps, and a picture without texture is all zero.
+        require_texture(picture, name)
         centred = picture - picture.mean(dtype=np.float64).astype(np.float32)
-        if not centred.any():
-            raise WarpError(f"the {name} has no texture, so no translation can be found")
         if self._window is not None:
             centred *= self._window
-        spectrum: Spectrum = fft.fft2(centred, workers=-1)
+        spectrum: Spectrum = fft.fft2(centred, workers=self._view.threads)
         return spectrum
 
 
-def _phase_error(reference: Spectrum, frame: Spectrum, shift: npt.NDArray[Any]) -> float:
-    """Return sqrt(1 - peak^2), peak the phase correlation at the shift: 0 for equal, 1 for unrelated pictures."""
+def _phase_peak(reference: Spectrum, frame: Spectrum, shift: npt.NDArray[Any]) -> float:
+    """Return the phase correlation at the shift: 1 for equal, nearly 0 for unrelated pictures."""
     product = reference * frame.conj()
     magnitude = np.abs(product)
     phases = np.divide(product, magnitude, out=np.zeros_like(product), where=magnitude > 0)
@@ -82,5 +87,4 @@ def _phase_error(reference: Spectrum, frame: Spectrum, shift: npt.NDArray[Any]) 
         np.exp(2j * np.pi * distance * fft.fftfreq(size)).astype(phases.dtype)
         for distance, size in zip(shift, phases.shape, strict=True)
     )
-    peak = float(np.abs(down @ phases @ across)) / max(1, int(np.count_nonzero(magnitude)))
-    return float(np.sqrt(max(0.0, 1.0 - min(1.0, peak) ** 2)))
+    return float(np.abs(down @ phases @ across)) / max(1, int(np.count_nonzero(magnitude)))

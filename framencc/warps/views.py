@@ -6,13 +6,18 @@ import numpy as np
 import numpy.typing as npt
 
 from framencc.channels import DEFAULT_MATRIX, LUMA_WEIGHTS
-from framencc.frames import Picture, Use
+from framencc.errors import SpecError, WarpError
+from framencc.frames import Picture, Use, frozen
+from framencc.kernels.area_mean import area_mean_rows
+from framencc.kernels.threads import share_rows
 from framencc.warps.base import Field, Matrix
 
 Gray = npt.NDArray[np.float32]
 
 _REGION_MARGIN = 0.1  # of the region's longer side: what moves may have come from outside
 SMALLEST_SIDE = 32
+SMALLEST_PICTURE = 16  # OpenCV's flow finds no patches in less
+_FLAT = 1e-6  # of the largest value
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +32,18 @@ class View:
         The part that is looked at, half-open.
     shape
         Height and width of that part in the view.
+    threads
+        Threads to use.
     """
 
     full_shape: tuple[int, int]
     rows: tuple[int, int]
     columns: tuple[int, int]
     shape: tuple[int, int]
+    threads: int = 1
 
     @classmethod
-    def choose(cls, full_shape: tuple[int, int], size: int | None, region: Use | None) -> "View":
+    def choose(cls, full_shape: tuple[int, int], size: int | None, region: Use | None, threads: int = 1) -> "View":
         """Choose what to look at.
 
         Parameters
@@ -46,18 +54,30 @@ class View:
             Longest side of the view in pixels; None: not made smaller.
         region
             (H, W) bool; the view is the bounding box of its true pixels and a margin. None: all.
+        threads
+            Threads to use.
+
+        Raises
+        ------
+        SpecError
+            When the pictures are too small for a motion to be found.
         """
         height, width = full_shape
+        if min(full_shape) < SMALLEST_PICTURE:
+            raise SpecError(
+                f"a warp can be estimated on pictures of {SMALLEST_PICTURE} x {SMALLEST_PICTURE} pixels or more, not "
+                f"of {width} x {height}"
+            )
         rows, columns = (0, height), (0, width)
         if region is not None and region.any():
             ys, xs = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
             margin = max(8, round(_REGION_MARGIN * max(np.ptp(ys), np.ptp(xs))))
-            rows = max(0, int(ys[0]) - margin), min(height, int(ys[-1]) + 1 + margin)
-            columns = max(0, int(xs[0]) - margin), min(width, int(xs[-1]) + 1 + margin)
+            rows = _widened(int(ys[0]) - margin, int(ys[-1]) + 1 + margin, height)
+            columns = _widened(int(xs[0]) - margin, int(xs[-1]) + 1 + margin, width)
         part = rows[1] - rows[0], columns[1] - columns[0]
         scale = 1.0 if size is None else min(1.0, size / max(part))
         shape = tuple(max(min(side, SMALLEST_SIDE), round(scale * side)) for side in part)
-        return cls(full_shape, rows, columns, (shape[0], shape[1]))
+        return cls(full_shape, rows, columns, (shape[0], shape[1]), threads)
 
     @property
     def _scale(self) -> tuple[float, float]:
@@ -72,16 +92,21 @@ class View:
     def gray(self, picture: Picture) -> Gray:
         """Return the view of a picture: of three channels the luma, made smaller by averaging over areas."""
         part = self.crop(picture)
-        if part.ndim == 3:
-            part = np.tensordot(np.array(LUMA_WEIGHTS[DEFAULT_MATRIX], np.float32), part, axes=1)
-        gray = np.ascontiguousarray(part, np.float32)
-        if picture.dtype.kind == "f":
-            gray = np.nan_to_num(gray, nan=0.0, posinf=0.0, neginf=0.0)
-        if gray.shape == self.shape:
-            return gray
-        from skimage.transform import resize_local_mean  # noqa: PLC0415  (slow to import, and few jobs need it)
+        if part.ndim == 2:
+            return self._shrink(part)
+        gray: Gray = np.zeros(self.shape, np.float32)
+        for weight, plane in zip(LUMA_WEIGHTS[DEFAULT_MATRIX], part, strict=True):
+            gray += np.float32(weight) * self._shrink(plane)
+        return gray
 
-        small: Gray = resize_local_mean(gray, self.shape, preserve_range=True).astype(np.float32)
+    def _shrink(self, plane: Picture) -> Gray:
+        if plane.dtype.kind == "f":
+            plane = np.nan_to_num(plane, nan=0.0, posinf=0.0, neginf=0.0)
+        if plane.shape == self.shape:
+            return np.ascontiguousarray(plane, np.float32)
+        given = frozen(plane)
+        small: Gray = np.empty(self.shape, np.float32)
+        share_rows(lambda y0, y1: area_mean_rows(given, y0, y1, small), self.shape[0], self.threads)
         return small
 
     def to_full_size(self, matrix: Matrix) -> Matrix:
@@ -105,6 +130,27 @@ class View:
             return field
         scaled: Field = (field / np.array(self._scale, np.float32)).astype(np.float32)
         return scaled
+
+
+def require_texture(gray: Gray, name: str) -> None:
+    """Refuse a view in which nothing can be found again.
+
+    Raises
+    ------
+    WarpError
+        When it is flat, but for rounding.
+    """
+    if float(gray.std(dtype=np.float64)) <= _FLAT * float(np.abs(gray).max()):
+        raise WarpError(f"the {name} has no texture")
+
+
+def _widened(first: int, last: int, size: int) -> tuple[int, int]:
+    """Bring a range inside 0 to `size`, and give it the least length of a view."""
+    missing = max(0, SMALLEST_SIDE - (last - first))
+    first, last = first - missing // 2, last + missing - missing // 2
+    first, last = (first - max(0, last - size), min(last, size)) if last > size else (first, last)
+    first, last = (0, min(size, last - first)) if first < 0 else (first, last)
+    return first, last
 
 
 def _normalised(matrix: Matrix) -> Matrix:
