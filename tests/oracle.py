@@ -7,12 +7,13 @@ docs/definition.md speaks in fewer words:
     float64 is first rounded to float32. All arithmetic after that is float64, and the result is rounded to float32
     last.
  2. Channels. A 2-D or (H, W, 1) picture is gray, (H, W, 2) gray and alpha, (H, W, 3) RGB, (H, W, 4) RGB and alpha;
-    alpha is dropped. luma of RGB is (0.299 R + 0.587 G) + 0.114 B in float64, rounded half to even for integers and
-    to float32 for floats; luma of gray is gray. red, green and blue need RGB. joint takes all channels, so for gray
-    it is luma; both pictures must have the same number of them.
- 3. Usable. A pixel is masked when the job's mask or the frame's mask is not > 0 there (a nan in a mask is not > 0).
-    It is not finite when any of the chosen channels is nan or infinite in either picture. All other pixels are
-    usable.
+    alpha is dropped. luma of RGB is (K_R R + K_G G) + K_B B in float64 with the weights of rgb_matrix (auto: bt601),
+    rounded half to even for integers and to float32 for floats; luma of gray is gray. red, green and blue need RGB.
+    joint takes all channels, so for gray it is luma; both pictures must have the same number of them.
+ 3. Usable. A pixel is masked when the job's mask or the frame's mask is not > 0 there (a nan in a mask is not > 0);
+    with mask_labels, when either mask holds none of them there; with alpha = reference, frame or both also when the
+    last channel of that picture (of 2 or 4) is not > 0. It is not finite when any of the chosen channels is nan or
+    infinite in either picture. All other pixels are usable.
  4. Window. Its positions are the (2 r + 1)^2 offsets around the pixel; shrink drops those outside the picture;
     reflect mirrors them as numpy.pad "symmetric" does, as often as needed, and a pixel that is met twice counts
     twice; valid measures only pixels whose window lies inside the picture. N is the number of positions, n that of
@@ -46,6 +47,12 @@ import numpy as np
 VALID, FLAT_REFERENCE, FLAT_FRAME, OUTSIDE, MASKED, TOO_FEW, NOT_FINITE = range(7)
 HOLDS_A_VALUE = (VALID, FLAT_REFERENCE, FLAT_FRAME)
 FLOAT_FLATNESS = 2.0**-22
+LUMA_WEIGHTS = {
+    "auto": (0.299, 0.587, 0.114),
+    "bt601": (0.299, 0.587, 0.114),
+    "bt709": (0.2126, 0.7152, 0.0722),
+    "bt2020": (0.2627, 0.6780, 0.0593),
+}
 
 Plane = list[list[float]]
 Point = tuple[int, int]
@@ -82,8 +89,11 @@ def oracle_at(
     noise_sigma: float = 0.0,
     mask: np.ndarray | None = None,
     frame_mask: np.ndarray | None = None,
+    mask_labels: Sequence[int] | None = None,
+    alpha: str = "ignore",
     min_valid_fraction: float = 0.5,
     channel: str = "luma",
+    rgb_matrix: str = "auto",
     combine: str = "mean",
     fill: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -96,9 +106,11 @@ def oracle_at(
         "min_valid_fraction": min_valid_fraction,
         "fill": float(np.float32(fill)),
     }
-    reference_side = _Side(reference, channel)
-    frame_side = _Side(frame, channel)
-    states = _states(reference_side, frame_side, mask, frame_mask)
+    reference_side = _Side(reference, channel, rgb_matrix)
+    frame_side = _Side(frame, channel, rgb_matrix)
+    sides = (("reference", reference), ("frame", frame))
+    transparent = [picture[:, :, -1] for name, picture in sides if alpha in (name, "both")]
+    states = _states(reference_side, frame_side, [mask, frame_mask], mask_labels, transparent)
     values, codes = [], []
     for y, x in points:
         measured = [_one_radius(reference_side, frame_side, states, (y, x), r, **rules) for r in radii]
@@ -111,7 +123,8 @@ def oracle_at(
 class _Side:
     """One picture as float64 planes (rules 1 and 2)."""
 
-    def __init__(self, picture: np.ndarray, channel: str) -> None:
+    def __init__(self, picture: np.ndarray, channel: str, rgb_matrix: str) -> None:
+        self.weights = LUMA_WEIGHTS[rgb_matrix]
         if picture.dtype == np.float64:
             picture = picture.astype(np.float32)
         self.is_integer = picture.dtype.kind == "u"
@@ -129,19 +142,37 @@ class _Side:
     def _luma(self, red: Plane, green: Plane, blue: Plane) -> Plane:
         plane = []
         for row_r, row_g, row_b in zip(red, green, blue, strict=True):
-            row = [(0.299 * r + 0.587 * g) + 0.114 * b for r, g, b in zip(row_r, row_g, row_b, strict=True)]
+            k_r, k_g, k_b = self.weights
+            row = [(k_r * r + k_g * g) + k_b * b for r, g, b in zip(row_r, row_g, row_b, strict=True)]
             plane.append([float(round(y)) if self.is_integer else float(np.float32(y)) for y in row])
         return plane
 
 
-def _states(reference: _Side, frame: _Side, mask: np.ndarray | None, frame_mask: np.ndarray | None) -> list[list[int]]:
+def _states(
+    reference: _Side,
+    frame: _Side,
+    masks: list[np.ndarray | None],
+    labels: Sequence[int] | None,
+    transparent: list[np.ndarray],
+) -> list[list[int]]:
     """Say of every pixel whether it is usable (0), MASKED or NOT_FINITE (rule 3; masked goes first, rule 6)."""
+
+    def is_masked(y: int, x: int) -> bool:
+        for mask in masks:
+            if mask is None:
+                continue
+            if labels is None and not mask[y, x] > 0:
+                return True
+            if labels is not None and int(mask[y, x]) not in labels:
+                return True
+        return any(not opacity[y, x] > 0 for opacity in transparent)
+
     states = []
     for y in range(reference.height):
         row = []
         for x in range(reference.width):
             samples = [plane[y][x] for plane in reference.planes + frame.planes]
-            if (mask is not None and not mask[y, x] > 0) or (frame_mask is not None and not frame_mask[y, x] > 0):
+            if is_masked(y, x):
                 row.append(MASKED)
             elif not all(math.isfinite(sample) for sample in samples):
                 row.append(NOT_FINITE)

@@ -69,10 +69,17 @@ def test_few_bits_and_palettes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_picture(tmp_path / "two.png"), [[0, 85, 170, 255]])
 
 
-@pytest.mark.parametrize(("colour_type", "channels"), [(2, 3), (4, 2), (6, 4)])
-def test_16_bit_colour_png_is_refused_not_halved(tmp_path: Path, colour_type: int, channels: int) -> None:
+@pytest.mark.parametrize(("colour_type", "channels"), [(2, 3), (6, 4)])
+def test_16_bit_colour_png_is_read_whole_not_halved(tmp_path: Path, colour_type: int, channels: int) -> None:
+    codes = media.random_frames(1, 1, 2, bits=16, channels=channels)[0]
+    png(tmp_path / "p.png", 2, 1, 16, colour_type, b"\0" + codes.astype(">u2").tobytes())
+    np.testing.assert_array_equal(read_picture(tmp_path / "p.png"), media.luma_of_rgb(codes[..., :3]))
+
+
+@pytest.mark.parametrize(("colour_type", "channels"), [(4, 2)])
+def test_16_bit_gray_and_alpha_png_is_refused_not_halved(tmp_path: Path, colour_type: int, channels: int) -> None:
     png(tmp_path / "p.png", 2, 1, 16, colour_type, b"\0" + bytes(range(4 * channels)))
-    with pytest.raises(SourceError, match="16-bit colour PNG, which cannot be read without loss; store it as TIFF"):
+    with pytest.raises(SourceError, match="16-bit PNG with alpha, which cannot be read without loss; store it as TIFF"):
         read_picture(tmp_path / "p.png")
 
 

@@ -99,7 +99,7 @@ class RunSpec(Model):
         None,
         min_length=1,
         description="another output: the displacement fields, dir/%06d.npy, .flo or .exr, or one .npy array; as "
-        "warp.field they give the same maps again",
+        "warp.field they give the same maps again (without forward_backward)",
         examples=["out/flow/%06d.flo"],
     )
     frames: str | None = Field(
