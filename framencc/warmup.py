@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from framencc.kernels.normalisation import normalise_rows
 from framencc.kernels.png_filters import undo_filters
 from framencc.ncc import Reference
 from framencc.render import encode, weigh
@@ -14,6 +15,8 @@ from framencc.sources.pixel_formats import Layout
 from framencc.sources.planes import ChannelPlanes
 from framencc.sources.wanted import WantedChannels
 from framencc.warps import Warp
+from framencc.warps.base import field_statistics
+from framencc.warps.views import View
 
 _NARROW, _WIDE = 3, 10  # radii on either side of the change from 32-bit to 64-bit arithmetic
 _KINDS: tuple[tuple[Any, int], ...] = (
@@ -56,18 +59,23 @@ def _correlate(dtype: Any, radius: int) -> None:
     """Correlate plain, masked and colour pictures."""
     picture = np.arange(64, dtype=dtype).reshape(8, 8)
     Reference(picture, radius).ncc(picture)
-    Reference(picture, radius, mask=picture > 3).ncc(picture)
+    Reference(picture, radius, mask=picture > 3).ncc(picture, mask=picture < 60)
     colours = np.stack([picture] * 3, axis=2)
     Reference(colours, radius, channel="joint").ncc(colours)
 
 
 def _warp() -> None:
-    """Sample frames, and a flow by another, between their pixels."""
-    field = Warp().field((8, 8))
+    """Look at smaller pictures, even them out, and sample frames between their pixels."""
+    field = Warp().field((64, 64))
+    field_statistics(field, 1)
+    view = View.choose((64, 64), 32, None)
     for dtype in (np.uint8, np.uint16, np.float32):
-        planes = np.arange(64, dtype=dtype).reshape(1, 8, 8)
+        planes = np.arange(64 * 64, dtype=np.uint16).astype(dtype).reshape(1, 64, 64)
+        gray = view.gray(planes[0])
         Sampler().sample(planes, field)
         Sampler().sample(planes, field, use=planes[0] > 3)
+    Sampler("cubic").sample(np.zeros((1, 64, 64), np.uint8), field)
+    normalise_rows(gray, gray, gray, 0, len(gray), np.empty(gray.shape, np.uint8))
 
 
 def _compute_colours(bits: int) -> None:

@@ -71,8 +71,10 @@ def test_kernels_prints_a_row_for_every_case_and_writes_the_same_between_its_mar
         "uint16, r = 3",
         "float32, r = 3",
         "uint8, r = 3, with a mask",
+        "uint8, r = 3, with a mask for each frame",
         "uint8 RGB, r = 3, joint",
         "uint8, r = 3, 5 and 10, mean",
+        "uint8, r = 3, 5 and 10, min",
         "uint8, r = 1",
         "uint8, r = 31",
     ]

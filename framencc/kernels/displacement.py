@@ -20,7 +20,7 @@ def matrix_field_rows(matrix, y0, y1, out):
 
 
 @kernel()
-def measure_rows(field, y0, y1, totals, largest, counts):
+def length_rows(field, y0, y1, totals, largest, counts):
     """Sum the lengths of each row's displacements, find the largest, and count those that are not NaN."""
     for y in range(y0, y1):
         row = field[y]

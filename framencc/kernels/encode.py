@@ -3,6 +3,7 @@
 import numpy as np
 
 from framencc.kernels.compilation import kernel
+from framencc.kernels.maps import all_measured
 
 # A mean is summed in units of 2^-30: integer addition gives the same total in any order, and vectorises.
 UNITS_PER_ONE = 1 << 30
@@ -30,14 +31,6 @@ def weigh_rows(validity, distance, scale, y0, y1, rho):
 
 
 @kernel()
-def _all_measured(codes):
-    seen = np.uint8(0)
-    for x in range(codes.size):
-        seen |= codes[x]
-    return seen == 0
-
-
-@kernel()
 def _count(codes, code):
     count = np.int64(0)
     for x in range(codes.size):
@@ -56,7 +49,7 @@ def measure_rows(rho, validity, y0, y1, totals, counts):
             total += np.int64(row[x] * unit) if why[x] == 0 else np.int64(0)
         totals[y] = total
         counts[y, :] = 0
-        if _all_measured(why):
+        if all_measured(why):
             counts[y, 0] = why.size
             continue
         for code in range(counts.shape[1]):

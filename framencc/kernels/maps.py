@@ -54,7 +54,8 @@ def _choose(combined, divisor, count, first, first_codes, out, validity):
 
 
 @kernel()
-def _all_measured(codes):
+def all_measured(codes):
+    """Tell whether every code of a row is 0."""
     seen = np.uint8(0)
     for x in range(codes.size):
         seen |= codes[x]
@@ -101,7 +102,7 @@ def combine_rows(maps, codes, how, out, validity):
     for y in range(out.shape[0]):
         complete = how == MEAN
         for k in range(n_maps):
-            complete = complete and _all_measured(codes[k, y])
+            complete = complete and all_measured(codes[k, y])
         combined[:] = 0.0 if how == MEAN else 2.0
         if complete:  # the same sums without the conditions, for nearly every row of nearly every picture
             for k in range(n_maps):
