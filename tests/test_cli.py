@@ -67,6 +67,7 @@ def _methods(*names):
 # What an option cannot do without.
 NEEDED = {
     "ncc.mask_labels": {"ncc": {"mask": "face.png"}},
+    "ncc.combine": {"ncc": {"radius": [2, 3]}},
     "warped": {"warp": {"method": "translation"}},
     "fields": {"warp": {"method": "translation"}},
     "warp.method": {"warp": {}},

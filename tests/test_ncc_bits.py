@@ -50,11 +50,12 @@ def assert_same(results: MapAndCodes, expected: MapAndCodes) -> None:
 def options(draw: st.DrawFn, shape: tuple[int, int]) -> dict:
     """Everything that `Reference` takes beside the picture."""
     noise_sigma = draw(st.sampled_from([0.0, 0.0, 0.5]))
+    radius = draw(st.sampled_from([1, 3, 20, [2, 1], [1, 9, 3], [8, 20]]))
     return {
-        "radius": draw(st.sampled_from([1, 3, 20, [2, 1], [1, 9, 3], [8, 20]])),
+        "radius": radius,
         "border": draw(st.sampled_from(BORDERS)),
         "channel": draw(st.sampled_from(["luma", "joint"])),
-        "combine": draw(st.sampled_from(["mean", "min", "max"])),
+        "combine": draw(st.sampled_from(["mean", "min", "max"])) if isinstance(radius, list) else "mean",
         "fill": draw(st.sampled_from([0.0, np.nan])),
         "flat": draw(st.sampled_from([0.0, 1.0] + ([] if noise_sigma else [np.nan]))),
         "min_valid_fraction": draw(st.sampled_from([0.1, 0.5])),

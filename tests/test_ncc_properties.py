@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from oracle import FLAT_FRAME, FLAT_REFERENCE, OUTSIDE, VALID, oracle
 from strategies import BORDERS, DTYPES, float_pictures, integer_picture, layouts, pairs, shapes, with_layout
-from tolerances import INTEGER, assert_maps_close, assert_same_bits, assert_twins_close, promised
+from tolerances import FLOAT, INTEGER, assert_maps_close, assert_same_bits, assert_twins_close, promised
 
 from framencc import local_ncc
 
@@ -132,7 +132,8 @@ def test_noise_far_below_the_picture_counts_only_where_both_are_flat(pair, radiu
     _, swapped_validity = local_ncc(frame, reference, radius, flat=0.0, return_validity=True)
     both_flat = (validity == FLAT_REFERENCE) & (swapped_validity == FLAT_REFERENCE)
     rho = local_ncc(reference, frame, radius, flat=flat, noise_sigma=noise_sigma)
-    assert_twins_close(rho, np.where(both_flat, np.float32(flat), plain), INTEGER)
+    # Where one of them is flat, rho is at most about s / sigma of the other: 2e-6 for one code in nine.
+    assert_twins_close(rho, np.where(both_flat, np.float32(flat), plain), FLOAT)
 
 
 @settings(max_examples=150)
