@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from framencc.frames import Picture, frozen
+from framencc.frames import Picture, Use, frozen
 from framencc.kernels import float_ncc, integer_ncc, maps, plane_ncc, pooled_ncc, radii_ncc
 from framencc.kernels.threads import SMALLEST_CHUNK, share_rows
 from framencc.spec.ncc import NccSpec
@@ -164,6 +164,14 @@ class Engine:
             kept = np.empty(shape, np.float32), np.empty(shape, np.uint8)
             self._local.scratch = kept
         return kept
+
+
+def mask_codes(use: Use, threads: int) -> Validity:
+    """Return the codes of what a mask hides."""
+    codes = np.empty(use.shape, np.uint8)
+    given = frozen(use)
+    share_rows(lambda y0, y1: maps.mask_rows(given, y0, y1, codes), use.shape[0], threads)
+    return codes
 
 
 def merge_codes(one: Validity, other: Validity, threads: int) -> Validity:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from framencc.channels import DEFAULT_MATRIX, take_alpha, take_channel
 from framencc.config import make_ncc_spec
-from framencc.engine import MASKED, NO_CODES, NOT_FINITE, Engine, Map, Validity, all_finite, merge_codes
+from framencc.engine import NO_CODES, NOT_FINITE, Engine, Map, Validity, all_finite, mask_codes, merge_codes
 from framencc.errors import SpecError
 from framencc.frames import PICTURE_DTYPES, Picture, Use
 from framencc.kernels.threads import default_threads
@@ -382,6 +382,8 @@ def _checked_mask(mask: npt.ArrayLike, shape: tuple[int, ...], labels: Sequence[
     if values.dtype.kind not in ("bui" if labels is not None else "buif"):
         kinds = "numbers" if labels is None else "integers, as there are mask_labels"
         raise SpecError(f"the mask has dtype {values.dtype}; it must hold {kinds}")
+    if values.dtype == np.bool_ and labels is None:
+        return values
     with np.errstate(invalid="ignore"):
         use: Use = values > 0 if labels is None else np.isin(values, labels)
     return use
@@ -401,8 +403,7 @@ def _codes(planes: Picture, use: Use | None, threads: int) -> Validity | None:
     if planes.dtype == np.float32 and not all_finite(planes, threads):
         codes = np.where(np.isfinite(planes).all(axis=0), np.uint8(0), NOT_FINITE)
     if use is not None:
-        # Bytes times 4: a quarter of the time of a choice between two arrays.
-        masked: Validity = np.logical_not(use).view(np.uint8) * MASKED
+        masked = mask_codes(use, threads)
         codes = masked if codes is None else merge_codes(codes, masked, threads)
     return codes
 

@@ -78,7 +78,7 @@ def test_kernels_prints_a_row_for_every_case_and_writes_the_same_between_its_mar
         "uint8, r = 1",
         "uint8, r = 31",
     ]
-    assert [row[2].partition(" x ")[2] for row in body] == ["(uint8, r = 3)"] * 7 + ["(uint8, r = 1)"]
+    assert [row[2].partition(" x ")[2] for row in body] == ["(uint8, r = 3)"] * 9 + ["(uint8, r = 1)"]
     assert document.read_text() == markers.format(peers.rstrip(), options.rstrip())
 
 

@@ -75,6 +75,15 @@ def _divide(total, divisor, out):
 
 
 @kernel()
+def mask_rows(use, y0, y1, out):
+    """Write code 4 where a pixel is not used, else 0, for the rows y0 to y1; (H, W) bool to uint8."""
+    for y in range(y0, y1):
+        row, codes = use[y], out[y]
+        for x in range(codes.size):
+            codes[x] = np.uint8(0) if row[x] else np.uint8(4)
+
+
+@kernel()
 def _rank(code):
     """Order the codes of pixels without a value: 4 before 6, 3 and 7."""
     return np.uint8(4) if code == 4 else np.uint8(3) if code == 6 else np.uint8(2) if code == 3 else np.uint8(code != 0)
