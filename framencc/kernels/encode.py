@@ -3,7 +3,6 @@
 import numpy as np
 
 from framencc.kernels.compilation import kernel
-from framencc.kernels.maps import all_measured
 
 # A mean is summed in units of 2^-30: integer addition gives the same total in any order, and vectorises.
 UNITS_PER_ONE = 1 << 30
@@ -31,6 +30,15 @@ def weigh_rows(validity, distance, scale, y0, y1, rho):
 
 
 @kernel()
+def _seen(codes):
+    """Return the codes of a row as the bits of a number."""
+    seen = np.uint8(0)
+    for x in range(codes.size):
+        seen |= np.uint8(1) << codes[x]
+    return seen
+
+
+@kernel()
 def _count(codes, code):
     count = np.int64(0)
     for x in range(codes.size):
@@ -48,9 +56,7 @@ def measure_rows(rho, validity, y0, y1, totals, counts):
         for x in range(row.size):
             total += np.int64(row[x] * unit) if why[x] == 0 else np.int64(0)
         totals[y] = total
-        counts[y, :] = 0
-        if all_measured(why):
-            counts[y, 0] = why.size
-            continue
+        # Few rows hold more than two codes, and only those that are there are counted.
+        seen = _seen(why)
         for code in range(counts.shape[1]):
-            counts[y, code] = _count(why, np.uint8(code))
+            counts[y, code] = _count(why, np.uint8(code)) if seen >> code & 1 else 0

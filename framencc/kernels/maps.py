@@ -54,8 +54,7 @@ def _choose(combined, divisor, count, first, first_codes, out, validity):
 
 
 @kernel()
-def all_measured(codes):
-    """Tell whether every code of a row is 0."""
+def _all_measured(codes):
     seen = np.uint8(0)
     for x in range(codes.size):
         seen |= codes[x]
@@ -111,7 +110,7 @@ def combine_rows(maps, codes, how, out, validity):
     for y in range(out.shape[0]):
         complete = how == MEAN
         for k in range(n_maps):
-            complete = complete and all_measured(codes[k, y])
+            complete = complete and _all_measured(codes[k, y])
         combined[:] = 0.0 if how == MEAN else 2.0
         if complete:  # the same sums without the conditions, for nearly every row of nearly every picture
             for k in range(n_maps):
