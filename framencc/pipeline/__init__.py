@@ -79,7 +79,7 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
     check_targets(spec)
     with contextlib.ExitStack() as cleanup:
         source = cleanup.enter_context(open_source(spec))
-        picture = read_reference(spec, source.info.matrix)
+        picture = read_reference(spec, source)
         require_fit(picture, source.info, spec)
         source, mask = open_mask(spec, source)
         cleanup.callback(source.close)
@@ -119,7 +119,7 @@ def describe(spec: RunSpec) -> dict[str, Any]:
     """
     check_targets(spec)
     with open_source(spec) as source:
-        picture = read_reference(spec, source.info.matrix)
+        picture = read_reference(spec, source)
         require_fit(picture, source.info, spec)
         masked, mask = open_mask(spec, source)
         with masked:

@@ -94,15 +94,16 @@ def probe_source(path: str | Path) -> StreamInfo:
         return source.info
 
 
-def read_reference(spec: RunSpec, matrix: str | None = None) -> ReferencePicture:
+def read_reference(spec: RunSpec, source: Source | None = None) -> ReferencePicture:
     """Read the reference of a run: a picture file, or one frame of the input.
 
     Parameters
     ----------
     spec
         The job.
-    matrix
-        Which weights the luma of the input was made by, if it is a video's: a picture's luma is then made by the same.
+    source
+        The job's opened input, if there is one: a picture's luma is then made by the weights of its luma, and a frame
+        of it is read without asking again what it is.
 
     Raises
     ------
@@ -113,6 +114,7 @@ def read_reference(spec: RunSpec, matrix: str | None = None) -> ReferencePicture
     """
     wanted = WantedChannels.of_reference(spec.ncc)
     if isinstance(spec.reference, str):
+        matrix = None if source is None else source.info.matrix
         if matrix not in (None, UNKNOWN_MATRIX) and wanted.rgb_matrix == "auto":
             wanted = dataclasses.replace(wanted, rgb_matrix=matrix)  # type: ignore[arg-type]
         try:
@@ -128,9 +130,9 @@ def read_reference(spec: RunSpec, matrix: str | None = None) -> ReferencePicture
         details: dict[str, str | int | float] = {"kind": "picture", "path": spec.reference}
         return ReferencePicture(data, sample_bits(data.dtype), details, use, conversion)
     selection = Selection.single(spec.reference, f"reference = {spec.reference}")
-    with _open(spec, selection, wanted) as source:
+    with _open(spec, selection, wanted, source) as opened:
         try:
-            frame = next(source.frames())
+            frame = next(opened.frames())
         except DamagedInputError as error:
             raise SourceError(f"reference = {spec.reference}: {error}") from None
         details = {
@@ -139,10 +141,12 @@ def read_reference(spec: RunSpec, matrix: str | None = None) -> ReferencePicture
             "index": frame.index,
             "pts_seconds": frame.pts_seconds,
         }
-        return ReferencePicture(frame.data, source.info.bits, details, frame.use, source.info.conversion)
+        return ReferencePicture(frame.data, opened.info.bits, details, frame.use, opened.info.conversion)
 
 
-def _open(spec: RunSpec, selection: Selection, wanted: WantedChannels) -> Source:
+def _open(spec: RunSpec, selection: Selection, wanted: WantedChannels, like: Source | None = None) -> Source:
+    if isinstance(like, VideoSource) and like.wanted == wanted:
+        return like.again(selection)
     kind = kind_of(spec.input)
     if kind == "video" and spec.frame_rate is not None:
         raise SpecError(f"frame_rate = {spec.frame_rate} cannot apply to {spec.input!r}: a video has its own")

@@ -11,7 +11,7 @@ from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.ffmpeg import FRAME_STAMPS, FfmpegChild, FrameStamp, is_error
 from framencc.frames import Frame, Picture, Use
 from framencc.sources.base import Allocate
-from framencc.sources.probe import input_arguments, probe_video, wanted_layout
+from framencc.sources.probe import VideoProbe, input_arguments, probe_video, wanted_layout
 from framencc.sources.selection import EVERYTHING, SelectedSource, Selection
 from framencc.sources.wanted import LUMA, Wanted, WantedChannels
 
@@ -39,6 +39,8 @@ class VideoSource(SelectedSource):
         The decoder is killed when it makes no progress for this long.
     wanted
         What to take out of each frame.
+    probe
+        What is known of the file already; it is asked otherwise.
 
     Raises
     ------
@@ -55,9 +57,10 @@ class VideoSource(SelectedSource):
         selection: Selection = EVERYTHING,
         stall_seconds: float = 60.0,
         wanted: Wanted = LUMA,
+        probe: VideoProbe | None = None,
     ) -> None:
         super().__init__(path, selection)
-        self._wanted = wanted
+        self.wanted = wanted
         self._stall_seconds = stall_seconds
         self._child: FfmpegChild | None = None
         self._change: str | None = None
@@ -65,12 +68,22 @@ class VideoSource(SelectedSource):
             raise SpecError(f"input {path!r} does not exist")
         if Path(path).stat().st_size == 0:
             raise SourceError(f"input {path!r} is empty")
-        self._probe = probe_video(path, stall_seconds, wanted)
+        self._probe = probe or probe_video(path, stall_seconds, wanted)
         details = dict(self._probe.info.details or {})
         estimate = details.get("estimated_frames")
         if isinstance(estimate, int):
             details["estimated_frames"] = len(selection.indices(estimate))
         self.info = replace(self._probe.info, details=details)
+
+    def again(self, selection: Selection) -> "VideoSource":
+        """Open the same file for other frames of it."""
+        return VideoSource(
+            self._path,
+            selection=selection,
+            stall_seconds=self._stall_seconds,
+            wanted=self.wanted,
+            probe=self._probe,
+        )
 
     def close(self) -> None:
         """End the child, if it runs; see `Source.close`."""
@@ -111,7 +124,7 @@ class VideoSource(SelectedSource):
     @property
     def _is_stored(self) -> bool:
         """Whether the child writes just what is wanted."""
-        return self._probe.layout.planes == "y" and isinstance(self._wanted, WantedChannels)
+        return self._probe.layout.planes == "y" and isinstance(self.wanted, WantedChannels)
 
     def _buffers(self, allocate: Allocate) -> tuple[Picture, Use | None]:
         shape, planes = (self.info.height, self.info.width), self._probe.planes
@@ -151,7 +164,7 @@ class VideoSource(SelectedSource):
         if match is None:
             return False
         size = (int(match["width"]), int(match["height"]))
-        layout = wanted_layout(match["format"], self._wanted)
+        layout = wanted_layout(match["format"], self.wanted)
         if (
             size == self._probe.decoded_size
             and layout == self._probe.layout
