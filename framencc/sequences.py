@@ -1,12 +1,16 @@
-"""Files that belong together: of a directory, glob or printf pattern, in natural order, one kind, one sequence."""
+"""Files that belong together: of a directory, glob or printf pattern, in natural order, one kind, one sequence.
+
+And how any of them begins, by which its format is known.
+"""
 
 import glob
+import os
 import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from framencc.errors import SpecError
+from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.spec import FRAME_NUMBER_PATTERN
 
 
@@ -125,3 +129,23 @@ def _more_than_one(path: str, one: Path, other: Path, what: str) -> SpecError:
         f"{what} {path!r} holds more than one sequence ({one.name!r}, {other.name!r}); name one with a pattern such as "
         f"frame_%04d{one.suffix}"
     )
+
+
+def start_of(path: Path, where: str) -> bytes:
+    """Return the first eight bytes of a file, by which its format is known.
+
+    Raises
+    ------
+    SourceError
+        When it cannot be read.
+    DamagedInputError
+        When it is empty.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError as error:
+        raise SourceError(f"{where} cannot be read: {error.strerror or os.strerror(error.errno or 0)}") from None
+    if not start:
+        raise DamagedInputError(f"{where} is empty")
+    return start

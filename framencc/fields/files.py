@@ -30,10 +30,9 @@ from framencc.fields.formats import (
     read_npy,
     read_npy_header,
     read_png,
-    start_of,
 )
 from framencc.frames import MAX_PIXELS
-from framencc.sequences import list_files, sequence_numbers
+from framencc.sequences import list_files, sequence_numbers, start_of
 from framencc.staging import write_all
 
 Convention = Literal["displacement", "stmap"]

@@ -5,7 +5,6 @@ file can make it allocate more than a field of that size.
 """
 
 import io
-import os
 import struct
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -174,26 +173,6 @@ def flo_content(field: npt.NDArray[np.float32]) -> bytes:
     """Return the content of a .flo file; NaN is written as a number that means unknown."""
     values = np.where(np.isnan(field), _FLO_UNKNOWN_VALUE, field).astype("<f4")
     return _FLO_HEADER.pack(FLO_START, field.shape[1], field.shape[0]) + values.tobytes()
-
-
-def start_of(path: Path, where: str) -> bytes:
-    """Return the first eight bytes of a file, by which its format is known.
-
-    Raises
-    ------
-    SourceError
-        When it cannot be read.
-    DamagedInputError
-        When it is empty.
-    """
-    try:
-        with path.open("rb") as file:
-            start = file.read(8)
-    except OSError as error:
-        raise SourceError(f"{where} cannot be read: {error.strerror or os.strerror(error.errno or 0)}") from None
-    if not start:
-        raise DamagedInputError(f"{where} is empty")
-    return start
 
 
 def _n_values(shape: tuple[int, ...]) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 from framencc import png
 from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.frames import MAX_PIXELS, Picture
+from framencc.sequences import start_of
 from framencc.sources.selection import copy_into
 from framencc.sources.wanted import LUMA, Taken, Wanted, refuse_transparency
 
@@ -74,13 +75,7 @@ def take_from_file(path: str | Path, wanted: Wanted, *, what: str = "picture") -
 
 
 def _reader(path: Path, where: str) -> Callable[[Path, str, bool], Picture]:
-    try:
-        with path.open("rb") as file:
-            start = file.read(8)
-    except OSError as error:
-        raise SourceError(f"{where} cannot be read: {error.strerror}") from None
-    if not start:
-        raise DamagedInputError(f"{where} is empty")
+    start = start_of(path, where)
     if start == png.SIGNATURE:
         return _read_png
     if start.startswith(b"\xff\xd8"):
