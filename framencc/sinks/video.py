@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from framencc.errors import SinkError, SpecError
-from framencc.ffmpeg import FfmpegChild, executable, file_url
+from framencc.ffmpeg import PACKET_STAMPS, FfmpegChild, executable, file_url
 from framencc.frames import Picture
 from framencc.sinks import matroska
 from framencc.sinks.base import MapFormat
@@ -142,6 +142,7 @@ class VideoSink(StagedSink):
             *("-fps_mode", "passthrough", "-copyts"),
             *("-enc_time_base", f"{self._unit.numerator}/{self._unit.denominator}"),
             *encoding,
+            *PACKET_STAMPS,
             # Two runs of one job give the same bytes: no random numbers, no versions.
             *("-fflags", "+bitexact", "-flags:v", "+bitexact"),
             *(part for name, value in self.format.metadata.items() for part in ("-metadata", f"{name}={value}")),

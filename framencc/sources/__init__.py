@@ -90,7 +90,10 @@ def probe_source(path: str | Path) -> StreamInfo:
         When it cannot be read.
     """
     path = str(path)
-    with open_kind(path, allow_gaps=True, stall_seconds=LimitsSpec().stall_seconds) as source:
+    limits = LimitsSpec()
+    with open_kind(
+        path, allow_gaps=True, stall_seconds=limits.stall_seconds, memory_mib=limits.decoder_memory_mib
+    ) as source:
         return source.info
 
 
@@ -159,4 +162,5 @@ def _open(spec: RunSpec, selection: Selection, wanted: WantedChannels, like: Sou
         frame_rate=DEFAULT_FRAME_RATE if spec.frame_rate is None else parse_frame_rate(spec.frame_rate),
         allow_gaps=spec.allow_gaps,
         stall_seconds=spec.limits.stall_seconds,
+        memory_mib=spec.limits.decoder_memory_mib,
     )

@@ -26,6 +26,7 @@ def open_kind(
     frame_rate: Fraction = DEFAULT_FRAME_RATE,
     allow_gaps: bool = False,
     stall_seconds: float,
+    memory_mib: int | None = None,
 ) -> Source:
     """Open a path as the source that it is; options that do not apply to its kind are not used.
 
@@ -43,7 +44,7 @@ def open_kind(
         )
     if kind == "array":
         return ArraySource(path, selection=selection, frame_rate=frame_rate, wanted=wanted)
-    return VideoSource(path, selection=selection, stall_seconds=stall_seconds, wanted=wanted)
+    return VideoSource(path, selection=selection, stall_seconds=stall_seconds, memory_mib=memory_mib, wanted=wanted)
 
 
 def kind_of(path: str) -> Kind:
