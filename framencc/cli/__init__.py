@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with Handlers(own_process=own_process):
             return _run(sys.argv[1:] if arguments is None else arguments)
     except Interrupted as interrupted:
-        code = _complain(MESSAGE, 128 + interrupted.number)
+        code = _complain(_with_notes(MESSAGE, interrupted), 128 + interrupted.number)
         if own_process:
             # The work has undone itself, but a compiler that was interrupted can crash when Python takes it apart.
             os._exit(code)
@@ -47,7 +47,7 @@ def _run(words: Sequence[str]) -> int:
         carry_out(words)
         flush_results()
     except FramenccError as error:
-        return _complain(str(error), error.exit_code)
+        return _complain(_with_notes(str(error), error), error.exit_code)
     except BrokenPipeError:
         # Whoever read our results has closed the pipe; Python must not complain of it again at exit.
         forget(sys.stdout)
@@ -58,9 +58,18 @@ def _run(words: Sequence[str]) -> int:
         if os.environ.get("FRAMENCC_TRACEBACK"):
             raise
         return _complain(
-            f"internal error, {type(error).__name__}: {error}; set FRAMENCC_TRACEBACK=1 to see where, and report it", 1
+            _with_notes(
+                f"internal error, {type(error).__name__}: {error}; set FRAMENCC_TRACEBACK=1 to see where, and report it",
+                error,
+            ),
+            1,
         )
     return 0
+
+
+def _with_notes(message: str, error: BaseException) -> str:
+    """Add what was noted of the work that the error has cut off."""
+    return "; ".join([message, *getattr(error, "__notes__", ())])
 
 
 def _complain(message: str, code: int) -> int:
