@@ -73,6 +73,14 @@ class WorkFolder:
             else:
                 entry.unlink()
 
+    def clear_hidden(self) -> None:
+        """Remove what a run that was cut off was just writing: it has a hidden name until it is whole."""
+        for path in list(self.path.rglob(".*")):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
     def remove(self) -> None:
         """Remove the folder with all that is in it, and the parents that were made for it if they are empty."""
         # The lock goes last: whoever waits for it must not find a half-removed folder.

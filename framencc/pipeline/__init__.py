@@ -18,7 +18,7 @@ from framencc.pipeline.outputs import Outputs
 from framencc.pipeline.workplace import MAPS, Workplace, look
 from framencc.sidecar import read_sidecar
 from framencc.sinks import check_targets
-from framencc.sinks.targets import existing_files
+from framencc.sinks.targets import existing_files, try_folders
 from framencc.sources import ReferencePicture, Selection, Source, open_mask, open_source, read_reference
 from framencc.spec import RunSpec, parse_frames
 from framencc.staging import sidecar_path
@@ -112,7 +112,7 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
             job = Job(spec, source, reference, outputs, tally=tally, warp=warp, progress=progress)
             damage = _carry_out(job, outputs, work, nothing_left=nothing_left)
         seconds = time.perf_counter() - started
-        paths, sidecar = outputs.commit(description.head(tally, seconds, damage), damage)
+        paths, sidecar = outputs.commit(description.head(tally, seconds, damage), damage, progress=progress)
     output = paths.pop(MAPS)
     if damage is not None:
         raise DamagedInputError(f"{damage}; {tally.n_frames} maps are kept in {str(output)!r}") from None
@@ -197,6 +197,7 @@ def describe(spec: RunSpec) -> dict[str, Any]:
         As `run` does, where the reason can be seen beforehand.
     """
     check_targets(spec, published=spec.resume and look(spec).publishing)
+    try_folders(spec)
     with _described(spec) as (source, description):
         return {
             "spec": json.loads(spec.model_dump_json()),

@@ -7,7 +7,6 @@ the others stop, the children end, and the first cause is what the caller sees.
 
 import dataclasses
 import logging
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ from framencc.errors import DamagedInputError
 from framencc.frames import Frame, Picture
 from framencc.ncc import Reference
 from framencc.pipeline.outputs import Outputs
+from framencc.pipeline.progress import open_bar
 from framencc.pipeline.workplace import MAPS
 from framencc.render import encode, weigh
 from framencc.scores import FrameScores, score
@@ -239,22 +239,14 @@ class Job:
 
     def _shown(self, frames: Conveyor[Frame]) -> Iterator[Frame]:
         """Pass the frames on under a progress bar: frames per second, time left, mean confidence so far."""
-        # Without a console there is no stderr at all.
-        if not (self._progress and sys.stderr is not None and sys.stderr.isatty()):
-            yield from frames
-            return
-        from tqdm import tqdm  # noqa: PLC0415  (wanted on terminals only)
-
         details = self._source.info.details or {}
         total = self._source.info.n_frames or details.get("estimated_frames")
-        with tqdm(
-            total=total,
-            initial=self.tally.n_frames,
-            unit="frame",
-            file=sys.stderr,
-            dynamic_ncols=True,
-            desc=Path(self._spec.output).name,
-        ) as bar:
+        name = Path(self._spec.output).name
+        bar = open_bar(name, total=total, done=self.tally.n_frames, shown=self._progress)  # type: ignore[arg-type]
+        if bar is None:
+            yield from frames
+            return
+        with bar:
             for frame in frames:
                 yield frame
                 if not frame.wanted:

@@ -8,12 +8,13 @@ compared with what was written, and everything takes its name.
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from framencc.errors import SinkError
 from framencc.frames import Frame, Picture
+from framencc.pipeline.progress import open_bar
 from framencc.pipeline.publishing import publish, write_sidecar
 from framencc.pipeline.workplace import MAPS, Workplace
 from framencc.sinks import MapFormat, Parts, open_parts, partial_path
@@ -21,7 +22,10 @@ from framencc.sinks.base import sink_error
 from framencc.sources import SeekPoint
 from framencc.spec import RunSpec
 from framencc.staging import sync_file
-from framencc.verification import digest, find_problems, stored_maps
+from framencc.verification import StoredMap, digest, find_problems, stored_maps
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 _LOSSY = "h264"
 
@@ -104,7 +108,9 @@ class Outputs:
         self._seal({"damage": damage})
         self._wait_for_seal()
 
-    def commit(self, head: Mapping[str, Any], damage: str | None) -> tuple[dict[str, Path], Path]:
+    def commit(
+        self, head: Mapping[str, Any], damage: str | None, *, progress: bool = False
+    ) -> tuple[dict[str, Path], Path]:
         """Join everything, compare it with what was written, make it durable and then visible; last the sidecar.
 
         Parameters
@@ -113,6 +119,8 @@ class Outputs:
             What the sidecar says of the whole run.
         damage
             Why the result is partial and goes by another name; None where it is whole.
+        progress
+            Show a progress bar on stderr, if that is a terminal.
 
         Returns
         -------
@@ -132,7 +140,7 @@ class Outputs:
             names = {name: partial_path(path) for name, path in names.items()}
         with self._explained():
             if self._work.left.whole is None:
-                self._finish(head, names)
+                self._finish(head, names, progress=progress)
             whole = self._work.left.whole
             assert whole is not None
             return publish(self._work, self._parts, whole, names, overwrite=self._spec.overwrite or damage is not None)
@@ -195,7 +203,7 @@ class Outputs:
         if sealing is not None:
             sealing.result()
 
-    def _finish(self, head: Mapping[str, Any], names: Mapping[str, Path]) -> None:
+    def _finish(self, head: Mapping[str, Any], names: Mapping[str, Path], *, progress: bool) -> None:
         """Make every output whole, verified and durable in its work folder, and the sidecar with it."""
         assert self._work.journal is not None
         whole = {}
@@ -206,24 +214,34 @@ class Outputs:
                 sync_file(path)
             whole[name] = path.name if path.is_file() else "."
         if self._spec.verify:
-            self._verify(whole)
+            self._verify(whole, progress=progress)
         write_sidecar(self._work, head, names)
         self._work.journal.append({"kind": "whole", "whole": whole})
         self._work.left.whole = whole
 
-    def _verify(self, whole: Mapping[str, str]) -> None:
-        info = self.formats[MAPS]
+    def _verify(self, whole: Mapping[str, str], *, progress: bool) -> None:
         for name, parts in self._parts.items():
-            size = (info.height, info.width) if self.formats[name].components == 2 else None
-            indices = (int(row["index"]) for row in self._work.rows())
-            pieces = parts.pieces(self._work.folders[name].path / whole[name], self._records[name])
-            stored = chain.from_iterable(
-                stored_maps(path, islice(indices, n_maps), size=size, stall_seconds=self._spec.limits.stall_seconds)
-                for path, n_maps in pieces
-            )
-            problem = next(find_problems(stored, self._work.rows(), name, parts.target), None)
+            path = self._work.folders[name].path / whole[name]
+            n_maps = sum(int(record["maps"]) for record in self._records[name])
+            with contextlib.ExitStack() as cleanup:
+                bar = open_bar(f"verifying {parts.target.name}", total=n_maps, shown=progress)
+                if bar is not None:
+                    cleanup.enter_context(bar)
+                stored = self._stored(name, parts.pieces(path, self._records[name]), bar)
+                problem = next(find_problems(stored, self._work.rows(), name, parts.target), None)
             if problem is not None:
                 raise SinkError(f"what was written does not read back as it should: {problem}")
+
+    def _stored(self, name: str, pieces: Iterator[tuple[Path, int]], bar: "tqdm[Any] | None") -> Iterator[StoredMap]:
+        given = self.formats[name]
+        size = (given.height, given.width) if given.components == 2 else None
+        indices = (int(row["index"]) for row in self._work.rows())
+        for path, n_maps in pieces:
+            numbers = islice(indices, n_maps)
+            for one in stored_maps(path, numbers, size=size, stall_seconds=self._spec.limits.stall_seconds):
+                if bar is not None:
+                    bar.update()
+                yield one
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

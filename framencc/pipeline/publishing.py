@@ -112,7 +112,7 @@ def _set_aside(work: Workplace, names: Mapping[str, Path], sidecar: Path) -> Non
         folder = work.folders[name]
         old = folder.path / _OLD
         old.mkdir(exist_ok=True)
-        for existing in list(existing_files(folder.folder / path.name)):
+        for existing in dict.fromkeys(existing_files(folder.folder / path.name)):
             if existing.is_symlink() or not existing.is_dir():  # a folder stays, and stops an output of its name
                 existing.replace(old / existing.name)
 

@@ -164,17 +164,6 @@ class Workplace:
         except OSError as error:
             raise sink_error(self.folders[MAPS].target, error) from error
 
-    def start_anew(self) -> None:
-        """Forget what an earlier run left."""
-        if self.journal is not None:
-            self.journal.close()
-        self.left = Left()
-        for folder in self.folders.values():
-            try:
-                folder.clear()
-            except OSError as error:
-                raise sink_error(folder.target, error) from error
-
     def discard(self) -> None:
         """Let `close` remove everything, whatever has been sealed."""
         self._keep = False
@@ -195,17 +184,20 @@ class Workplace:
     def _look(self) -> None:
         try:
             left = Left.read(self.journal_path)
+            if left.n_maps and not self._spec.resume and not self._spec.overwrite:
+                raise SpecError(
+                    f"output {self._spec.output!r} was begun by a run that was cut off, and {left.n_maps} of its maps "
+                    f"are kept; --resume goes on with it, --overwrite starts anew"
+                )
+            for folder in self.folders.values():
+                if left.n_maps and self._spec.resume:
+                    folder.clear_hidden()
+                else:
+                    folder.clear()
         except OSError as error:
             raise sink_error(self.folders[MAPS].target, error) from error
-        if left.n_maps and not self._spec.resume and not self._spec.overwrite:
-            raise SpecError(
-                f"output {self._spec.output!r} was begun by a run that was cut off, and {left.n_maps} of its maps are "
-                f"kept; --resume goes on with it, --overwrite starts anew"
-            )
         if left.n_maps and self._spec.resume:
             self.left = left
-        else:
-            self.start_anew()
 
 
 def _journal_path(folder: Path) -> Path:

@@ -78,7 +78,7 @@ def partial_path(target: Path) -> Path:
 
 
 def check_targets(spec: RunSpec, *, published: bool = False) -> None:
-    """Find out, before any work, whether everything that a job may write can be written.
+    """Find out, before any work, whether everything that a job may write may be written.
 
     That is its outputs, their sidecar, and what would be kept of them if the input turns out to be damaged.
 
@@ -94,7 +94,7 @@ def check_targets(spec: RunSpec, *, published: bool = False) -> None:
     SpecError
         When one exists and may not be replaced, is one of the job's own inputs, or two of them are the same.
     SinkError
-        When a folder cannot be made or written. Nothing is left behind.
+        When a name can never be taken.
     MissingExtraError
         When an output needs a package that is not installed.
     """
@@ -121,11 +121,21 @@ def check_targets(spec: RunSpec, *, published: bool = False) -> None:
             raise SpecError(f"{later} {str(other)!r} is the {earlier} itself; choose another name")
     if spec.fields is not None and Path(spec.fields).suffix.lower() == ".exr":
         import_openexr()
-    for _, target in outputs:
+
+
+def try_folders(spec: RunSpec) -> None:
+    """Find out whether files can be made where a job's outputs are going to be; nothing is left behind.
+
+    Raises
+    ------
+    SinkError
+        When a folder cannot be made or written.
+    """
+    for path in map(Path, spec.outputs.values()):
         try:
-            Staged(target).discard()
+            Staged(path).discard()
         except OSError as error:
-            raise sink_error(target, error) from error
+            raise sink_error(path, error) from error
 
 
 def _clash(one: Path, other: Path) -> bool:
