@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from framencc.errors import SinkError, SpecError
-from framencc.ffmpeg import FfmpegChild, executable, file_url
+from framencc.ffmpeg import PACKET_STAMPS, FfmpegChild, executable, file_url
 from framencc.frames import Picture
 from framencc.sinks import matroska
 from framencc.sinks.base import MapFormat
@@ -208,6 +208,7 @@ class VideoSink(StagedSink):
             *("-fps_mode", "passthrough", "-copyts"),
             *("-enc_time_base", f"{self._clock.unit.numerator}/{self._clock.unit.denominator}"),
             *encoding,
+            *PACKET_STAMPS,
             *("-flags:v", "+bitexact"),
             *muxing_arguments(self.format, self._clock.unit, self._staged.path),
         ]

@@ -102,7 +102,10 @@ def probe_source(path: str | Path) -> StreamInfo:
         When it cannot be read.
     """
     path = str(path)
-    with open_kind(path, allow_gaps=True, stall_seconds=LimitsSpec().stall_seconds) as source:
+    limits = LimitsSpec()
+    with open_kind(
+        path, allow_gaps=True, stall_seconds=limits.stall_seconds, memory_mib=limits.decoder_memory_mib
+    ) as source:
         return source.info
 
 
@@ -178,4 +181,5 @@ def _open(
         allow_gaps=spec.allow_gaps,
         stall_seconds=spec.limits.stall_seconds,
         points=points,
+        memory_mib=spec.limits.decoder_memory_mib,
     )

@@ -28,6 +28,7 @@ def open_kind(
     allow_gaps: bool = False,
     stall_seconds: float,
     points: Sequence[SeekPoint] = (),
+    memory_mib: int | None = None,
 ) -> Source:
     """Open a path as the source that it is; options that do not apply to its kind are not used.
 
@@ -45,7 +46,9 @@ def open_kind(
         )
     if kind == "array":
         return ArraySource(path, selection=selection, frame_rate=frame_rate, wanted=wanted)
-    return VideoSource(path, selection=selection, stall_seconds=stall_seconds, wanted=wanted, points=points)
+    return VideoSource(
+        path, selection=selection, stall_seconds=stall_seconds, memory_mib=memory_mib, wanted=wanted, points=points
+    )
 
 
 def kind_of(path: str) -> Kind:

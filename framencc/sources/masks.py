@@ -57,6 +57,7 @@ def open_mask(spec: RunSpec, source: Source, done: int = 0) -> tuple[Source, Use
             wanted=wanted,
             allow_gaps=spec.allow_gaps,
             stall_seconds=spec.limits.stall_seconds,
+            memory_mib=spec.limits.decoder_memory_mib,
         )
         try:
             return MaskedSource(source, masks, path), None

@@ -71,7 +71,7 @@ def wanted_layout(pixel_format: str, wanted: Wanted) -> Layout | None:
     return find_layout(pixel_format, alpha=True)
 
 
-def probe_video(path: str, stall_seconds: float, wanted: Wanted) -> VideoProbe:
+def probe_video(path: str, stall_seconds: float, wanted: Wanted, *, memory_mib: int | None = None) -> VideoProbe:
     """Decode the first frame of a video and say what it is.
 
     Raises
@@ -82,7 +82,7 @@ def probe_video(path: str, stall_seconds: float, wanted: Wanted) -> VideoProbe:
         When there is no frame that can be decoded and whose samples can be had unchanged.
     """
     arguments = (*input_arguments(path), *FRAME_STAMPS, "-vf", "showinfo=checksum=0", "-frames:v", "1")
-    with FfmpegChild([*arguments, "-f", "null", "-"], stall_seconds=stall_seconds) as child:
+    with FfmpegChild([*arguments, "-f", "null", "-"], stall_seconds=stall_seconds, memory_mib=memory_mib) as child:
         child.finish()
         lines = child.lines
         frame = _first(_FRAME, lines)
@@ -160,7 +160,7 @@ def _why(child: FfmpegChild) -> str:
         return "it holds no video stream"
     if child.errors and child.errors[0].startswith("Format not on whitelist"):
         return "its format is none of the media containers that are read"
-    if child.errors or child.stalled:
+    if child.errors or child.stalled or child.short_of_memory:
         return child.explain().rstrip(".")
     return "it holds no frame that can be decoded"
 

@@ -41,6 +41,8 @@ class VideoSource(SelectedSource):
         The wanted frames. Those before it are decoded and dropped, those after it are not decoded.
     stall_seconds
         The decoder is killed when it makes no progress for this long.
+    memory_mib
+        How much memory the decoder may have, or None.
     wanted
         What to take out of each frame.
     probe
@@ -63,6 +65,7 @@ class VideoSource(SelectedSource):
         *,
         selection: Selection = EVERYTHING,
         stall_seconds: float = 60.0,
+        memory_mib: int | None = None,
         wanted: Wanted = LUMA,
         probe: VideoProbe | None = None,
         points: Sequence[SeekPoint] = (),
@@ -71,13 +74,14 @@ class VideoSource(SelectedSource):
         self.wanted = wanted
         self._stall_seconds = stall_seconds
         self._points = points
+        self._memory_mib = memory_mib
         self._child: FfmpegChild | None = None
         self._change: str | None = None
         if not Path(path).exists():
             raise SpecError(f"input {path!r} does not exist")
         if Path(path).stat().st_size == 0:
             raise SourceError(f"input {path!r} is empty")
-        self._probe = probe or probe_video(path, stall_seconds, wanted)
+        self._probe = probe or probe_video(path, stall_seconds, wanted, memory_mib=memory_mib)
         details = dict(self._probe.info.details or {})
         estimate = details.get("estimated_frames")
         if isinstance(estimate, int):
@@ -90,6 +94,7 @@ class VideoSource(SelectedSource):
             self._path,
             selection=selection,
             stall_seconds=self._stall_seconds,
+            memory_mib=self._memory_mib,
             wanted=self.wanted,
             probe=self._probe,
         )
@@ -119,7 +124,11 @@ class VideoSource(SelectedSource):
 
     def _start(self, point: SeekPoint | None = None) -> FfmpegChild:
         child = FfmpegChild(
-            self._arguments(point), stdout=True, stall_seconds=self._stall_seconds, is_complaint=self._is_complaint
+            self._arguments(point),
+            stdout=True,
+            stall_seconds=self._stall_seconds,
+            memory_mib=self._memory_mib,
+            is_complaint=self._is_complaint,
         )
         self._child = child
         return child
@@ -250,7 +259,7 @@ class VideoSource(SelectedSource):
         if self._closed:
             return SourceError(f"input {self._path!r} was closed while it was being read")
         reason = child.explain().rstrip(".")
-        if child.stalled or (status < 0 and not child.errors):
+        if child.stalled or child.short_of_memory or (status < 0 and not child.errors):
             return SourceError(f"input {self._path!r} cannot be read on from {where}: {reason}")
         if self._change is not None and _RECONFIGURED.match(reason):
             reason = self._change

@@ -61,6 +61,13 @@ class LimitsSpec(Model):
         allow_inf_nan=False,
         description="a decoder or encoder without progress for this long is killed",
     )
+    decoder_memory_mib: Integer = Field(
+        8192,
+        ge=256,
+        le=1 << 24,
+        description="memory that a video's decoder may have, in MiB (Linux only); a large picture needs some for each "
+        "of the decoder's threads",
+    )
 
 
 class RunSpec(Model):
