@@ -1,7 +1,6 @@
 """The hidden folder beside an output in which it grows: its name is known beforehand, and one run at a time has it."""
 
 import contextlib
-import hashlib
 import os
 import shutil
 import sys
@@ -11,19 +10,13 @@ from typing import IO
 from framencc.errors import SinkError
 from framencc.staging import make_folders, remove_folders, sync_folder
 
-_NAME_BYTES = 255  # the longest file name of the usual file systems
-_SUFFIX = ".framencc"
 _LOCK = "lock"
 
 
 def work_folder_path(target: Path) -> Path:
-    """Name the folder in which `target` grows; a name too long for that is cut and told from others by its hash."""
-    name = os.fsencode(target.name)
-    if len(name) + 1 + len(_SUFFIX) > _NAME_BYTES:
-        digest = hashlib.sha256(name).hexdigest()[:16].encode()
-        name = name[: _NAME_BYTES - 2 - len(_SUFFIX) - len(digest)] + b"-" + digest
+    """Name the folder in which `target` grows."""
     # Absolute, so that a later change of the working folder cannot strand it.
-    return target.absolute().parent / f".{os.fsdecode(name)}{_SUFFIX}"
+    return target.absolute().parent / f".{target.name}.framencc"
 
 
 class WorkFolder:

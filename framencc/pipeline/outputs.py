@@ -7,7 +7,7 @@ compared with what was written, and everything takes its name.
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 _LOSSY = "h264"
+_SEALING_SECONDS = 1.0
 
 
 class Outputs:
@@ -146,9 +147,17 @@ class Outputs:
             return publish(self._work, self._parts, whole, names, overwrite=self._spec.overwrite or damage is not None)
 
     def abort(self) -> None:
-        """End everything that works on the outputs. Safe to call twice, from any thread."""
+        """End everything that works on the outputs. Safe to call twice, from any thread.
+
+        A segment that is just being sealed gets a moment for that, because it would have to be made again.
+        """
         for parts in self._parts.values():
             parts.abort()
+        sealing = self._sealing
+        if sealing is not None:
+            wait([sealing], _SEALING_SECONDS)
+        for parts in self._parts.values():
+            parts.abort_sealing()
 
     def close(self) -> None:
         """End everything and wait for it. Safe to call twice."""
@@ -199,9 +208,8 @@ class Outputs:
             row["digests"][MAPS] = got.digest
 
     def _wait_for_seal(self) -> None:
-        sealing, self._sealing = self._sealing, None
-        if sealing is not None:
-            sealing.result()
+        if self._sealing is not None:
+            self._sealing.result()
 
     def _finish(self, head: Mapping[str, Any], names: Mapping[str, Path], *, progress: bool) -> None:
         """Make every output whole, verified and durable in its work folder, and the sidecar with it."""

@@ -85,6 +85,9 @@ class Parts(ABC):
     def abort(self) -> None:
         """End everything that works on the current part. Safe to call twice, from any thread."""
 
+    def abort_sealing(self) -> None:  # noqa: B027  (most have nothing that could hang)
+        """End everything that works on the part that is being sealed. Safe to call twice, from any thread."""
+
     def publish(self, whole: Path, name: str) -> None:
         """Give the whole output its name. Safe to call again after it was cut off.
 
@@ -164,10 +167,14 @@ class SinkParts(Parts):
         return finish
 
     def abort(self) -> None:
-        """End the current part and the one that is being sealed; see `Parts.abort`."""
-        for sink in (self._sink, self._sealing):
-            if sink is not None:
-                sink.abort()
+        """End the current part; see `Parts.abort`."""
+        if self._sink is not None:
+            self._sink.abort()
+
+    def abort_sealing(self) -> None:
+        """End the part that is being sealed; see `Parts.abort_sealing`."""
+        if self._sealing is not None:
+            self._sealing.abort()
 
 
 class VideoParts(SinkParts):
