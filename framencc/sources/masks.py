@@ -18,7 +18,7 @@ from framencc.sources.wanted import WantedLabels, WantedMask
 from framencc.spec import RunSpec
 
 
-def open_mask(spec: RunSpec, source: Source) -> tuple[Source, Use | None]:
+def open_mask(spec: RunSpec, source: Source, done: int = 0) -> tuple[Source, Use | None]:
     """Open the mask of a job.
 
     Parameters
@@ -27,6 +27,8 @@ def open_mask(spec: RunSpec, source: Source) -> tuple[Source, Use | None]:
         The job.
     source
         Its input.
+    done
+        How many of its frames are done: masks of frames begin behind them.
 
     Returns
     -------
@@ -51,7 +53,7 @@ def open_mask(spec: RunSpec, source: Source) -> tuple[Source, Use | None]:
             return source, _read_mask(path, wanted, (source.info.height, source.info.width))
         masks = open_kind(
             path,
-            selection=Selection.parse(spec.frames, spec.warp.chain_length),
+            selection=Selection.parse(spec.frames, spec.warp.chain_length).after(done),
             wanted=wanted,
             allow_gaps=spec.allow_gaps,
             stall_seconds=spec.limits.stall_seconds,

@@ -1,7 +1,9 @@
 """A video file, decoded by an ffmpeg child through a raw pipe: exact samples, exact times, and no frame in silence."""
 
+import contextlib
+import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +14,10 @@ from framencc.ffmpeg import FRAME_STAMPS, FfmpegChild, FrameStamp, is_error
 from framencc.frames import Frame, Picture, Use
 from framencc.sources.base import Allocate
 from framencc.sources.probe import VideoProbe, input_arguments, probe_video, wanted_layout
-from framencc.sources.selection import EVERYTHING, SelectedSource, Selection
+from framencc.sources.selection import EVERYTHING, SeekPoint, SelectedSource, Selection
 from framencc.sources.wanted import LUMA, Wanted, WantedChannels
+
+logger = logging.getLogger(__name__)
 
 _RECONFIGURED = re.compile(
     r"Reconfiguring filter graph because video parameters changed to (?P<format>\w+)\((?P<colour>.*)\), "
@@ -44,6 +48,9 @@ class VideoSource(SelectedSource):
         What to take out of each frame.
     probe
         What is known of the file already; it is asked otherwise.
+    points
+        Frames that have been read before. Decoding may begin at one of them, if that finds the same frame with the same
+        time there; otherwise it begins at the beginning.
 
     Raises
     ------
@@ -62,10 +69,12 @@ class VideoSource(SelectedSource):
         memory_mib: int | None = None,
         wanted: Wanted = LUMA,
         probe: VideoProbe | None = None,
+        points: Sequence[SeekPoint] = (),
     ) -> None:
         super().__init__(path, selection)
         self.wanted = wanted
         self._stall_seconds = stall_seconds
+        self._points = points
         self._memory_mib = memory_mib
         self._child: FfmpegChild | None = None
         self._change: str | None = None
@@ -77,9 +86,9 @@ class VideoSource(SelectedSource):
         details = dict(self._probe.info.details or {})
         estimate, promised = details.get("estimated_frames"), self._probe.promise.n_frames
         if isinstance(estimate, int):
-            details["estimated_frames"] = len(selection.indices(estimate))
+            details["estimated_frames"] = selection.done + len(selection.indices(estimate))
         self.n_input_frames = promised
-        n_frames = None if promised is None else len(selection.indices(promised))
+        n_frames = None if promised is None else selection.done + len(selection.indices(promised))
         self.info = replace(self._probe.info, details=details, n_frames=n_frames)
 
     def again(self, selection: Selection) -> "VideoSource":
@@ -100,42 +109,83 @@ class VideoSource(SelectedSource):
             self._child.kill()
 
     def _read_frames(self, allocate: Allocate) -> Iterator[Frame]:
-        with FfmpegChild(
-            self._arguments(),
+        point = max(
+            (point for point in self._points if point.index < self._selection.first_read),
+            key=lambda point: point.index,
+            default=None,
+        )
+        if self._probe.timeless:
+            point = None  # it could not be found by its time
+        with contextlib.ExitStack() as children:
+            child, index = None, 0
+            if point is not None:
+                child, index = children.enter_context(self._start(point)), point.index + 1
+                if not self._find(child, point):
+                    logger.info("frame %d is not found by its time; decoding begins at frame 0", point.index)
+                    child.kill()
+                    child, index = None, 0
+                    self._change = None
+            yield from self._yield_frames(child or children.enter_context(self._start()), index, allocate)
+
+    def _start(self, point: SeekPoint | None = None) -> FfmpegChild:
+        child = FfmpegChild(
+            self._arguments(point),
             stdout=True,
             stall_seconds=self._stall_seconds,
             memory_mib=self._memory_mib,
             is_complaint=self._is_complaint,
-        ) as child:
-            self._child = child
+        )
+        self._child = child
+        return child
+
+    def _find(self, child: FfmpegChild, point: SeekPoint) -> bool:
+        """Read up to a frame that is known; whether it is found, the same as before, and nothing complained about."""
+        raw = self._raw_buffer()
+        shape, planes = (self.info.height, self.info.width), self._probe.planes
+        while (stamp := child.next_stamp()) is not None and stamp.pts_seconds is not None and stamp.clean:
             self._refuse_closed()
-            layout, shape = self._probe.layout, (self.info.height, self.info.width)
-            raw = np.empty((len(layout.planes), *shape), layout.dtype)
-            index, end = 0, self._selection.end
-            following = 0.0
-            while index != end and (stamp := child.next_stamp()) is not None:
-                seconds = self._seconds(stamp, index, following)
-                if not stamp.clean:
-                    raise self._damage(child, index, seconds)
-                if self._is_beyond_cut(index, seconds):
-                    raise self._damaged(index, seconds, str(self._probe.promise.cut))
-                if index == self.n_input_frames:
-                    raise self._damaged(index, seconds, f"its index promises only {index} frames")
-                needed = self._selection.reads(index)
-                data, use = self._buffers(allocate) if needed else (raw, None)
-                # A plane that needs no work goes straight into the consumer's buffer.
-                direct = needed and self._is_stored
-                if not self._fill(child, data if direct else raw):
-                    raise self._damage(child, index, seconds)
-                if needed:
-                    if not direct:
-                        self._extract(raw, data, use, index)
-                    yield Frame(data, index, seconds, use, wanted=index in self._selection)
-                    self._refuse_closed()
-                following = seconds + float(1 / self.info.frame_rate)
-                index += 1
-            if index != end:
-                self._check_end(child, index, following)
+            if not self._fill(child, raw) or float(stamp.pts_seconds) > point.pts_seconds:
+                return False
+            if float(stamp.pts_seconds) == point.pts_seconds:
+                data = np.empty(shape if planes.n_channels == 1 else (planes.n_channels, *shape), self.info.dtype)
+                if self._is_stored:
+                    np.copyto(data, raw[0])
+                else:
+                    self._extract(raw, data, np.empty(shape, np.bool_) if planes.has_alpha else None, point.index)
+                return Frame(data, point.index, point.pts_seconds).digest() == point.digest
+        return False
+
+    def _raw_buffer(self) -> Picture:
+        layout = self._probe.layout
+        return np.empty((len(layout.planes), self.info.height, self.info.width), layout.dtype)
+
+    def _yield_frames(self, child: FfmpegChild, index: int, allocate: Allocate) -> Iterator[Frame]:
+        self._refuse_closed()
+        raw, end = self._raw_buffer(), self._selection.end
+        following = 0.0
+        while index != end and (stamp := child.next_stamp()) is not None:
+            seconds = self._seconds(stamp, index, following)
+            if not stamp.clean:
+                raise self._damage(child, index, seconds)
+            if self._is_beyond_cut(index, seconds):
+                raise self._damaged(index, seconds, str(self._probe.promise.cut))
+            if index == self.n_input_frames:
+                raise self._damaged(index, seconds, f"its index promises only {index} frames")
+            needed = self._selection.reads(index)
+            data, use = self._buffers(allocate) if needed else (raw, None)
+            # A plane that needs no work goes straight into the consumer's buffer.
+            direct = needed and self._is_stored
+            if not self._fill(child, data if direct else raw):
+                raise self._damage(child, index, seconds)
+            if needed:
+                if not direct:
+                    self._extract(raw, data, use, index)
+                yield Frame(data, index, seconds, use, wanted=index in self._selection)
+                self._refuse_closed()
+            following = seconds + float(1 / self.info.frame_rate)
+            index += 1
+        if index != end:
+            self._check_end(child, index, following)
 
     def _is_beyond_cut(self, index: int, seconds: float) -> bool:
         """Whether the file is cut so that this frame may be a later one, shown in place of one that is not there."""
@@ -160,12 +210,14 @@ class VideoSource(SelectedSource):
         except ValueError as error:
             raise SourceError(f"input {self._path!r}, frame {index}, {error}") from None
 
-    def _arguments(self) -> list[str]:
+    def _arguments(self, point: SeekPoint | None) -> list[str]:
         layout = self._probe.layout
-        arguments = [*input_arguments(self._path), *FRAME_STAMPS]
+        # Everything from the key frame before it on, so that what is dropped is decided by its time, and here.
+        seek = [] if point is None else ["-noaccurate_seek", "-seek_timestamp", "1", "-ss", f"{point.pts_seconds:.6f}"]
+        arguments = [*seek, *input_arguments(self._path), *FRAME_STAMPS]
         if layout.filter is not None:
             arguments += ["-vf", layout.filter]
-        if self._selection.end is not None:
+        if self._selection.end is not None and point is None:
             arguments += ["-frames:v", str(self._selection.end)]
         return [*arguments, "-pix_fmt", layout.output_format, "-f", "rawvideo", "pipe:1"]
 
@@ -221,7 +273,7 @@ class VideoSource(SelectedSource):
         if promise.n_frames is not None and n_frames != promise.n_frames:
             reason = f"it ends there, but its index promises {promise.n_frames} frames"
             raise self._damaged(n_frames, following, reason)
-        if not self._selection.indices(n_frames):
+        if not self._selection.indices(n_frames) and not self._selection.done:
             raise self._selection.nothing_selected(self._path, n_frames)
 
     def _damaged(self, index: int, seconds: float, reason: str) -> DamagedInputError:
