@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from types import TracebackType
 from typing import IO, Self
@@ -90,12 +90,15 @@ class FrameStamp:
         Unit of the input's time stamps in seconds, or None.
     clean
         Nothing had been complained about when the frame left the decoder, so the frame is good.
+    n_complaints
+        How often something had been.
     """
 
     index: int
     pts_seconds: Fraction | None
     time_base: Fraction | None
     clean: bool
+    n_complaints: int = field(default=0, compare=False)
 
 
 def is_error(level: str, text: str) -> bool:  # noqa: ARG001  (the text is for those who look closer)
@@ -124,6 +127,8 @@ class FfmpegChild:
     ----------
     stalled, short_of_memory
         Why the child was killed here, if it was.
+    n_complaints, latest_complaint
+        How often it has complained, and what of last.
     """
 
     def __init__(
@@ -155,6 +160,8 @@ class FfmpegChild:
             raise FramenccError(f"ffmpeg {command[0]!r} cannot be started: {error.strerror}") from None
         self.stalled = False
         self.short_of_memory = False
+        self.n_complaints = 0
+        self.latest_complaint = ""
         self._n_heard = 0
         self._memory_mib = memory_mib
         self._stall_seconds = stall_seconds
@@ -320,7 +327,7 @@ class FfmpegChild:
                     # ffmpeg writes a message in pieces, and a stamp may come between two of them.
                     torn += line[: stamp.start()]
                     if stamp["index"] is not None:
-                        self._stamps.put(_read_stamp(stamp, clean=not self._errors))
+                        self._stamps.put(_read_stamp(stamp, self.n_complaints))
             rest = rest[-4096:]
         self._keep(torn + rest)
         self._stamps.put(None)
@@ -335,8 +342,11 @@ class FfmpegChild:
             self.short_of_memory = self._memory_mib is not None
             if self.short_of_memory:
                 kill_child(self._process)  # some of its threads wait for ever for one that has given up
-        if match and len(self._errors) < _KEPT_ERRORS and self._is_complaint(match["level"], match["text"]):
-            self._errors.append(match["text"])
+        if match and self._is_complaint(match["level"], match["text"]):
+            self.n_complaints += 1
+            self.latest_complaint = match["text"]
+            if len(self._errors) < _KEPT_ERRORS:
+                self._errors.append(match["text"])
 
     def _watch(self) -> None:
         while not self._over.wait(min(1.0, self._stall_seconds / 4)):
@@ -347,12 +357,12 @@ class FfmpegChild:
                 return
 
 
-def _read_stamp(match: re.Match[bytes], *, clean: bool) -> FrameStamp:
+def _read_stamp(match: re.Match[bytes], n_complaints: int) -> FrameStamp:
     index, pts, numerator, denominator = (int(match[name]) for name in ("index", "pts", "numerator", "denominator"))
     if pts in _NO_PTS or numerator <= 0 or denominator <= 0:
-        return FrameStamp(index, None, None, clean)
+        return FrameStamp(index, None, None, n_complaints == 0, n_complaints)
     time_base = Fraction(numerator, denominator)
-    return FrameStamp(index, pts * time_base, time_base, clean)
+    return FrameStamp(index, pts * time_base, time_base, n_complaints == 0, n_complaints)
 
 
 def _enlarge(pipe: IO[bytes] | None) -> None:

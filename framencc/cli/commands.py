@@ -79,6 +79,9 @@ def run(
         _print_json(pipeline.describe(spec))
         return
     report = pipeline.run(spec, progress=not quiet)
+    if report.n_damaged:
+        damaged = f"{report.n_damaged} of {report.n_frames} frames are damaged and marked invalid"
+        say(f"warning: {damaged}; {report.sidecar} says which, and why")
     if not quiet:
         mean = (
             "no pixel measured" if report.mean_confidence is None else f"mean confidence {report.mean_confidence:.3f}"

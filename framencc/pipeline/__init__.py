@@ -45,6 +45,8 @@ class RunReport:
         Where the other outputs are, by their names in the spec (validity, warped, fields).
     n_failed_warps
         For how many frames no warp was found.
+    n_damaged
+        How many frames are damaged; 0 unless `spec.tolerant`.
     """
 
     output: Path
@@ -54,6 +56,7 @@ class RunReport:
     seconds: float
     others: Mapping[str, Path] = field(default_factory=dict)
     n_failed_warps: int = 0
+    n_damaged: int = 0
 
 
 def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
@@ -116,7 +119,9 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
     output = paths.pop(MAPS)
     if damage is not None:
         raise DamagedInputError(f"{damage}; {tally.n_frames} maps are kept in {str(output)!r}") from None
-    return RunReport(output, sidecar, tally.n_frames, tally.mean_confidence, seconds, paths, tally.n_failed_warps)
+    return RunReport(
+        output, sidecar, tally.n_frames, tally.mean_confidence, seconds, paths, tally.n_failed_warps, tally.n_damaged
+    )
 
 
 def _carry_out(job: Job, outputs: Outputs, work: Workplace, *, nothing_left: bool) -> str | None:

@@ -110,6 +110,7 @@ class RunDescription:
                 "mean_confidence": tally.mean_confidence,
                 "code_shares": tally.code_shares,
                 "failed_warps": tally.n_failed_warps,
+                "damaged_frames": tally.n_damaged,
             },
             "complete": damage is None,
             "error": damage,

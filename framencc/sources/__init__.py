@@ -150,6 +150,8 @@ def read_reference(spec: RunSpec, source: Source | None = None) -> ReferencePict
             frame = next(opened.frames())
         except DamagedInputError as error:
             raise SourceError(f"reference = {spec.reference}: {error}") from None
+        if frame.damaged is not None:
+            raise SourceError(f"reference = {spec.reference}: {frame.damaged}")
         details = {
             "kind": "frame",
             "path": spec.input,
@@ -182,4 +184,5 @@ def _open(
         stall_seconds=spec.limits.stall_seconds,
         points=points,
         memory_mib=spec.limits.decoder_memory_mib,
+        tolerant=spec.tolerant,
     )

@@ -12,6 +12,7 @@ from framencc.sources.base import Source
 from framencc.sources.images import ImageSequenceSource
 from framencc.sources.pictures import PICTURE_SUFFIXES
 from framencc.sources.selection import DEFAULT_FRAME_RATE, EVERYTHING, SeekPoint, Selection
+from framencc.sources.tolerant import TolerantVideoSource
 from framencc.sources.video import VideoSource
 from framencc.sources.wanted import LUMA, Wanted
 from framencc.spec import is_sequence_pattern
@@ -29,6 +30,7 @@ def open_kind(
     stall_seconds: float,
     points: Sequence[SeekPoint] = (),
     memory_mib: int | None = None,
+    tolerant: bool = False,
 ) -> Source:
     """Open a path as the source that it is; options that do not apply to its kind are not used.
 
@@ -42,11 +44,16 @@ def open_kind(
     kind = kind_of(path)
     if kind == "pictures":
         return ImageSequenceSource(
-            path, selection=selection, frame_rate=frame_rate, allow_gaps=allow_gaps, wanted=wanted
+            path,
+            selection=selection,
+            frame_rate=frame_rate,
+            allow_gaps=allow_gaps,
+            wanted=wanted,
+            tolerant=tolerant,
         )
     if kind == "array":
         return ArraySource(path, selection=selection, frame_rate=frame_rate, wanted=wanted)
-    return VideoSource(
+    return (TolerantVideoSource if tolerant else VideoSource)(
         path, selection=selection, stall_seconds=stall_seconds, memory_mib=memory_mib, wanted=wanted, points=points
     )
 

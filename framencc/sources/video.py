@@ -271,10 +271,15 @@ class VideoSource(SelectedSource):
         if promise.cut is not None:
             raise self._damaged(n_frames, following, promise.cut)
         if promise.n_frames is not None and n_frames != promise.n_frames:
-            reason = f"it ends there, but its index promises {promise.n_frames} frames"
-            raise self._damaged(n_frames, following, reason)
+            raise self._too_few(n_frames, following)
         if not self._selection.indices(n_frames) and not self._selection.done:
             raise self._selection.nothing_selected(self._path, n_frames)
+
+    def _too_few(self, n_frames: int, seconds: float) -> DamagedInputError:
+        return DamagedInputError(
+            f"input {self._path!r} is damaged: it ends at {_where(n_frames, seconds)}, but its index promises "
+            f"{self._probe.promise.n_frames} frames; which are missing is not known"
+        )
 
     def _damaged(self, index: int, seconds: float, reason: str) -> DamagedInputError:
         return DamagedInputError(

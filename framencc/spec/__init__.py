@@ -92,7 +92,7 @@ class RunSpec(Model):
     validity: str | None = Field(
         None,
         min_length=1,
-        description="a second output: why each pixel has no measured value, as codes 0 to 7 (docs/definition.md); .mkv "
+        description="a second output: why each pixel has no measured value, as codes 0 to 8 (docs/definition.md); .mkv "
         "(FFV1), dir/%06d.png, .tif or .npy, or one .npy array",
         examples=["out/take01_validity.mkv"],
     )
@@ -123,6 +123,11 @@ class RunSpec(Model):
         examples=["30000/1001"],
     )
     allow_gaps: bool = Field(False, description="accept an image sequence with missing numbers")
+    tolerant: bool = Field(
+        False,
+        description="go on over damage: frames that are missing or cannot be relied on keep their place and are marked "
+        "invalid",
+    )
     overwrite: bool = Field(False, description="replace an existing output")
     resume: bool = Field(
         False,
