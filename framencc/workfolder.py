@@ -118,7 +118,8 @@ class WorkFolder:
         path = self.path / _LOCK
         if remove and sys.platform != "win32":
             path.unlink(missing_ok=True)
-        self._lock.close()
+        with contextlib.suppress(OSError):  # it holds nothing
+            self._lock.close()
         if remove and sys.platform == "win32":  # where an open file cannot be removed
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from framencc.pipeline.description import RunDescription, describe_encoding, des
 from framencc.pipeline.fit import fit_reference, require_fit
 from framencc.pipeline.job import Job, Tally
 from framencc.pipeline.outputs import Outputs
-from framencc.pipeline.workplace import MAPS, Workplace, look
+from framencc.pipeline.workplace import MAPS, Workplace, look, tidy_up
 from framencc.sidecar import read_sidecar
 from framencc.sinks import check_targets
 from framencc.sinks.targets import existing_files, try_folders
@@ -150,6 +150,7 @@ def _finished_before(spec: RunSpec) -> RunReport | None:
     with _described(spec) as (_, description):
         if content.get("job") != description.digest():
             return None
+    tidy_up(spec)
     summary = content["summary"]
     return RunReport(
         names.pop(MAPS),
