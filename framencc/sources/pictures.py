@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from framencc import png
+from framencc import jpeg, png
 from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.frames import MAX_PIXELS, Picture
 from framencc.sequences import start_of
@@ -106,7 +106,9 @@ def _read_png(path: Path, where: str, keep_palette: bool) -> Picture:
 def _read_jpeg(path: Path, where: str, keep_palette: bool) -> Picture:
     from PIL import JpegImagePlugin  # noqa: PLC0415
 
-    return _from_pillow(JpegImagePlugin.JpegImageFile(io.BytesIO(path.read_bytes())), where, keep_palette)
+    content = path.read_bytes()
+    jpeg.check(content, where)
+    return _from_pillow(JpegImagePlugin.JpegImageFile(io.BytesIO(content)), where, keep_palette)
 
 
 def _from_pillow(image: Any, where: str, keep_palette: bool) -> Picture:

@@ -1,14 +1,15 @@
 """What a video is, found by decoding its first frame with a short-lived ffmpeg."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from framencc.channels import DEFAULT_MATRIX
 from framencc.errors import SourceError, SpecError
 from framencc.ffmpeg import FRAME_STAMPS, INPUT_SAFETY, FfmpegChild, file_url
 from framencc.frames import MAX_PIXELS, StreamInfo
+from framencc.sources.containers import NOTHING, Promise, read_promise
 from framencc.sources.pixel_formats import Layout, find_layout
 from framencc.sources.planes import ChannelPlanes, MaskPlanes
 from framencc.sources.selection import DEFAULT_FRAME_RATE
@@ -18,6 +19,8 @@ from framencc.sources.wanted import Wanted, WantedChannels, WantedMask
 # `V` leaves out cover art. Output time stamps are never used, so passthrough only keeps frames from being dropped.
 STREAM_CHOICE = ("-map", "0:V:0", "-an", "-sn", "-dn", "-fps_mode", "passthrough")
 
+# Inputs without a clock, by ffmpeg's names: only the order of the pictures, and their rate, can be known.
+_TIMELESS = ("avi", "h264", "hevc", "mpegvideo", "m4v", "av1", "obu")
 _MAPPING = re.compile(r"^\[info\] +Stream #0:(?P<stream>\d+) -> #0:0 \((?P<codec>\w+)")
 _DURATION = re.compile(r"^\[info\] +Duration: (?P<hours>\d+):(?P<minutes>\d+):(?P<seconds>[\d.]+)")
 _CONTAINER = re.compile(r"^\[info\] Input #0, (?P<container>.*), from ")
@@ -51,12 +54,18 @@ class VideoProbe:
         What becomes of them.
     decoded_size
         (width, height) before rotation, as ffmpeg's own messages name it.
+    promise
+        What the container says of the stream.
+    timeless
+        Whether frames have no times of their own, only their places in the order of display.
     """
 
     info: StreamInfo
     layout: Layout
     planes: ChannelPlanes | MaskPlanes
     decoded_size: tuple[int, int]
+    promise: Promise = NOTHING
+    timeless: bool = False
 
 
 def input_arguments(path: str) -> tuple[str, ...]:
@@ -103,6 +112,13 @@ def probe_video(path: str, stall_seconds: float, wanted: Wanted, *, memory_mib: 
         planes = _planes(layout, wanted, matrix, details)
     except ValueError as error:
         raise SpecError(f"input {path!r} {error}") from None
+    promise = _promise(path, lines, details)
+    timeless = details["container"] in _TIMELESS and (stamp is None or stamp.pts_seconds is None)
+    if timeless and promise.has_holes:
+        raise SourceError(
+            f"input {path!r} leaves places between its pictures empty and does not say which, so the times of its "
+            f"frames are not known; convert it to .mkv"
+        )
     rate = _frame_rate(lines)
     rotation = _rotation(lines)
     duration = details["duration_seconds"]
@@ -110,7 +126,7 @@ def probe_video(path: str, stall_seconds: float, wanted: Wanted, *, memory_mib: 
         height=height,
         width=width,
         dtype=planes.dtype,
-        n_frames=None,
+        n_frames=promise.n_frames,
         frame_rate=rate,
         bits=layout.bits,
         time_base=stamp.time_base if stamp else None,
@@ -123,7 +139,15 @@ def probe_video(path: str, stall_seconds: float, wanted: Wanted, *, memory_mib: 
             "rotation_degrees": rotation,
         },
     )
-    return VideoProbe(info, layout, planes, (height, width) if round(rotation) % 180 else (width, height))
+    size = (height, width) if round(rotation) % 180 else (width, height)
+    return VideoProbe(info, layout, planes, size, promise, timeless)
+
+
+def _promise(path: str, lines: Sequence[str], details: Mapping[str, object]) -> Promise:
+    mapping = _first(_MAPPING, lines)
+    promise = read_promise(path, int(mapping["stream"])) if mapping else NOTHING
+    # Of an interlaced stream each of a frame's two fields may be stored by itself.
+    return replace(promise, n_frames=None) if details["interlaced"] else promise
 
 
 def _planes(

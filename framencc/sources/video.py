@@ -30,8 +30,9 @@ class VideoSource(SelectedSource):
 
     Frames are turned as the file asks for (phones film sideways and say so). A frame is yielded only when ffmpeg had
     complained about nothing by the time the frame left its decoder. As the decoder reads ahead, the frames
-    withheld may include some good ones before the damage, never a bad one after it. What ffmpeg does not notice is not
-    noticed here: an MPEG transport stream or an AVI that was cut between two packets just ends.
+    withheld may include some good ones before the damage, never a bad one after it. At the end there have to be as many
+    frames as the container promises, where its promise can be relied on. What neither notices is not noticed here: an
+    MPEG transport stream that was cut between two packets just ends.
 
     Parameters
     ----------
@@ -83,10 +84,12 @@ class VideoSource(SelectedSource):
             raise SourceError(f"input {path!r} is empty")
         self._probe = probe or probe_video(path, stall_seconds, wanted, memory_mib=memory_mib)
         details = dict(self._probe.info.details or {})
-        estimate = details.get("estimated_frames")
+        estimate, promised = details.get("estimated_frames"), self._probe.promise.n_frames
         if isinstance(estimate, int):
             details["estimated_frames"] = selection.done + len(selection.indices(estimate))
-        self.info = replace(self._probe.info, details=details)
+        self.n_input_frames = promised
+        n_frames = None if promised is None else selection.done + len(selection.indices(promised))
+        self.info = replace(self._probe.info, details=details, n_frames=n_frames)
 
     def again(self, selection: Selection) -> "VideoSource":
         """Open the same file for other frames of it."""
@@ -111,6 +114,8 @@ class VideoSource(SelectedSource):
             key=lambda point: point.index,
             default=None,
         )
+        if self._probe.timeless:
+            point = None  # it could not be found by its time
         with contextlib.ExitStack() as children:
             child, index = None, 0
             if point is not None:
@@ -159,9 +164,13 @@ class VideoSource(SelectedSource):
         raw, end = self._raw_buffer(), self._selection.end
         following = 0.0
         while index != end and (stamp := child.next_stamp()) is not None:
-            seconds = self._seconds(stamp, index)
+            seconds = self._seconds(stamp, index, following)
             if not stamp.clean:
                 raise self._damage(child, index, seconds)
+            if self._is_beyond_cut(index, seconds):
+                raise self._damaged(index, seconds, str(self._probe.promise.cut))
+            if index == self.n_input_frames:
+                raise self._damaged(index, seconds, f"its index promises only {index} frames")
             needed = self._selection.reads(index)
             data, use = self._buffers(allocate) if needed else (raw, None)
             # A plane that needs no work goes straight into the consumer's buffer.
@@ -177,6 +186,13 @@ class VideoSource(SelectedSource):
             index += 1
         if index != end:
             self._check_end(child, index, following)
+
+    def _is_beyond_cut(self, index: int, seconds: float) -> bool:
+        """Whether the file is cut so that this frame may be a later one, shown in place of one that is not there."""
+        promise = self._probe.promise
+        if promise.good_seconds is not None:
+            return seconds > promise.good_seconds - 1e-6
+        return self._probe.timeless and promise.n_good is not None and index >= promise.n_good
 
     @property
     def _is_stored(self) -> bool:
@@ -209,9 +225,12 @@ class VideoSource(SelectedSource):
         buffer = memoryview(data).cast("B")  # type: ignore[arg-type]
         return child.readinto(buffer) == len(buffer)
 
-    def _seconds(self, stamp: FrameStamp, index: int) -> float:
-        exact = stamp.pts_seconds
-        return float(index / self.info.frame_rate if exact is None else exact)
+    def _seconds(self, stamp: FrameStamp, index: int, following: float) -> float:
+        """Return the time of a frame that should come at `following`."""
+        if self._probe.timeless:
+            # What ffmpeg says of some of them is when they were decoded.
+            return float(index / self.info.frame_rate)
+        return following if stamp.pts_seconds is None else float(stamp.pts_seconds)
 
     def _is_complaint(self, level: str, text: str) -> bool:
         """Tell what must not pass in silence: ffmpeg conceals damage and scales to the first size without an error."""
@@ -248,12 +267,24 @@ class VideoSource(SelectedSource):
         self._refuse_closed()
         if status != 0 or child.errors or child.stalled:
             raise self._damage(child, n_frames, following)
+        promise = self._probe.promise
+        if promise.cut is not None:
+            raise self._damaged(n_frames, following, promise.cut)
+        if promise.n_frames is not None and n_frames != promise.n_frames:
+            reason = f"it ends there, but its index promises {promise.n_frames} frames"
+            raise self._damaged(n_frames, following, reason)
         if not self._selection.indices(n_frames) and not self._selection.done:
             raise self._selection.nothing_selected(self._path, n_frames)
 
+    def _damaged(self, index: int, seconds: float, reason: str) -> DamagedInputError:
+        return DamagedInputError(
+            f"input {self._path!r} is damaged at {_where(index, seconds)} or soon after: {reason}; the frames before "
+            f"it are good"
+        )
+
     def _damage(self, child: FfmpegChild, index: int, seconds: float) -> SourceError:
         """Build the error that says why there is no good frame `index`."""
-        where = f"frame {index} ({seconds:.3f} s)"
+        where = _where(index, seconds)
         # When the child has not complained, its end tells more; the complaint may also still be on its way.
         status = 0 if child.errors else child.finish()
         if self._closed:
@@ -263,6 +294,8 @@ class VideoSource(SelectedSource):
             return SourceError(f"input {self._path!r} cannot be read on from {where}: {reason}")
         if self._change is not None and _RECONFIGURED.match(reason):
             reason = self._change
-        return DamagedInputError(
-            f"input {self._path!r} is damaged at {where} or soon after: {reason}; the frames before it are good"
-        )
+        return self._damaged(index, seconds, reason)
+
+
+def _where(index: int, seconds: float) -> str:
+    return f"frame {index} ({seconds:.3f} s)"

@@ -67,6 +67,7 @@ class LimitsSpec(Model):
         le=1 << 24,
         description="memory that a video's decoder may have, in MiB (Linux only); a large picture needs some for each "
         "of the decoder's threads",
+        examples=[4096],
     )
 
 
