@@ -152,6 +152,18 @@ def test_times_are_the_inputs_own(tmp_path: Path) -> None:
     assert [frame.pts_seconds for frame in read(path)] == [2.5, 2.55, 2.6, 2.65, 2.7]
 
 
+def test_frames_whose_time_is_not_stored_are_between_their_neighbours(tmp_path: Path) -> None:
+    luma = media.random_frames(9, 16, 16)
+    path = tmp_path / "in.mpg"
+    codec = ("-c:v", "mpeg2video", "-qscale", "31", "-bf", "2")  # small, so that one packet holds several frames
+    media.write_clip(path, media.yuv444(luma), "-pix_fmt", "yuv420p", pixel_format="yuv444p", codec=codec)
+    frames = read(path)
+    np.testing.assert_array_equal(stack(frames), media.decode_luma(path, *luma.shape[1:]))
+    start = Fraction(frames[0].pts_seconds).limit_denominator(90000)
+    assert start > 0
+    assert [frame.pts_seconds for frame in frames] == [float(start + Fraction(k, 25)) for k in range(len(frames))]
+
+
 def test_a_stream_without_times_counts(tmp_path: Path) -> None:
     (tmp_path / "in.h264").write_bytes(_elementary_stream(tmp_path / "a.h264", media.random_frames(6), "-r", "25"))
     with VideoSource(str(tmp_path / "in.h264")) as source:

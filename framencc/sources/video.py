@@ -151,7 +151,8 @@ class VideoSource(SelectedSource):
         return child.readinto(buffer) == len(buffer)
 
     def _seconds(self, stamp: FrameStamp, index: int) -> float:
-        exact = stamp.pts_seconds
+        # Some containers (MPEG program streams) store times of some frames only; raw streams have none at all.
+        exact = stamp.pts_seconds if self.info.time_base is None else stamp.estimated_seconds
         return float(index / self.info.frame_rate if exact is None else exact)
 
     def _is_complaint(self, level: str, text: str) -> bool:
