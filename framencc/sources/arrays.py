@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from framencc.errors import SourceError, SpecError
+from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.frames import StreamInfo
+from framencc.npy import map_npy, read_npy_header
 from framencc.sources.selection import (
     DEFAULT_FRAME_RATE,
     EVERYTHING,
@@ -92,9 +93,15 @@ class ArraySource(IndexedSource):
 
 
 def _map(path: str) -> npt.NDArray[Any]:
+    if not Path(path).exists():
+        raise SpecError(f"input {path!r} does not exist")
+    where = f"input {path!r}"
     try:
-        return np.lib.format.open_memmap(path, mode="r")
-    except FileNotFoundError:
-        raise SpecError(f"input {path!r} does not exist") from None
-    except (OSError, ValueError, EOFError, SyntaxError, TypeError) as error:
-        raise SourceError(f"input {path!r} cannot be read as .npy: {' '.join(str(error).split())}") from None
+        return map_npy(Path(path), read_npy_header(Path(path), where))
+    except DamagedInputError as error:
+        # Nothing has been read before the damage, so there is no partial result to keep.
+        raise SourceError(str(error)) from None
+    except SourceError:
+        raise
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{where} cannot be read: {' '.join(str(error).split())}") from None

@@ -9,6 +9,7 @@ import numpy as np
 
 from framencc.errors import DamagedInputError, FramenccError, SourceError, SpecError
 from framencc.frames import Frame, Use
+from framencc.npy import read_npy_header
 from framencc.sequences import sequence_numbers
 from framencc.sources.base import Allocate, Source, allocate_new
 from framencc.sources.kinds import kind_of, open_kind
@@ -140,8 +141,8 @@ def _is_single_picture(path: str) -> bool:
     kind = kind_of(path)
     if kind == "array":
         try:
-            return np.lib.format.open_memmap(path, mode="r").ndim == 2
-        except (OSError, ValueError, EOFError, SyntaxError, TypeError):
+            return len(read_npy_header(Path(path), repr(path)).shape) == 2
+        except SourceError:
             return False  # opening it as a source says what is wrong with it
     return kind == "pictures" and Path(path).is_file() and Path(path).suffix.lower() in PICTURE_SUFFIXES
 

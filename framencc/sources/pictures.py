@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from framencc import png
+from framencc import npy, png
 from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.frames import MAX_PIXELS, Picture
+from framencc.npy import map_npy, read_npy_header
 from framencc.sequences import start_of
 from framencc.sources.selection import copy_into
 from framencc.sources.wanted import LUMA, Taken, Wanted, refuse_transparency
@@ -82,7 +83,7 @@ def _reader(path: Path, where: str) -> Callable[[Path, str, bool], Picture]:
         return _read_jpeg
     if start.startswith(_TIFF):
         return _read_tiff
-    if start.startswith(b"\x93NUMPY"):
+    if start.startswith(npy.START):
         return _read_npy
     raise SourceError(f"{where} is no PNG, JPEG, TIFF or .npy file")
 
@@ -185,13 +186,13 @@ def _read_tiff_by_pillow(path: Path, where: str, orientation: int, keep_palette:
 
 
 def _read_npy(path: Path, where: str, keep_palette: bool) -> Picture:  # noqa: ARG001  (arrays have none)
-    array = np.lib.format.open_memmap(path, mode="r")
-    if array.dtype.kind not in "buif" or array.dtype.itemsize > 8:  # before it is read: one sample can be gigabytes
-        raise SourceError(f"{where} has samples of type {array.dtype}; use uint8, uint16, float32 or float64")
-    if array.ndim not in (2, 3):
-        raise SourceError(f"{where} must be (H, W) or (H, W, 1 to 4), not {array.shape}")
-    _check_size(array.shape[0], array.shape[1], where)
-    return np.array(array)
+    header = read_npy_header(path, where)
+    if header.dtype.kind not in "buif" or header.dtype.itemsize > 8:  # one sample can be gigabytes
+        raise SourceError(f"{where} has samples of type {header.dtype}; use uint8, uint16, float32 or float64")
+    if len(header.shape) not in (2, 3) or not 1 <= (*header.shape, 1)[2] <= 4:
+        raise SourceError(f"{where} must be (H, W) or (H, W, 1 to 4), not {header.shape}")
+    _check_size(header.shape[0], header.shape[1], where)
+    return np.array(map_npy(path, header))
 
 
 def _check_size(height: int, width: int, where: str) -> None:
