@@ -208,13 +208,6 @@ def test_damage_beyond_the_selection_does_not_matter(tmp_path: Path, intact: dic
     np.testing.assert_array_equal(stack(frames), media.decode_luma(media.footage(), 144, 176)[:10])
 
 
-def test_a_picture_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = media.write_clip(tmp_path / "in.mkv", media.random_frames(1))
-    monkeypatch.setattr("framencc.sources.probe.MAX_PIXELS", 36 * 52 - 1)
-    with pytest.raises(SourceError, match="52x36 exceeds specified max pixel count 1871"):
-        VideoSource(str(path))
-
-
 def test_cover_art_and_sound_are_left_out(tmp_path: Path) -> None:
     media.ffmpeg("-f", "lavfi", "-i", "color=red:s=300x200", "-frames:v", "1", tmp_path / "cover.png")
     inputs = ("-i", tmp_path / "cover.png", "-f", "lavfi", "-i", "sine=d=9", "-i", media.footage())

@@ -30,9 +30,9 @@ from framencc.fields.formats import (
     read_npy,
     read_png,
 )
-from framencc.frames import MAX_PIXELS
 from framencc.sequences import list_files, sequence_numbers, start_of
 from framencc.staging import write_all
+from framencc.values import MAX_PIXELS
 
 Convention = Literal["displacement", "stmap"]
 Field = npt.NDArray[np.float32]

@@ -10,6 +10,7 @@ from framencc.sources.arrays import ArraySource
 from framencc.sources.base import Allocate, Source, allocate_new
 from framencc.sources.images import ImageSequenceSource
 from framencc.sources.kinds import kind_of, open_kind
+from framencc.sources.limits import SizeLimits
 from framencc.sources.masks import MaskedSource, open_mask
 from framencc.sources.pictures import read_picture, take_from_file
 from framencc.sources.probe import UNKNOWN_MATRIX
@@ -118,7 +119,9 @@ def read_reference(spec: RunSpec, source: Source | None = None) -> ReferencePict
         if matrix not in (None, UNKNOWN_MATRIX) and wanted.rgb_matrix == "auto":
             wanted = dataclasses.replace(wanted, rgb_matrix=matrix)  # type: ignore[arg-type]
         try:
-            data, use, conversion = take_from_file(spec.reference, wanted, what="reference")
+            data, use, conversion = take_from_file(
+                spec.reference, wanted, what="reference", max_pixels=spec.limits.max_pixels
+            )
         except DamagedInputError as error:
             # Exit code 3 promises a partial result; without a reference there is none.
             raise SourceError(str(error)) from None
@@ -159,4 +162,5 @@ def _open(spec: RunSpec, selection: Selection, wanted: WantedChannels, like: Sou
         frame_rate=DEFAULT_FRAME_RATE if spec.frame_rate is None else parse_frame_rate(spec.frame_rate),
         allow_gaps=spec.allow_gaps,
         stall_seconds=spec.limits.stall_seconds,
+        limits=SizeLimits.of(spec.limits),
     )

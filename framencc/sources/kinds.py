@@ -9,6 +9,7 @@ from framencc.errors import SpecError
 from framencc.sources.arrays import ArraySource
 from framencc.sources.base import Source
 from framencc.sources.images import ImageSequenceSource
+from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.pictures import PICTURE_SUFFIXES
 from framencc.sources.selection import DEFAULT_FRAME_RATE, EVERYTHING, Selection
 from framencc.sources.video import VideoSource
@@ -26,6 +27,7 @@ def open_kind(
     frame_rate: Fraction = DEFAULT_FRAME_RATE,
     allow_gaps: bool = False,
     stall_seconds: float,
+    limits: SizeLimits = DEFAULT_LIMITS,
 ) -> Source:
     """Open a path as the source that it is; options that do not apply to its kind are not used.
 
@@ -39,11 +41,11 @@ def open_kind(
     kind = kind_of(path)
     if kind == "pictures":
         return ImageSequenceSource(
-            path, selection=selection, frame_rate=frame_rate, allow_gaps=allow_gaps, wanted=wanted
+            path, selection=selection, frame_rate=frame_rate, allow_gaps=allow_gaps, wanted=wanted, limits=limits
         )
     if kind == "array":
-        return ArraySource(path, selection=selection, frame_rate=frame_rate, wanted=wanted)
-    return VideoSource(path, selection=selection, stall_seconds=stall_seconds, wanted=wanted)
+        return ArraySource(path, selection=selection, frame_rate=frame_rate, wanted=wanted, limits=limits)
+    return VideoSource(path, selection=selection, stall_seconds=stall_seconds, wanted=wanted, limits=limits)
 
 
 def kind_of(path: str) -> Kind:

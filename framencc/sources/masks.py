@@ -13,6 +13,7 @@ from framencc.npy import read_npy_header
 from framencc.sequences import sequence_numbers
 from framencc.sources.base import Allocate, Source, allocate_new
 from framencc.sources.kinds import kind_of, open_kind
+from framencc.sources.limits import SizeLimits
 from framencc.sources.pictures import PICTURE_SUFFIXES, take_from_file
 from framencc.sources.selection import IndexedSource, Selection
 from framencc.sources.wanted import WantedLabels, WantedMask
@@ -49,13 +50,14 @@ def open_mask(spec: RunSpec, source: Source) -> tuple[Source, Use | None]:
     with _about_mask():
         wanted = WantedMask(spec.ncc.mask_labels)
         if _is_single_picture(path):
-            return source, _read_mask(path, wanted, (source.info.height, source.info.width))
+            return source, _read_mask(path, wanted, (source.info.height, source.info.width), spec.limits.max_pixels)
         masks = open_kind(
             path,
             selection=Selection.parse(spec.frames, spec.warp.chain_length),
             wanted=wanted,
             allow_gaps=spec.allow_gaps,
             stall_seconds=spec.limits.stall_seconds,
+            limits=SizeLimits.of(spec.limits),
         )
         try:
             return MaskedSource(source, masks, path), None
@@ -147,9 +149,10 @@ def _is_single_picture(path: str) -> bool:
     return kind == "pictures" and Path(path).is_file() and Path(path).suffix.lower() in PICTURE_SUFFIXES
 
 
-def _read_mask(path: str, wanted: WantedMask, size: tuple[int, int]) -> Use:
+def _read_mask(path: str, wanted: WantedMask, size: tuple[int, int], max_pixels: int) -> Use:
+    stored = wanted if wanted.labels is None else WantedLabels()
     try:
-        data = take_from_file(path, wanted if wanted.labels is None else WantedLabels(), what="mask").data
+        data = take_from_file(path, stored, what="mask", max_pixels=max_pixels).data
     except DamagedInputError as error:
         # Exit code 3 promises a partial result; without the mask there is none.
         raise SourceError(str(error)) from None

@@ -11,6 +11,7 @@ from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.ffmpeg import FRAME_STAMPS, FfmpegChild, FrameStamp, is_error
 from framencc.frames import Frame, Picture, Use
 from framencc.sources.base import Allocate
+from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.probe import VideoProbe, input_arguments, probe_video, wanted_layout
 from framencc.sources.selection import EVERYTHING, SelectedSource, Selection
 from framencc.sources.wanted import LUMA, Wanted, WantedChannels
@@ -41,6 +42,8 @@ class VideoSource(SelectedSource):
         What to take out of each frame.
     probe
         What is known of the file already; it is asked otherwise.
+    limits
+        How much is read at most; a file that turns out to be longer is an error when it does.
 
     Raises
     ------
@@ -58,17 +61,19 @@ class VideoSource(SelectedSource):
         stall_seconds: float = 60.0,
         wanted: Wanted = LUMA,
         probe: VideoProbe | None = None,
+        limits: SizeLimits = DEFAULT_LIMITS,
     ) -> None:
         super().__init__(path, selection)
         self.wanted = wanted
         self._stall_seconds = stall_seconds
+        self._limits = limits
         self._child: FfmpegChild | None = None
         self._change: str | None = None
         if not Path(path).exists():
             raise SpecError(f"input {path!r} does not exist")
         if Path(path).stat().st_size == 0:
             raise SourceError(f"input {path!r} is empty")
-        self._probe = probe or probe_video(path, stall_seconds, wanted)
+        self._probe = probe or probe_video(path, stall_seconds, wanted, limits=limits)
         details = dict(self._probe.info.details or {})
         estimate = details.get("estimated_frames")
         if isinstance(estimate, int):
@@ -83,6 +88,7 @@ class VideoSource(SelectedSource):
             stall_seconds=self._stall_seconds,
             wanted=self.wanted,
             probe=self._probe,
+            limits=self._limits,
         )
 
     def close(self) -> None:
@@ -102,6 +108,7 @@ class VideoSource(SelectedSource):
             index, end = 0, self._selection.end
             following = 0.0
             while index != end and (stamp := child.next_stamp()) is not None:
+                self._limits.check_length(index + 1, raw.nbytes, f"input {self._path!r}")
                 seconds = self._seconds(stamp, index)
                 if not stamp.clean:
                     raise self._damage(child, index, seconds)
@@ -139,7 +146,7 @@ class VideoSource(SelectedSource):
 
     def _arguments(self) -> list[str]:
         layout = self._probe.layout
-        arguments = [*input_arguments(self._path), *FRAME_STAMPS]
+        arguments = [*input_arguments(self._path, self._limits), *FRAME_STAMPS]
         if layout.filter is not None:
             arguments += ["-vf", layout.filter]
         if self._selection.end is not None:
