@@ -6,7 +6,6 @@ its PNG reader halves 16-bit colour to 8 bits without a word.
 """
 
 import io
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from framencc.npy import map_npy, read_npy_header
 from framencc.sequences import start_of
 from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.selection import copy_into
+from framencc.sources.tiff import check_directory, check_samples, remarks_for_debugging
 from framencc.sources.wanted import LUMA, Taken, Wanted, refuse_transparency
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
@@ -149,8 +149,8 @@ def _from_pillow(image: Any, where: str, reading: _Reading) -> Picture:
 def _read_tiff(path: Path, where: str, reading: _Reading) -> Picture:
     import tifffile  # noqa: PLC0415
 
-    _check_tiff(path, where)
-    with tifffile.TiffFile(path) as file:
+    check_directory(path, where)
+    with remarks_for_debugging(), tifffile.TiffFile(path) as file:
         _check_count(len(file.pages), where)
         page = file.pages[0]
         reading.limits.check_pixels(page.imagelength, page.imagewidth, where)
@@ -158,6 +158,7 @@ def _read_tiff(path: Path, where: str, reading: _Reading) -> Picture:
         kind = int(page.photometric)
         if kind not in (_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB) or page.axes not in ("YX", "YXS", "SYX"):
             return _read_tiff_by_pillow(path, where, orientation, reading)
+        check_samples(page, where)
         try:
             picture = page.asarray()
         except ValueError as error:
@@ -175,18 +176,6 @@ def _read_tiff(path: Path, where: str, reading: _Reading) -> Picture:
     if kind == _MIN_IS_WHITE:
         picture = ~picture if picture.dtype.kind in "ub" else -picture
     return _turn(picture, orientation)
-
-
-def _check_tiff(path: Path, where: str) -> None:
-    """Find a TIFF cut before its directory, of which tifffile would print a message of its own."""
-    with path.open("rb") as file:
-        header = file.read(16).ljust(16, b"\0")
-        size = file.seek(0, io.SEEK_END)
-    order = "<" if header.startswith(b"II") else ">"
-    is_big = header[2:4] in (b"+\0", b"\0+")
-    (offset,) = struct.unpack_from(f"{order}Q", header, 8) if is_big else struct.unpack_from(f"{order}I", header, 4)
-    if not 0 < offset < size:
-        raise DamagedInputError(f"{where} is damaged: it ends early")
 
 
 def _read_tiff_by_pillow(path: Path, where: str, orientation: int, reading: _Reading) -> Picture:
