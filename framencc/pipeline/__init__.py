@@ -146,13 +146,17 @@ def _selected(spec: RunSpec, source: Source) -> Sequence[int] | None:
 
 
 def _open_warp(spec: RunSpec, source: Source, picture: ReferencePicture, mask: Use | None) -> WarpStage | None:
-    return open_warp(
-        spec.warp,
-        picture.data,
-        bits=source.info.bits,
-        reference_bits=picture.bits,
-        selected=_selected(spec, source),
-        region=mask,
-        n_frames=source.n_input_frames,
-        threads=spec.threads,
-    )
+    try:
+        return open_warp(
+            spec.warp,
+            picture.data,
+            bits=source.info.bits,
+            reference_bits=picture.bits,
+            selected=_selected(spec, source),
+            region=mask,
+            n_frames=source.n_input_frames,
+            threads=spec.threads,
+        )
+    except DamagedInputError as error:
+        # Exit code 3 promises a partial result; before the first frame there is none.
+        raise SourceError(str(error)) from None
