@@ -19,7 +19,11 @@ from watching import CAN_WATCH_FILES, WHY_NOT, FolderWatch, Listener
 import framencc
 from framencc.config import make_spec
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows refuses some of the names, and has other paths"),
+]
 
 CLIPS = sorted(corpus.RECIPES)
 N_MUTATIONS = 7
