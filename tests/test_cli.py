@@ -363,6 +363,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(folder, capfd):
         {"input": "good.mkv", "output": "new/out.mkv", "reference": 1, "ncc": {"radius": 5}}
     )
     assert plan["output"] == str(folder / "new/out.mkv")
+    assert plan["sidecar"] == str(folder / "new/out.mkv.json")
     assert (plan["stream"]["width"], plan["stream"]["height"]) == (52, 36)
     assert stderr == ""
     assert names(folder) == before

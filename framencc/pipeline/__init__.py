@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from framencc.pipeline.outputs import MAPS, Outputs
 from framencc.sinks import check_targets
 from framencc.sources import ReferencePicture, Source, open_mask, open_source, read_reference
 from framencc.spec import RunSpec, parse_frames
+from framencc.staging import sidecar_path
 from framencc.warps import WarpStage, open_warp
 
 __all__ = ["RunReport", "describe", "run"]
@@ -127,7 +129,9 @@ def describe(spec: RunSpec) -> dict[str, Any]:
             description = RunDescription(spec, masked, picture)
         return {
             "spec": json.loads(spec.model_dump_json()),
-            **{name: str(Path(path).absolute()) for name, path in spec.outputs.items()},
+            # Wherever a config's `..` and links lead.
+            **{name: os.path.realpath(path) for name, path in spec.outputs.items()},
+            "sidecar": os.path.realpath(sidecar_path(spec.output)),
             "encoding": describe_encoding(spec),
             "stream": describe_stream(source.info),
             "reference": description.reference,
