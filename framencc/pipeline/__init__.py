@@ -202,7 +202,9 @@ def describe(spec: RunSpec) -> dict[str, Any]:
     with _described(spec) as (source, description):
         return {
             "spec": json.loads(spec.model_dump_json()),
+            # Wherever a config's `..` and links lead.
             **{name: os.path.realpath(path) for name, path in spec.outputs.items()},
+            "sidecar": os.path.realpath(sidecar_path(spec.output)),
             "encoding": describe_encoding(spec),
             "stream": describe_stream(source.info),
             "reference": description.reference,
@@ -222,13 +224,17 @@ def _selected(spec: RunSpec, source: Source) -> Sequence[int] | None:
 
 
 def _open_warp(spec: RunSpec, source: Source, picture: ReferencePicture, mask: Use | None) -> WarpStage | None:
-    return open_warp(
-        spec.warp,
-        picture.data,
-        bits=source.info.bits,
-        reference_bits=picture.bits,
-        selected=_selected(spec, source),
-        region=mask,
-        n_frames=source.n_input_frames,
-        threads=spec.threads,
-    )
+    try:
+        return open_warp(
+            spec.warp,
+            picture.data,
+            bits=source.info.bits,
+            reference_bits=picture.bits,
+            selected=_selected(spec, source),
+            region=mask,
+            n_frames=source.n_input_frames,
+            threads=spec.threads,
+        )
+    except DamagedInputError as error:
+        # Exit code 3 promises a partial result; before the first frame there is none.
+        raise SourceError(str(error)) from None

@@ -8,6 +8,7 @@ from pathlib import Path
 from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.frames import Picture, StreamInfo
 from framencc.sequences import list_files, sequence_numbers
+from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.pictures import PICTURE_SUFFIXES, take_from_file
 from framencc.sources.selection import DEFAULT_FRAME_RATE, EVERYTHING, IndexedSource, Selection, sample_bits
 from framencc.sources.wanted import LUMA, Taken, Wanted
@@ -31,6 +32,8 @@ class ImageSequenceSource(IndexedSource):
         Accept missing numbers; the frames then close ranks.
     wanted
         What to take out of each picture.
+    limits
+        How much is read at most.
 
     Raises
     ------
@@ -48,14 +51,15 @@ class ImageSequenceSource(IndexedSource):
         frame_rate: Fraction = DEFAULT_FRAME_RATE,
         allow_gaps: bool = False,
         wanted: Wanted = LUMA,
+        limits: SizeLimits = DEFAULT_LIMITS,
     ) -> None:
         self._wanted = wanted
         self.files: Sequence[Path] = list_pictures(path)
         missing = _check_numbers(path, self.files, allow_gaps=allow_gaps)
-        super().__init__(path, selection, len(self.files), frame_rate)
+        super().__init__(path, selection, len(self.files), frame_rate, limits)
         first = selection.origin
         try:
-            taken = take_from_file(self.files[first], wanted)
+            taken = take_from_file(self.files[first], wanted, max_pixels=limits.max_pixels)
         except DamagedInputError as error:
             # Nothing has been read before the damage, so there is no partial result to keep.
             raise SourceError(str(error)) from None
@@ -78,13 +82,14 @@ class ImageSequenceSource(IndexedSource):
                 "missing_numbers": missing,
             },
         )
+        self._check_length()
 
     def _load(self, index: int) -> Taken:
         file = self.files[index]
         if not file.exists():
             raise SourceError(f"picture {str(file)!r} (frame {index}) is gone since the run began")
         try:
-            taken = take_from_file(file, self._wanted)
+            taken = take_from_file(file, self._wanted, max_pixels=self._limits.max_pixels)
         except SpecError as error:  # the first picture had what this one lacks
             raise SourceError(f"{error} (frame {index})") from None
         except DamagedInputError as error:

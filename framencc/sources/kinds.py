@@ -10,6 +10,7 @@ from framencc.errors import SpecError
 from framencc.sources.arrays import ArraySource
 from framencc.sources.base import Source
 from framencc.sources.images import ImageSequenceSource
+from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.pictures import PICTURE_SUFFIXES
 from framencc.sources.selection import DEFAULT_FRAME_RATE, EVERYTHING, SeekPoint, Selection
 from framencc.sources.video import VideoSource
@@ -29,6 +30,7 @@ def open_kind(
     stall_seconds: float,
     points: Sequence[SeekPoint] = (),
     memory_mib: int | None = None,
+    limits: SizeLimits = DEFAULT_LIMITS,
 ) -> Source:
     """Open a path as the source that it is; options that do not apply to its kind are not used.
 
@@ -42,12 +44,18 @@ def open_kind(
     kind = kind_of(path)
     if kind == "pictures":
         return ImageSequenceSource(
-            path, selection=selection, frame_rate=frame_rate, allow_gaps=allow_gaps, wanted=wanted
+            path, selection=selection, frame_rate=frame_rate, allow_gaps=allow_gaps, wanted=wanted, limits=limits
         )
     if kind == "array":
-        return ArraySource(path, selection=selection, frame_rate=frame_rate, wanted=wanted)
+        return ArraySource(path, selection=selection, frame_rate=frame_rate, wanted=wanted, limits=limits)
     return VideoSource(
-        path, selection=selection, stall_seconds=stall_seconds, memory_mib=memory_mib, wanted=wanted, points=points
+        path,
+        selection=selection,
+        stall_seconds=stall_seconds,
+        memory_mib=memory_mib,
+        wanted=wanted,
+        points=points,
+        limits=limits,
     )
 
 
