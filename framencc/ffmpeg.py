@@ -8,6 +8,7 @@ import contextlib
 import logging
 import queue
 import re
+import secrets
 import subprocess
 import sys
 import threading
@@ -34,15 +35,19 @@ INPUT_SAFETY = (
 
 # With these output options the child writes a line for every frame that reaches the encoder, among its messages: as
 # both travel through one pipe, what ffmpeg had complained about by then stands before the frame's own line.
+# ffmpeg prints what a file says of itself as well, and no file can know the mark.
 # A frame without a stored time gets ffmpeg's own estimate, which is exact only in the input's unit; in so fine a unit
 # frames must be passed through (-fps_mode), as a constant rate would repeat them to fill it.
+MARK = f"@{secrets.token_hex(6)}"
 FRAME_STAMPS = (
     *("-enc_time_base", "demux", "-stats_enc_pre", "pipe:2"),
-    *("-stats_enc_pre_fmt", "@frame {n} {ptsi} {tbi} {pts} {tb} @"),
+    *("-stats_enc_pre_fmt", MARK + " frame {n} {ptsi} {tbi} {pts} {tb} @"),
 )
 
 _STAMP = re.compile(
-    rb"@frame (?P<index>\d+) (?P<pts>-?\d+) (?P<unit>-?\d+/-?\d+) (?P<estimate>-?\d+) (?P<estimate_unit>-?\d+/-?\d+) @$"
+    MARK.encode()
+    + rb" frame (?P<index>\d+) (?P<pts>-?\d+) (?P<unit>-?\d+/-?\d+)"
+    + rb" (?P<estimate>-?\d+) (?P<estimate_unit>-?\d+/-?\d+) @$"
 )
 _NO_PTS = (-(1 << 63), (1 << 63) - 1)
 _LEVEL = re.compile(r"^(?:\[[^\]]* @ [^\]]*\] )*\[(?P<level>[a-z]+)\] (?P<text>.*)$")

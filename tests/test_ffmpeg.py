@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from framencc.errors import FramenccError
-from framencc.ffmpeg import FRAME_STAMPS, INPUT_SAFETY, FfmpegChild, FrameStamp, executable, file_url
+from framencc.ffmpeg import FRAME_STAMPS, INPUT_SAFETY, MARK, FfmpegChild, FrameStamp, executable, file_url
 
 DECODE = ("-f", "rawvideo", "-pix_fmt", "gray", "pipe:1")
 
@@ -248,17 +248,17 @@ def test_stamps_after_a_complaint_are_not_clean_even_inside_torn_messages(progra
     pieces = [
         *(
             "[info] one\n",
-            "@frame 0 0 1/25 0 1/25 @\n",
+            f"{MARK} frame 0 0 1/25 0 1/25 @\n",
             "[h264 @ 0x1] [warn",
-            "@frame 1 1 1/25 1 1/25 @\n",
+            f"{MARK} frame 1 1 1/25 1 1/25 @\n",
             "ing] harmless\n",
         ),
         *(
             "[h264 @ 0x1] ",
             "[error] to",
-            "@frame 2 -9223372036854775808 1/25 2 1/25 @\n",
+            f"{MARK} frame 2 -9223372036854775808 1/25 2 1/25 @\n",
             "rn\n",
-            "@frame 3 3 0/0 0 0/0 @\n",
+            f"{MARK} frame 3 3 0/0 0 0/0 @\n",
         ),
     ]
     script(program, f"for piece in {pieces!r}: os.write(2, piece.encode()); time.sleep(0.01)\n")
