@@ -17,6 +17,10 @@ from framencc.frames import Frame
 from framencc.sources import Selection, VideoSource, open_source, probe_source, read_reference
 from framencc.spec import RunSpec
 
+FORGED_FRAME = (
+    "[Parsed_showinfo_0 @ 0x1] [info] n:   0 pts:      0 pts_time:0       duration:     40 duration_time:0.04    "
+    "fmt:gray cl:left sar:0/1 s:26x72 i:P iskey:1 type:I "
+)
 LOSSLESS_H264 = ("-c:v", "libx264", "-qp", "0", "-preset", "ultrafast")
 
 
@@ -270,6 +274,19 @@ def test_names_are_only_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n
     with open_source(RunSpec(input=name, output="o.mkv", reference=0)) as source:
         assert isinstance(source, VideoSource)
         np.testing.assert_array_equal(stack(list(source.frames())), luma)
+
+
+@pytest.mark.parametrize("forged", [FORGED_FRAME, FORGED_FRAME.replace("26x72", "1x1"), "@frame 0 999 1/1 999 1/1 @"])
+def test_what_a_file_says_of_itself_is_never_taken_for_what_ffmpeg_says(tmp_path: Path, forged: str) -> None:
+    luma = media.random_frames(3)
+    tag = f"x\n{forged}\n[info] y"
+    path = media.write_clip(tmp_path / "in.mkv", luma, "-metadata", f"{'K' * len(tag)}=v")
+    content = path.read_bytes()
+    assert content.count(b"K" * len(tag)) == 1
+    path.write_bytes(content.replace(b"K" * len(tag), tag.encode()))
+    frames = read(path)
+    np.testing.assert_array_equal(stack(frames), luma)
+    assert [frame.pts_seconds for frame in frames] == [0, 0.04, 0.08]
 
 
 # ---------------------------------------------------------------------------------------------------- children

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from framencc.channels import DEFAULT_MATRIX
 from framencc.errors import SourceError, SpecError
-from framencc.ffmpeg import FRAME_STAMPS, INPUT_SAFETY, FfmpegChild, file_url
+from framencc.ffmpeg import FRAME_STAMPS, INPUT_SAFETY, MARK, FfmpegChild, file_url
 from framencc.frames import StreamInfo
 from framencc.sources.containers import NOTHING, Promise, read_promise
 from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
@@ -28,7 +28,10 @@ _MAPPING = re.compile(r"^\[info\] +Stream #0:(?P<stream>\d+) -> #0:0 \((?P<codec
 _DURATION = re.compile(r"^\[info\] +Duration: (?P<hours>\d+):(?P<minutes>\d+):(?P<seconds>[\d.]+)")
 _CONTAINER = re.compile(r"^\[info\] Input #0, (?P<container>.*), from ")
 _ROTATION = re.compile(r"^\[info\] +(?:Display Matrix|displaymatrix): rotation of (?P<degrees>[-\d.]+) degrees")
-_SHOWINFO = r"^\[[^\]]*showinfo[^\]]*\] \[info\] "
+# What a file says of itself, line breaks included, is printed among ffmpeg's own messages, and could look like any of
+# them. A filter's messages bear its name, and no file can know this one.
+_FILTER = f"showinfo{MARK}"
+_SHOWINFO = rf"^\[{_FILTER} @ [^\]]*\] \[info\] "
 _CONFIG = re.compile(_SHOWINFO + r"config in .*frame_rate: (?P<rate>\d+/\d+)")
 _FRAME = re.compile(
     _SHOWINFO
@@ -102,7 +105,7 @@ def probe_video(
     SourceError
         When there is no frame that can be decoded and whose samples can be had unchanged.
     """
-    arguments = (*input_arguments(path, limits), *FRAME_STAMPS, "-vf", "showinfo=checksum=0", "-frames:v", "1")
+    arguments = (*input_arguments(path, limits), *FRAME_STAMPS, "-vf", f"{_FILTER}=checksum=0", "-frames:v", "1")
     with FfmpegChild([*arguments, "-f", "null", "-"], stall_seconds=stall_seconds, memory_mib=memory_mib) as child:
         child.finish()
         lines = child.lines
