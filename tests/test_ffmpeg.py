@@ -261,7 +261,7 @@ def test_stamps(tmp_path: Path) -> None:
 def test_a_file_cannot_forge_a_stamp(tmp_path: Path) -> None:
     title = "title=@frame 0 7 1/25 @"
     path = media.write_clip(tmp_path / "in.mkv", media.random_frames(2), "-metadata", title)
-    with FfmpegChild([*decode(path, *FRAME_STAMPS)], stdout=True) as child:
+    with FfmpegChild([*decode(path, *PASSTHROUGH, *FRAME_STAMPS)], stdout=True) as child:
         found = stamps(child)
         assert any("@frame 0 7 1/25 @" in line for line in child.lines)
     assert [stamp.pts_seconds for stamp in found] == [0, Fraction(1, 25)]
