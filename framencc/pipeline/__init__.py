@@ -45,6 +45,8 @@ class RunReport:
         Where the other outputs are, by their names in the spec (validity, warped, fields).
     n_failed_warps
         For how many frames no warp was found.
+    n_resumed
+        How many of the maps an earlier run had made.
     """
 
     output: Path
@@ -54,6 +56,7 @@ class RunReport:
     seconds: float
     others: Mapping[str, Path] = field(default_factory=dict)
     n_failed_warps: int = 0
+    n_resumed: int = 0
 
 
 def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
@@ -112,11 +115,22 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
             job = Job(spec, source, reference, outputs, tally=tally, warp=warp, progress=progress)
             damage = _carry_out(job, outputs, work, nothing_left=nothing_left)
         seconds = time.perf_counter() - started
-        paths, sidecar = outputs.commit(description.head(tally, seconds, damage), damage, progress=progress)
+        paths, sidecar = outputs.commit(
+            description.head(tally, seconds, damage, left.n_maps), damage, progress=progress
+        )
     output = paths.pop(MAPS)
     if damage is not None:
         raise DamagedInputError(f"{damage}; {tally.n_frames} maps are kept in {str(output)!r}") from None
-    return RunReport(output, sidecar, tally.n_frames, tally.mean_confidence, seconds, paths, tally.n_failed_warps)
+    return RunReport(
+        output,
+        sidecar,
+        tally.n_frames,
+        tally.mean_confidence,
+        seconds,
+        paths,
+        tally.n_failed_warps,
+        left.n_maps,
+    )
 
 
 def _carry_out(job: Job, outputs: Outputs, work: Workplace, *, nothing_left: bool) -> str | None:
@@ -160,6 +174,7 @@ def _finished_before(spec: RunSpec) -> RunReport | None:
         time.perf_counter() - began,
         names,
         summary["failed_warps"],
+        summary["n_frames"],
     )
 
 
