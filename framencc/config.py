@@ -142,7 +142,7 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
 
 def _unknown_option(name: str, known: list[str]) -> str:
     tails = {known_name.rsplit(".", 1)[-1]: known_name for known_name in known}
-    close = difflib.get_close_matches(name, known, n=1) or [
-        tails[tail] for tail in difflib.get_close_matches(name.rsplit(".", 1)[-1], list(tails), n=1)
-    ]
+    tail = name.rsplit(".", 1)[-1]
+    close = [tails[tail]] if tail in tails else difflib.get_close_matches(name, known, n=1)
+    close = close or [tails[near] for near in difflib.get_close_matches(tail, list(tails), n=1)]
     return f"unknown option {name!r}" + (f"; did you mean {close[0]!r}?" if close else "")

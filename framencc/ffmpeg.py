@@ -38,14 +38,20 @@ INPUT_SAFETY = (
 # both travel through one pipe, what ffmpeg had complained about by then stands before the frame's own line.
 # ffmpeg prints what a file says of itself as well, and no file can know the mark.
 MARK = f"@{secrets.token_hex(6)}"
-FRAME_STAMPS = ("-stats_enc_pre", "pipe:2", "-stats_enc_pre_fmt", MARK + " frame {n} {ptsi} {tbi} @")
+# A frame without a stored time gets ffmpeg's own estimate, which is exact only in the input's unit; in so fine a unit
+# frames must be passed through (-fps_mode), as a constant rate would repeat them to fill it.
+FRAME_STAMPS = (
+    *("-enc_time_base", "demux", "-stats_enc_pre", "pipe:2"),
+    *("-stats_enc_pre_fmt", MARK + " frame {n} {ptsi} {tbi} {pts} {tb} @"),
+)
 
 # With these a writing child shows that it gets on, also while it empties itself after its input has ended.
 PACKET_STAMPS = ("-stats_enc_post", "pipe:2", "-stats_enc_post_fmt", MARK + " packet {n} @")
 
 _STAMP = re.compile(
     MARK.encode()
-    + rb" (?:packet \d+|frame (?P<index>\d+) (?P<pts>-?\d+) (?P<numerator>-?\d+)/(?P<denominator>-?\d+)) @$"
+    + rb" (?:packet \d+|frame (?P<index>\d+) (?P<pts>-?\d+) (?P<unit>-?\d+/-?\d+)"
+    + rb" (?P<estimate>-?\d+) (?P<estimate_unit>-?\d+/-?\d+)) @$"
 )
 _NO_PTS = (-(1 << 63), (1 << 63) - 1)
 _LEVEL = re.compile(r"^(?:\[[^\]]* @ [^\]]*\] )*\[(?P<level>[a-z]+)\] (?P<text>.*)$")
@@ -90,6 +96,8 @@ class FrameStamp:
         Unit of the input's time stamps in seconds, or None.
     clean
         Nothing had been complained about when the frame left the decoder, so the frame is good.
+    estimated_seconds
+        The time where the input has one, and else what ffmpeg makes of the frames around; None where it cannot tell.
     n_complaints
         How often something had been.
     """
@@ -98,6 +106,7 @@ class FrameStamp:
     pts_seconds: Fraction | None
     time_base: Fraction | None
     clean: bool
+    estimated_seconds: Fraction | None
     n_complaints: int = field(default=0, compare=False)
 
 
@@ -358,11 +367,20 @@ class FfmpegChild:
 
 
 def _read_stamp(match: re.Match[bytes], n_complaints: int) -> FrameStamp:
-    index, pts, numerator, denominator = (int(match[name]) for name in ("index", "pts", "numerator", "denominator"))
-    if pts in _NO_PTS or numerator <= 0 or denominator <= 0:
-        return FrameStamp(index, None, None, n_complaints == 0, n_complaints)
+    stored, unit = _read_time(match["pts"], match["unit"])
+    estimate, _ = _read_time(match["estimate"], match["estimate_unit"])
+    return FrameStamp(
+        int(match["index"]), stored, unit, n_complaints == 0, estimate if stored is None else stored, n_complaints
+    )
+
+
+def _read_time(ticks: bytes, unit: bytes) -> tuple[Fraction | None, Fraction | None]:
+    """Return a time in seconds and its unit, or twice None where there is none."""
+    numerator, denominator = (int(part) for part in unit.split(b"/"))
+    if int(ticks) in _NO_PTS or numerator <= 0 or denominator <= 0:
+        return None, None
     time_base = Fraction(numerator, denominator)
-    return FrameStamp(index, pts * time_base, time_base, n_complaints == 0, n_complaints)
+    return int(ticks) * time_base, time_base
 
 
 def _enlarge(pipe: IO[bytes] | None) -> None:

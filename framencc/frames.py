@@ -13,9 +13,6 @@ Use = npt.NDArray[np.bool_]
 
 PICTURE_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
 
-MAX_PIXELS = 1 << 27
-"""Larger pictures (16384 x 8192) are refused: a few bytes of a damaged or malicious file can announce terabytes."""
-
 
 def frozen(picture: Picture) -> Picture:
     """Return a C-contiguous read-only view: kernels are compiled for one kind of input, and cannot write to it."""

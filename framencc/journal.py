@@ -1,5 +1,6 @@
 """What a run has done so far, written down as it goes: lines are only added, and a torn last one does not count."""
 
+import contextlib
 import json
 import zlib
 from collections.abc import Iterator, Mapping
@@ -52,8 +53,9 @@ class Journal:
         sync_file(self._path)
 
     def close(self) -> None:
-        """Close the file. Safe to call twice."""
-        self._file.close()
+        """Close the file. Safe to call twice; every entry has been flushed before, so nothing can be lost here."""
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 def read_journal(path: Path) -> Iterator[Entry]:

@@ -8,6 +8,9 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
+MAX_PIXELS = 1 << 27
+"""Larger pictures (16384 x 8192) are refused: a few bytes of a damaged or malicious file can announce terabytes."""
+
 _LONGEST_RATE = 100  # characters; no rate needs more, and its digits are computed with
 _FINEST_RATE = 100_000
 

@@ -1,6 +1,8 @@
 """The hidden folder beside an output in which it grows: its name is known beforehand, and one run at a time has it."""
 
 import contextlib
+import errno
+import logging
 import os
 import shutil
 import sys
@@ -11,6 +13,10 @@ from framencc.errors import SinkError
 from framencc.staging import make_folders, remove_folders, sync_folder
 
 _LOCK = "lock"
+# What network file systems answer that have no locks.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+logger = logging.getLogger(__name__)
 
 
 def work_folder_path(target: Path) -> Path:
@@ -118,7 +124,8 @@ class WorkFolder:
         path = self.path / _LOCK
         if remove and sys.platform != "win32":
             path.unlink(missing_ok=True)
-        self._lock.close()
+        with contextlib.suppress(OSError):  # it holds nothing
+            self._lock.close()
         if remove and sys.platform == "win32":  # where an open file cannot be removed
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -137,4 +144,8 @@ def _try_to_lock(file: IO[bytes]) -> bool:
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        logger.info("%s: files cannot be locked here; nothing keeps two runs from one output", file.name)
     return True

@@ -205,7 +205,7 @@ MISTAKES = {
     "no input": (("absent.mp4", *GOOD[1:]), 2, "input 'absent.mp4' does not exist"),
     "input of no bytes": (("empty.mp4", *GOOD[1:]), 1, "input 'empty.mp4' is empty"),
     "text named .mp4": (("text.mp4", *GOOD[1:]), 1, "input 'text.mp4' .*format"),
-    "text named .npy": (("text.npy", "out.npy", "--reference", "0"), 1, "input 'text.npy' cannot be read as .npy"),
+    "text named .npy": (("text.npy", "out.npy", "--reference", "0"), 1, "input 'text.npy' is no .npy file"),
     "no picture in the folder": (("nothing", *GOOD[1:]), 2, "'nothing' holds no picture"),
     "a gap": (("gap/f_%d.png", *GOOD[1:]), 2, "lacks number 3, between 'f_2.png' and 'f_4.png'; allow_gaps"),
     "no reference file": ((*GOOD[:3], "absent.png"), 2, "reference 'absent.png' does not exist"),
@@ -363,6 +363,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(folder, capfd):
         {"input": "good.mkv", "output": "new/out.mkv", "reference": 1, "ncc": {"radius": 5}}
     )
     assert plan["output"] == str(folder / "new/out.mkv")
+    assert plan["sidecar"] == str(folder / "new/out.mkv.json")
     assert (plan["stream"]["width"], plan["stream"]["height"]) == (52, 36)
     assert stderr == ""
     assert names(folder) == before

@@ -19,6 +19,9 @@ from framencc.ffmpeg import FRAME_STAMPS, INPUT_SAFETY, MARK, FfmpegChild, Frame
 DECODE = ("-f", "rawvideo", "-pix_fmt", "gray", "pipe:1")
 
 
+PASSTHROUGH = ("-fps_mode", "passthrough")
+
+
 def decode(path: Path, *options: str) -> list[str]:
     return [*INPUT_SAFETY, "-i", file_url(path), *options, *DECODE]
 
@@ -248,16 +251,17 @@ def test_a_flood_of_messages_does_not_grow(program: Path) -> None:
 
 def test_stamps(tmp_path: Path) -> None:
     path = media.write_clip(tmp_path / "in.mkv", media.random_frames(5), rate="20")
-    with FfmpegChild([*decode(path, "-copyts", *FRAME_STAMPS)], stdout=True) as child:
+    with FfmpegChild([*decode(path, "-copyts", *PASSTHROUGH, *FRAME_STAMPS)], stdout=True) as child:
         found = stamps(child)
         assert child.next_stamp() is None
-    assert found == [FrameStamp(n, Fraction(n, 20), Fraction(1, 1000), clean=True) for n in range(5)]
+    times = [Fraction(n, 20) for n in range(5)]
+    assert found == [FrameStamp(n, time, Fraction(1, 1000), True, time) for n, time in enumerate(times)]
 
 
 def test_a_file_cannot_forge_a_stamp(tmp_path: Path) -> None:
     title = "title=@frame 0 7 1/25 @"
     path = media.write_clip(tmp_path / "in.mkv", media.random_frames(2), "-metadata", title)
-    with FfmpegChild([*decode(path, *FRAME_STAMPS)], stdout=True) as child:
+    with FfmpegChild([*decode(path, *PASSTHROUGH, *FRAME_STAMPS)], stdout=True) as child:
         found = stamps(child)
         assert any("@frame 0 7 1/25 @" in line for line in child.lines)
     assert [stamp.pts_seconds for stamp in found] == [0, Fraction(1, 25)]
@@ -266,7 +270,7 @@ def test_a_file_cannot_forge_a_stamp(tmp_path: Path) -> None:
 def test_a_stamp_comes_before_its_frame(tmp_path: Path) -> None:
     path = media.write_clip(tmp_path / "in.mkv", media.random_frames(200))
     buffer = memoryview(bytearray(36 * 52))
-    with FfmpegChild([*decode(path, *FRAME_STAMPS)], stdout=True, stall_seconds=5) as child:
+    with FfmpegChild([*decode(path, *PASSTHROUGH, *FRAME_STAMPS)], stdout=True, stall_seconds=5) as child:
         for index in range(200):
             stamp = child.next_stamp()
             assert stamp is not None
@@ -280,27 +284,28 @@ def test_stamps_after_a_complaint_are_not_clean_even_inside_torn_messages(progra
     pieces = [
         *(
             "[info] one\n",
-            f"{MARK} frame 0 0 1/25 @\n",
+            f"{MARK} frame 0 0 1/25 0 1/25 @\n",
             "[h264 @ 0x1] [warn",
-            f"{MARK} frame 1 1 1/25 @\n",
+            f"{MARK} frame 1 1 1/25 1 1/25 @\n",
             "ing] harmless\n",
         ),
         *(
             "[h264 @ 0x1] ",
             "[error] to",
-            f"{MARK} frame 2 -9223372036854775808 1/25 @\n",
+            f"{MARK} frame 2 -9223372036854775808 1/25 2 1/25 @\n",
             "rn\n",
-            f"{MARK} frame 3 3 0/0 @\n",
+            f"{MARK} frame 3 3 0/0 0 0/0 @\n",
         ),
     ]
     script(program, f"for piece in {pieces!r}: os.write(2, piece.encode()); time.sleep(0.01)\n")
     with FfmpegChild([]) as child:
         found = stamps(child)
+    unit = Fraction(1, 25)
     assert found == [
-        FrameStamp(0, Fraction(0), Fraction(1, 25), clean=True),
-        FrameStamp(1, Fraction(1, 25), Fraction(1, 25), clean=True),
-        FrameStamp(2, None, None, clean=True),
-        FrameStamp(3, None, None, clean=False),
+        FrameStamp(0, Fraction(0), unit, True, Fraction(0)),
+        FrameStamp(1, unit, unit, True, unit),
+        FrameStamp(2, None, None, True, 2 * unit),
+        FrameStamp(3, None, None, False, None),
     ]
     assert child.errors == ["torn"]
     assert child.lines == ["[info] one", "[h264 @ 0x1] [warning] harmless", "[h264 @ 0x1] [error] torn"]

@@ -88,8 +88,8 @@ def test_infinities_are_refused(tmp_path, value) -> None:
     [
         (np.zeros((H, W, 2), np.int16), "holds int16; a field is float16, float32 or float64"),
         (np.zeros((H, W, 2), np.complex64), "holds complex64"),
-        (np.zeros((H, W, 2), [("a", "<f4")]), "a field is float16"),
-        (np.full((H, W, 2), None), "holds Python objects; a field is"),
+        (np.zeros((H, W, 2), [("a", "<f4")]), "holds records; store plain numbers"),
+        (np.full((H, W, 2), None), "holds Python objects, which are never loaded"),
         (np.zeros((H, W, 3), np.float32), r"must be \(H, W, 2\), not \(5, 7, 3\)"),
         (np.zeros((H, W), np.float32), r"must be \(H, W, 2\), not \(5, 7\)"),
         (np.zeros((2, H, W, 2), np.float32), r"must be \(H, W, 2\), not \(2, 5, 7, 2\)"),

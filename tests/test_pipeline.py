@@ -16,7 +16,7 @@ from running import WindowedNcc
 from sink_readback import Kind, decode, names, read_back
 
 import framencc
-from framencc.config import make_spec
+from framencc.config import load_config, make_spec
 from framencc.errors import SpecError
 from framencc.pipeline import describe, run
 from framencc.sidecar import fingerprint, read_sidecar
@@ -359,3 +359,17 @@ def test_describing_a_job_agrees_with_its_sidecar_and_writes_nothing(array_repor
         assert described[part] == sidecar[part]
     assert described["spec"] == sidecar["spec"] | {"output": str(tmp_path / "new/out.npy")}
     assert names(tmp_path) == []
+
+
+def test_a_description_says_where_outputs_really_go(tmp_path):
+    (tmp_path / "job" / "deep").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "job" / "link").symlink_to("../elsewhere")
+    (tmp_path / "job" / "job.toml").write_text(
+        f"input = '{FOOTAGE}'\noutput = 'deep/../../out/%06d.png'\nvalidity = 'link/why.mkv'\nreference = 0\n"
+    )
+    described = describe(load_config(tmp_path / "job" / "job.toml"))
+    assert described["output"] == str(tmp_path / "out/%06d.png")
+    assert described["sidecar"] == str(tmp_path / "out/%06d.png.json")
+    assert described["validity"] == str(tmp_path / "elsewhere/why.mkv")
+    assert names(tmp_path / "elsewhere") == []

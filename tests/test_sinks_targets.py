@@ -7,11 +7,12 @@ from sink_readback import KINDS, map_format, names, some_maps, write_maps
 from framencc import staging
 from framencc.config import make_spec
 from framencc.errors import SinkError, SpecError
-from framencc.sinks import ArraySink, ImageSink, VideoSink, check_targets, open_sink
+from framencc.sinks import ArraySink, ImageSink, VideoSink, check_targets, open_sink, targets
 from framencc.sinks.targets import try_folders
 
 EXISTS = r"^output '.*' exists; give --overwrite to replace it$"
 ITSELF = r"^output '.*' is the {} itself; choose another name$"
+JOINS = r"^output '.*' would belong to the {} '.*' from then on; choose another folder$"
 
 
 @pytest.fixture
@@ -109,8 +110,103 @@ def test_a_numbered_output_is_never_what_is_read(source, here):
         Path(f"seq/{index:06d}.png").touch()
     with pytest.raises(SpecError, match=ITSELF.format("input")):
         check("seq/%06d.png", input=source, overwrite=True)
-    check("seq/map_%06d.png", input=source)
+    if source in ("seq", "seq/*.png"):
+        with pytest.raises(SpecError, match=JOINS.format("input")):
+            check("seq/map_%06d.png", input=source)
+    else:
+        check("seq/map_%06d.png", input=source)
     check("other/%06d.png", input=source)
+
+
+@pytest.mark.parametrize(
+    ("output", "source", "joins"),
+    [
+        ("seq/map_%06d.png", "seq/", True),
+        ("seq/map_%06d.tif", "seq", True),  # a folder of two kinds cannot be read
+        ("link/map_%06d.png", "seq", True),
+        ("deep/../seq/map_%06d.png", "seq", True),
+        ("seq/maps.npy", "seq", True),
+        ("seq/maps.mkv", "seq", False),
+        ("seq/maps/%06d.png", "seq", False),
+        ("seq/map_%06d.png", "./seq/../seq/*", True),
+        ("seq/map_%06d.png", "link/*.png", True),
+        ("seq/map_%06d.png", "s?q/*.png", True),
+        ("seq/map_%06d.png", "s?q/*.tif", False),
+        ("seq/map_%06d.png", "seq/f_*.png", False),
+        ("seq/maps/%06d.png", "seq/*.png", False),
+        ("seq/maps.mkv", "seq/*", True),
+        ("seq/map_%06d.png", "seq/f_%d.png", False),
+    ],
+)
+def test_an_output_never_joins_what_is_read(output, source, joins, here):
+    Path("seq").mkdir()
+    Path("deep").mkdir()
+    Path("link").symlink_to("seq")
+    Path("seq/f_0.png").touch()
+    for role, given in {"input": {"input": source}, "ncc.mask": {"ncc": {"mask": source}}}.items():
+        if joins:
+            with pytest.raises(SpecError, match=JOINS.format(role)):
+                check(output, **given)
+        else:
+            check(output, **given)
+    assert names(here) == ["deep", "link", "seq", "seq/f_0.png"]
+
+
+def test_outputs_never_join_the_fields_that_are_read(here):
+    Path("flow").mkdir()
+    Path("flow/f_0.flo").touch()
+    for output, joins in {"flow/maps.npy": True, "flow/m_%d.png": True, "flow/m_%d.tif": False}.items():
+        warp = {"method": "field", "field": "flow"}
+        if joins:
+            with pytest.raises(SpecError, match=JOINS.format("warp.field")):
+                check(output, warp=warp)
+        else:
+            check(output, warp=warp)
+    with pytest.raises(SpecError, match=r"^fields 'flow/g_%d.flo' would belong to the warp.field 'flow'"):
+        check("out.mkv", fields="flow/g_%d.flo", warp=warp)
+
+
+@pytest.mark.parametrize(
+    "output", ["take.npy", "./take.npy", "deep/../take.npy", "link/take.npy", "hard.npy", "soft.npy"]
+)
+@pytest.mark.parametrize("role", ["ncc", "warp", "validity"])
+def test_masks_fields_and_other_outputs_are_safe_too(output, role, here):
+    Path("deep").mkdir()
+    Path("link").symlink_to(".")
+    Path("take.npy").write_text("precious")
+    Path("hard.npy").hardlink_to("take.npy")
+    Path("soft.npy").symlink_to("take.npy")
+    options, message = {
+        "ncc": ({"ncc": {"mask": "take.npy"}}, ITSELF.format("ncc.mask")),
+        "warp": ({"warp": {"method": "field", "field": "take.npy"}}, ITSELF.format("warp.field")),
+        "validity": ({"validity": "take.npy"}, r"^validity 'take.npy' is the output itself; choose another name$"),
+    }[role]
+    with pytest.raises(SpecError, match=message):
+        check(output, overwrite=True, **options)
+    assert Path("take.npy").read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["out.mkv.json", "out.partial.mkv", "out.partial.mkv.json"])
+@pytest.mark.parametrize("link", [False, True])
+def test_what_goes_beside_an_output_is_never_what_is_read(name, link, here):
+    Path(name).write_text("precious")
+    Path("other").hardlink_to(name)
+    for role in ("input", "reference"):
+        with pytest.raises(SpecError, match=rf"^(sidecar|what a damaged .*) '{name}' is the {role} itself"):
+            check(**{role: "other" if link else f"./{name}"}, overwrite=True)
+    assert Path(name).read_text() == "precious"
+
+
+def test_where_case_does_not_count_names_in_another_case_are_the_same(here, monkeypatch):
+    assert not targets._is_case_blind(here / "x") or (here / "X").exists() == (here / "x").exists()
+    monkeypatch.setattr(targets, "_is_case_blind", lambda _: True)
+    for output, options in {"TAKE.npy": {"input": "take.npy"}, "e\u0301.mkv": {"reference": "\u00e9.mkv"}}.items():
+        with pytest.raises(SpecError, match="itself; choose another name"):
+            check(output, **options)
+    with pytest.raises(SpecError, match=r"^validity 'OUT.mkv' is the output itself"):
+        check("out.mkv", validity="OUT.mkv")
+    with pytest.raises(SpecError, match=r"^validity 'A/%06d.png' is the output itself"):
+        check("a/%06d.png", validity="A/%06d.png")
 
 
 def test_a_reference_by_index_is_no_file(here):

@@ -8,7 +8,7 @@ import media
 import numpy as np
 import pytest
 
-from framencc.errors import SourceError, SpecError
+from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.sources import ArraySource, open_source, probe_source, read_reference
 from framencc.spec import RunSpec
 
@@ -77,9 +77,16 @@ def test_files_that_are_no_arrays(tmp_path: Path) -> None:
     (tmp_path / "zipped.npz").rename(tmp_path / "zipped.npy")
     (tmp_path / "text.npy").write_text("not an array")
     (tmp_path / "empty.npy").write_bytes(b"")
-    for name in ("cut.npy", "pickled.npy", "zipped.npy", "text.npy", "empty.npy"):
-        with pytest.raises(SourceError, match=rf"{name}' cannot be read as .npy: ") as caught:
+    for name, reason in {
+        "cut.npy": "is damaged: it ends early",
+        "pickled.npy": "holds Python objects, which are never loaded",
+        "zipped.npy": "is no .npy file",
+        "text.npy": "is no .npy file",
+        "empty.npy": "is empty",
+    }.items():
+        with pytest.raises(SourceError, match=rf"input '.*{name}' {reason}") as caught:
             open_source(spec(tmp_path / name))
+        assert not isinstance(caught.value, DamagedInputError)
         assert "\n" not in str(caught.value)
     with pytest.raises(SpecError, match="does not exist"):
         ArraySource(tmp_path / "nothing.npy")

@@ -1,6 +1,8 @@
 """Every kind of picture is read without loss, or refused."""
 
+import lzma
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -185,6 +187,28 @@ def test_a_decompression_bomb_is_refused_unread(tmp_path: Path) -> None:
     for name in ("p.png", "p.tif", "p.jpg"):
         with pytest.raises(SourceError, match=r"says it is 20000 x 10000; pictures of 1 to 134217728 pixels are read"):
             read_picture(tmp_path / name)
+
+
+@pytest.mark.parametrize("compression", ["zlib", "lzma"])
+def test_a_strip_that_unpacks_to_gigabytes_takes_no_memory(tmp_path: Path, compression: str) -> None:
+    if compression == "lzma":
+        packed = lzma.compress(bytes(1 << 27), preset=0)
+    else:
+        packer = zlib.compressobj(9)
+        first, again = (packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+        packed = first + again * 4096
+    tifffile.imwrite(tmp_path / "p.tif", np.zeros((32, 48), np.uint8), compression=compression)
+    with tifffile.TiffFile(tmp_path / "p.tif", mode="r+") as file:
+        file.pages[0].tags["StripByteCounts"].overwrite(len(packed))
+        file.pages[0].tags["StripOffsets"].overwrite((tmp_path / "p.tif").stat().st_size)
+    with (tmp_path / "p.tif").open("ab") as opened:
+        opened.write(packed)
+    tracemalloc.start()
+    with pytest.raises(DamagedInputError, match="a strip unpacks to more than its part of the picture"):
+        read_picture(tmp_path / "p.tif")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".npy"])

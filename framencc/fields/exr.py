@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from framencc.errors import DamagedInputError, MissingExtraError, SinkError, SourceError
 from framencc.fields.formats import Size, Stored, check_size
-from framencc.frames import MAX_PIXELS
+from framencc.values import MAX_PIXELS
 
 EXR_START = b"\x76\x2f\x31\x01"
 PAIRS = (("x", "y"), ("dx", "dy"), ("u", "v"), ("R", "G"))

@@ -14,26 +14,25 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from framencc import png
+from framencc import npy, png
 from framencc.errors import DamagedInputError, FramenccError, SinkError, SourceError, SpecError
 from framencc.fields.exr import EXR_START, read_exr, write_exr
 from framencc.fields.formats import (
     FLO_START,
     FLO_UNKNOWN,
-    NPY_START,
     Size,
     Stored,
     flo_content,
     from_kitti,
     npy_content,
     read_flo,
+    read_float_header,
     read_npy,
-    read_npy_header,
     read_png,
 )
-from framencc.frames import MAX_PIXELS
 from framencc.sequences import list_files, sequence_numbers, start_of
 from framencc.staging import write_all
+from framencc.values import MAX_PIXELS
 
 Convention = Literal["displacement", "stmap"]
 Field = npt.NDArray[np.float32]
@@ -41,7 +40,7 @@ Field = npt.NDArray[np.float32]
 FIELD_SUFFIXES = (".npy", ".flo", ".png", ".exr")
 
 _READERS: dict[bytes, Callable[[Path, Size, str], Stored]] = {
-    NPY_START: read_npy,
+    npy.START: read_npy,
     FLO_START: read_flo,
     png.SIGNATURE: read_png,
     EXR_START: read_exr,
@@ -206,7 +205,7 @@ def list_fields(path: str | Path, n_frames: int | None, selected: Sequence[int] 
     files = list_files(path, FIELD_SUFFIXES, what="fields", kind="displacement field")
     stacked = len(files) == 1 and _is_stacked(files[0])
     if stacked:
-        n_fields = read_npy_header(files[0], f"fields {path!r}").shape[0]
+        n_fields = read_float_header(files[0], f"fields {path!r}").shape[0]
         if n_fields == 0:
             raise SpecError(f"fields {path!r} is an array of none")
         of_selection = selected is not None and n_fields == len(selected) and n_fields != n_frames
@@ -247,14 +246,7 @@ def _is_stacked(file: Path) -> bool:
         When it cannot be read.
     """
     where = f"field {str(file)!r}"
-    if not start_of(file, where).startswith(NPY_START):
-        return False
-    try:
-        return len(read_npy_header(file, where).shape) == 4
-    except FramenccError:
-        raise
-    except Exception as error:  # noqa: BLE001  (a damaged header makes NumPy raise nearly anything)
-        raise DamagedInputError(f"{where} is damaged: {_one_line(error)}") from None
+    return start_of(file, where).startswith(npy.START) and len(read_float_header(file, where).shape) == 4
 
 
 def write_field(path: str | Path, field: npt.NDArray[np.floating]) -> None:

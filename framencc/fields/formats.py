@@ -7,32 +7,23 @@ file can make it allocate more than a field of that size.
 import io
 import struct
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from framencc import png
 from framencc.errors import DamagedInputError, SourceError
+from framencc.npy import NpyHeader, map_npy, read_npy_header
 
 Size = tuple[int, int]
 Stored = npt.NDArray[Any]
 
-NPY_START = b"\x93NUMPY"
 FLO_START = struct.pack("<f", 202021.25)
 FLO_UNKNOWN = 1e9
 """Middlebury's limit: a larger component marks a pixel whose displacement is unknown."""
 _FLO_UNKNOWN_VALUE = np.float32(1e10)  # what Middlebury's own code writes (flowIO.h: UNKNOWN_FLOW)
 _FLO_HEADER = struct.Struct("<4sii")
-
-
-class NpyHeader(NamedTuple):
-    """What a .npy file says of itself; its data begins at byte `offset`."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    fortran: bool
-    offset: int
 
 
 def check_size(given: Size, wanted: Size, where: str) -> None:
@@ -50,41 +41,28 @@ def check_size(given: Size, wanted: Size, where: str) -> None:
         )
 
 
-def read_npy_header(path: Path, where: str) -> NpyHeader:
-    """Read the header of a .npy file of floats, and check that its data is all there.
+def read_float_header(path: Path, where: str) -> NpyHeader:
+    """Read the header of a .npy file of floats; see `framencc.npy.read_npy_header` for further errors.
 
     Raises
     ------
     SourceError
-        When it holds anything but floats of 16, 32 or 64 bits; Python objects are never unpickled.
-    DamagedInputError
-        When it ends early.
+        When it holds anything but floats of 16, 32 or 64 bits.
     """
-    with path.open("rb") as file:
-        version = np.lib.format.read_magic(file)
-        if version not in ((1, 0), (2, 0)):  # (3, 0) is for structures whose fields have names beyond Latin-1
-            raise SourceError(f"{where} is a .npy of version {version[0]}.{version[1]}; store plain float32")
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(file)
-        header = NpyHeader(tuple(shape), dtype, fortran, file.tell())
-        end = file.seek(0, io.SEEK_END)
-    if dtype.kind != "f" or dtype.itemsize not in (2, 4, 8):
-        kind = "Python objects" if dtype.hasobject else str(dtype)
-        raise SourceError(f"{where} holds {kind}; a field is float16, float32 or float64")
-    if min(header.shape, default=0) < 0 or end < header.offset + _n_values(header.shape) * dtype.itemsize:
-        raise DamagedInputError(f"{where} is damaged: it ends early")
+    header = read_npy_header(path, where)
+    if header.dtype.kind != "f" or header.dtype.itemsize not in (2, 4, 8):
+        raise SourceError(f"{where} holds {header.dtype}; a field is float16, float32 or float64")
     return header
 
 
 def read_npy(path: Path, size: Size, where: str, index: int | None = None) -> Stored:
-    """Read an (H, W, 2) array, or entry `index` of an (N, H, W, 2) one; see `read_npy_header` for errors."""
-    header = read_npy_header(path, where)
+    """Read an (H, W, 2) array, or entry `index` of an (N, H, W, 2) one; see `read_float_header` for errors."""
+    header = read_float_header(path, where)
     n_axes = 3 if index is None else 4
     if len(header.shape) != n_axes or header.shape[-1] != 2:
         raise SourceError(f"{where} must be {'(H, W, 2)' if index is None else '(N, H, W, 2)'}, not {header.shape}")
     check_size((header.shape[-3], header.shape[-2]), size, where)
-    order = "F" if header.fortran else "C"
-    stored = np.memmap(path, header.dtype, "r", header.offset, header.shape, order)  # type: ignore[call-overload]
+    stored = map_npy(path, header)
     return np.array(stored if index is None else stored[index])
 
 
@@ -173,13 +151,6 @@ def flo_content(field: npt.NDArray[np.float32]) -> bytes:
     """Return the content of a .flo file; NaN is written as a number that means unknown."""
     values = np.where(np.isnan(field), _FLO_UNKNOWN_VALUE, field).astype("<f4")
     return _FLO_HEADER.pack(FLO_START, field.shape[1], field.shape[0]) + values.tobytes()
-
-
-def _n_values(shape: tuple[int, ...]) -> int:
-    count = 1
-    for side in shape:
-        count *= side
-    return count
 
 
 def _ends(given: int, wanted: int) -> str:

@@ -91,11 +91,11 @@ def publish(
             written = work.folders[MAPS].path / _SIDECAR
             if written.exists():
                 written.replace(work.folders[MAPS].folder / sidecar.name)
+            for folder in work.folders.values():
+                folder.sync_names()
         except BaseException:
             _withdraw(work, parts, whole, names)
             raise
-        for folder in work.folders.values():
-            folder.sync_names()
         work.discard()
     return dict(names), sidecar
 
@@ -125,6 +125,10 @@ def _put_back(work: Workplace) -> None:
 
 
 def _withdraw(work: Workplace, parts: Mapping[str, Parts], whole: Mapping[str, str], names: Mapping[str, Path]) -> None:
+    with contextlib.suppress(OSError):
+        published = work.folders[MAPS].folder / sidecar_path(names[MAPS]).name
+        if not (written := work.folders[MAPS].path / _SIDECAR).exists() and published.exists():
+            published.replace(written)
     for name, one in parts.items():
         with contextlib.suppress(OSError):
             one.withdraw(work.folders[name].path / whole[name], names[name].name)

@@ -88,6 +88,19 @@ def look(spec: RunSpec) -> Left:
     return Left.read(_journal_path(work_folder_path(Path(spec.output))))
 
 
+def tidy_up(spec: RunSpec) -> None:
+    """Remove the work folders of a job that is finished, where a run was killed while it did so.
+
+    Raises
+    ------
+    SinkError
+        When another run works there.
+    """
+    for path in map(Path, spec.outputs.values()):
+        if work_folder_path(path).is_dir():
+            WorkFolder(path).remove()
+
+
 class Workplace:
     """The locked work folders of a job's outputs, and the journal in that of the maps.
 
@@ -173,7 +186,8 @@ class Workplace:
         if self.journal is not None:
             self.journal.close()
         kept = Left.read(self.journal_path).n_maps if self._keep and MAPS in self.folders else 0
-        for folder in self.folders.values():
+        # That of the maps, which comes first, goes last: as long as there is a journal, a later run tidies up.
+        for folder in reversed(self.folders.values()):
             if kept:
                 folder.release()
             else:

@@ -1,13 +1,18 @@
 """What may be written where, found out before any work is done."""
 
+import contextlib
+import fnmatch
 import glob
+import itertools
 import os
 import stat
+import unicodedata
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
 from framencc.errors import SpecError
+from framencc.fields import FIELD_SUFFIXES
 from framencc.fields.exr import import_openexr
 from framencc.sinks.base import sink_error
 from framencc.spec import (
@@ -115,6 +120,10 @@ def check_targets(spec: RunSpec, *, published: bool = False) -> None:
         for role, path in readings:
             if isinstance(path, str) and _is_same(target, path):
                 raise SpecError(f"{name} {str(target)!r} is the {role} itself; choose another name")
+            if isinstance(path, str) and role != "reference" and _joins(target, path, role):
+                raise SpecError(
+                    f"{name} {str(target)!r} would belong to the {role} {path!r} from then on; choose another folder"
+                )
         refuse_existing(target, overwrite=spec.overwrite or published, name=name)
     for (earlier, one), (later, other) in combinations(outputs, 2):
         if _clash(one, other):
@@ -147,8 +156,7 @@ def _clash(one: Path, other: Path) -> bool:
     for numbered, single in ((one, other), (other, one)):
         if is_numbered(numbered) and not is_numbered(single):
             files = NumberedFiles(numbered)
-            same_folder = os.path.realpath(files.folder) == os.path.realpath(single.absolute().parent)
-            return same_folder and files.names(single.name)
+            return _place(files.folder) == _place(single.absolute().parent) and files.names(single.name)
     return _is_same(one, str(other))
 
 
@@ -193,10 +201,47 @@ def existing_files(target: Path) -> Iterator[Path]:
 
 def _is_same(target: Path, path: str) -> bool:
     """Whether writing `target` would replace a file that is read, under whatever name."""
-    if os.path.realpath(target) == os.path.realpath(path):
+    if _place(target) == _place(path):
         return True
     written = {_identity(existing) for existing in existing_files(target)} - {None}
     return bool(written) and any(_identity(read) in written for read in _files_of(path))
+
+
+def _joins(target: Path, path: str, role: str) -> bool:
+    """Whether what is written would be read as a further file of a folder or glob when the job is run again."""
+    read = Path(path)
+    files = NumberedFiles(target) if is_numbered(target) else None
+    written = [target.absolute()] if files is None else [files.path(index) for index in (0, 123456)]
+    if read.is_dir():
+        suffixes = FIELD_SUFFIXES if role == "warp.field" else PICTURE_OUTPUT_SUFFIXES
+        return target.suffix.lower() in suffixes and _place(written[0].parent) == _place(read)
+    if read.exists() or is_sequence_pattern(path) or not glob.has_magic(path):
+        return False
+    folders = list(itertools.takewhile(lambda part: not glob.has_magic(part), read.absolute().parts[:-1]))
+    wanted = Path(_place(Path(*folders))).parts + read.absolute().parts[len(folders) :]
+    for file in written:
+        parts = Path(_place(file)).parts
+        if len(parts) == len(wanted) and all(map(fnmatch.fnmatch, parts, wanted)):
+            return True
+    return False
+
+
+def _place(path: str | Path) -> str:
+    """Name a path in the one way in which all its spellings are equal, also where it does not exist yet."""
+    real = os.path.realpath(path)
+    # Systems that do not tell upper from lower case do not tell the ways to write an accent apart either.
+    return unicodedata.normalize("NFC", real).casefold() if _is_case_blind(Path(real)) else real
+
+
+def _is_case_blind(path: Path) -> bool:
+    """Whether names that differ only in upper and lower case mean one file where `path` is or will be."""
+    for folder in path.parents:
+        swapped = folder.with_name(folder.name.swapcase()) if folder.name else folder
+        if swapped.name != folder.name and folder.exists():
+            with contextlib.suppress(OSError):
+                return swapped.samefile(folder)
+            return False
+    return False
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -11,6 +11,7 @@ from framencc.sources.arrays import ArraySource
 from framencc.sources.base import Allocate, Source, allocate_new
 from framencc.sources.images import ImageSequenceSource
 from framencc.sources.kinds import kind_of, open_kind
+from framencc.sources.limits import SizeLimits
 from framencc.sources.masks import MaskedSource, open_mask
 from framencc.sources.pictures import read_picture, take_from_file
 from framencc.sources.probe import UNKNOWN_MATRIX
@@ -133,7 +134,9 @@ def read_reference(spec: RunSpec, source: Source | None = None) -> ReferencePict
         if matrix not in (None, UNKNOWN_MATRIX) and wanted.rgb_matrix == "auto":
             wanted = dataclasses.replace(wanted, rgb_matrix=matrix)  # type: ignore[arg-type]
         try:
-            data, use, conversion = take_from_file(spec.reference, wanted, what="reference")
+            data, use, conversion = take_from_file(
+                spec.reference, wanted, what="reference", max_pixels=spec.limits.max_pixels
+            )
         except DamagedInputError as error:
             # Exit code 3 promises a partial result; without a reference there is none.
             raise SourceError(str(error)) from None
@@ -185,4 +188,5 @@ def _open(
         points=points,
         memory_mib=spec.limits.decoder_memory_mib,
         tolerant=spec.tolerant,
+        limits=SizeLimits.of(spec.limits),
     )

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from framencc.errors import SourceError, SpecError
+from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.frames import StreamInfo
+from framencc.npy import map_npy, read_npy_header
+from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.selection import (
     DEFAULT_FRAME_RATE,
     EVERYTHING,
@@ -33,6 +35,8 @@ class ArraySource(IndexedSource):
         Frames per second.
     wanted
         What to take out of each frame.
+    limits
+        How much is read at most.
 
     Raises
     ------
@@ -49,6 +53,7 @@ class ArraySource(IndexedSource):
         selection: Selection = EVERYTHING,
         frame_rate: Fraction = DEFAULT_FRAME_RATE,
         wanted: Wanted = LUMA,
+        limits: SizeLimits = DEFAULT_LIMITS,
     ) -> None:
         path = str(frames) if isinstance(frames, (str, Path)) else "array"
         array = _map(path) if isinstance(frames, (str, Path)) else np.asarray(frames)
@@ -60,7 +65,8 @@ class ArraySource(IndexedSource):
             )
         if 0 in array.shape:
             raise SpecError(f"input {path!r} of shape {array.shape} holds no pixel")
-        super().__init__(path, selection, array.shape[0], frame_rate)
+        limits.check_pixels(array.shape[1], array.shape[2], f"input {path!r}")
+        super().__init__(path, selection, array.shape[0], frame_rate, limits)
         self._array: npt.NDArray[Any] | None = array
         self._wanted = wanted
         try:
@@ -78,6 +84,7 @@ class ArraySource(IndexedSource):
             conversion=first.conversion,
             details={"kind": "array", "shape": " x ".join(map(str, array.shape)), "dtype": str(array.dtype)},
         )
+        self._check_length()
 
     def close(self) -> None:
         """Let go of the array, and so of the file; see `Source.close`."""
@@ -92,9 +99,15 @@ class ArraySource(IndexedSource):
 
 
 def _map(path: str) -> npt.NDArray[Any]:
+    if not Path(path).exists():
+        raise SpecError(f"input {path!r} does not exist")
+    where = f"input {path!r}"
     try:
-        return np.lib.format.open_memmap(path, mode="r")
-    except FileNotFoundError:
-        raise SpecError(f"input {path!r} does not exist") from None
-    except (OSError, ValueError, EOFError, SyntaxError, TypeError) as error:
-        raise SourceError(f"input {path!r} cannot be read as .npy: {' '.join(str(error).split())}") from None
+        return map_npy(Path(path), read_npy_header(Path(path), where))
+    except DamagedInputError as error:
+        # Nothing has been read before the damage, so there is no partial result to keep.
+        raise SourceError(str(error)) from None
+    except SourceError:
+        raise
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{where} cannot be read: {' '.join(str(error).split())}") from None

@@ -8,6 +8,7 @@ from pathlib import Path
 from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.frames import Picture, StreamInfo
 from framencc.sequences import list_files, sequence_numbers
+from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.pictures import PICTURE_SUFFIXES, take_from_file
 from framencc.sources.selection import DEFAULT_FRAME_RATE, EVERYTHING, IndexedSource, Selection, sample_bits
 from framencc.sources.wanted import LUMA, Taken, Wanted
@@ -33,6 +34,8 @@ class ImageSequenceSource(IndexedSource):
         What to take out of each picture.
     tolerant
         Missing numbers, and pictures that cannot be read or are unlike the first one, are damaged frames.
+    limits
+        How much is read at most.
 
     Raises
     ------
@@ -51,6 +54,7 @@ class ImageSequenceSource(IndexedSource):
         allow_gaps: bool = False,
         wanted: Wanted = LUMA,
         tolerant: bool = False,
+        limits: SizeLimits = DEFAULT_LIMITS,
     ) -> None:
         self._wanted = wanted
         self._tolerant = tolerant
@@ -63,8 +67,8 @@ class ImageSequenceSource(IndexedSource):
                 raise SpecError(f"input {path!r} has {len(self.files)} pictures and lacks {missing} between them")
             numbers = sequence_numbers(path, self.files)
             self._places = {number - numbers[0]: file for number, file in zip(numbers, self.files, strict=True)}
-        super().__init__(path, selection, max(self._places) + 1, frame_rate)
-        self._first_name, taken = self._take_first(selection)
+        super().__init__(path, selection, max(self._places) + 1, frame_rate, limits)
+        self._first_name, taken = self._take_first(selection, limits.max_pixels)
         self.info = StreamInfo(
             height=taken.data.shape[-2],
             width=taken.data.shape[-1],
@@ -83,15 +87,16 @@ class ImageSequenceSource(IndexedSource):
                 "missing_numbers": missing,
             },
         )
+        self._check_length()
 
-    def _take_first(self, selection: Selection) -> tuple[str, Taken]:
+    def _take_first(self, selection: Selection, max_pixels: int) -> tuple[str, Taken]:
         """Read the first selected picture, or the first of them that can be read."""
         problem: SourceError | None = None
         for index in range(selection.origin, max(self._places) + 1, selection.step):
             if (file := self._places.get(index)) is None:
                 continue
             try:
-                return file.name, take_from_file(file, self._wanted)
+                return file.name, take_from_file(file, self._wanted, max_pixels=max_pixels)
             except SourceError as error:
                 problem = problem or error
                 if not self._tolerant:
@@ -110,7 +115,7 @@ class ImageSequenceSource(IndexedSource):
         if not file.exists():
             raise SourceError(f"picture {str(file)!r} (frame {index}) is gone since the run began")
         try:
-            taken = take_from_file(file, self._wanted)
+            taken = take_from_file(file, self._wanted, max_pixels=self._limits.max_pixels)
         except SpecError as error:  # the first picture had what this one lacks
             raise SourceError(f"{error} (frame {index})") from None
         except DamagedInputError as error:

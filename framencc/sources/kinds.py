@@ -10,6 +10,7 @@ from framencc.errors import SpecError
 from framencc.sources.arrays import ArraySource
 from framencc.sources.base import Source
 from framencc.sources.images import ImageSequenceSource
+from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.pictures import PICTURE_SUFFIXES
 from framencc.sources.selection import DEFAULT_FRAME_RATE, EVERYTHING, SeekPoint, Selection
 from framencc.sources.tolerant import TolerantVideoSource
@@ -31,6 +32,7 @@ def open_kind(
     points: Sequence[SeekPoint] = (),
     memory_mib: int | None = None,
     tolerant: bool = False,
+    limits: SizeLimits = DEFAULT_LIMITS,
 ) -> Source:
     """Open a path as the source that it is; options that do not apply to its kind are not used.
 
@@ -50,11 +52,18 @@ def open_kind(
             allow_gaps=allow_gaps,
             wanted=wanted,
             tolerant=tolerant,
+            limits=limits,
         )
     if kind == "array":
-        return ArraySource(path, selection=selection, frame_rate=frame_rate, wanted=wanted)
+        return ArraySource(path, selection=selection, frame_rate=frame_rate, wanted=wanted, limits=limits)
     return (TolerantVideoSource if tolerant else VideoSource)(
-        path, selection=selection, stall_seconds=stall_seconds, memory_mib=memory_mib, wanted=wanted, points=points
+        path,
+        selection=selection,
+        stall_seconds=stall_seconds,
+        memory_mib=memory_mib,
+        wanted=wanted,
+        points=points,
+        limits=limits,
     )
 
 

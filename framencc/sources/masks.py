@@ -9,9 +9,11 @@ import numpy as np
 
 from framencc.errors import DamagedInputError, FramenccError, SourceError, SpecError
 from framencc.frames import Frame, Use
+from framencc.npy import read_npy_header
 from framencc.sequences import sequence_numbers
 from framencc.sources.base import Allocate, Source, allocate_new
 from framencc.sources.kinds import kind_of, open_kind
+from framencc.sources.limits import SizeLimits
 from framencc.sources.pictures import PICTURE_SUFFIXES, take_from_file
 from framencc.sources.selection import IndexedSource, Selection
 from framencc.sources.wanted import WantedLabels, WantedMask
@@ -50,7 +52,7 @@ def open_mask(spec: RunSpec, source: Source, done: int = 0) -> tuple[Source, Use
     with _about_mask():
         wanted = WantedMask(spec.ncc.mask_labels)
         if _is_single_picture(path):
-            return source, _read_mask(path, wanted, (source.info.height, source.info.width))
+            return source, _read_mask(path, wanted, (source.info.height, source.info.width), spec.limits.max_pixels)
         masks = open_kind(
             path,
             selection=Selection.parse(spec.frames, spec.warp.chain_length).after(done),
@@ -59,6 +61,7 @@ def open_mask(spec: RunSpec, source: Source, done: int = 0) -> tuple[Source, Use
             stall_seconds=spec.limits.stall_seconds,
             memory_mib=spec.limits.decoder_memory_mib,
             tolerant=spec.tolerant,
+            limits=SizeLimits.of(spec.limits),
         )
         try:
             return MaskedSource(source, masks, path), None
@@ -152,15 +155,16 @@ def _is_single_picture(path: str) -> bool:
     kind = kind_of(path)
     if kind == "array":
         try:
-            return np.lib.format.open_memmap(path, mode="r").ndim == 2
-        except (OSError, ValueError, EOFError, SyntaxError, TypeError):
+            return len(read_npy_header(Path(path), repr(path)).shape) == 2
+        except SourceError:
             return False  # opening it as a source says what is wrong with it
     return kind == "pictures" and Path(path).is_file() and Path(path).suffix.lower() in PICTURE_SUFFIXES
 
 
-def _read_mask(path: str, wanted: WantedMask, size: tuple[int, int]) -> Use:
+def _read_mask(path: str, wanted: WantedMask, size: tuple[int, int], max_pixels: int) -> Use:
+    stored = wanted if wanted.labels is None else WantedLabels()
     try:
-        data = take_from_file(path, wanted if wanted.labels is None else WantedLabels(), what="mask").data
+        data = take_from_file(path, stored, what="mask", max_pixels=max_pixels).data
     except DamagedInputError as error:
         # Exit code 3 promises a partial result; without the mask there is none.
         raise SourceError(str(error)) from None

@@ -6,18 +6,21 @@ its PNG reader halves 16-bit colour to 8 bits without a word.
 """
 
 import io
-import struct
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from framencc import jpeg, png
+from framencc import jpeg, npy, png
 from framencc.errors import DamagedInputError, SourceError, SpecError
-from framencc.frames import MAX_PIXELS, Picture
+from framencc.frames import Picture
+from framencc.npy import map_npy, read_npy_header
 from framencc.sequences import start_of
+from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.selection import copy_into
+from framencc.sources.tiff import check_directory, check_samples, remarks_for_debugging
 from framencc.sources.wanted import LUMA, Taken, Wanted, refuse_transparency
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
@@ -32,7 +35,9 @@ def read_picture(path: str | Path, *, what: str = "picture") -> Picture:
     return take_from_file(path, LUMA, what=what).data
 
 
-def take_from_file(path: str | Path, wanted: Wanted, *, what: str = "picture") -> Taken:
+def take_from_file(
+    path: str | Path, wanted: Wanted, *, what: str = "picture", max_pixels: int = DEFAULT_LIMITS.max_pixels
+) -> Taken:
     """Read what is wanted of one picture.
 
     A picture is turned as its EXIF or TIFF orientation asks for; palettes are applied unless their indices are wanted;
@@ -46,6 +51,8 @@ def take_from_file(path: str | Path, wanted: Wanted, *, what: str = "picture") -
         What to take out of it.
     what
         How messages name its role.
+    max_pixels
+        A larger picture is refused unread.
 
     Returns
     -------
@@ -66,7 +73,8 @@ def take_from_file(path: str | Path, wanted: Wanted, *, what: str = "picture") -
     if not path.exists():
         raise SpecError(f"{where} does not exist")
     try:
-        picture = _reader(path, where)(path, where, wanted.keep_palette)
+        limits = replace(DEFAULT_LIMITS, max_pixels=max_pixels)
+        picture = _reader(path, where)(path, where, _Reading(wanted.keep_palette, limits))
     except (SourceError, SpecError):
         raise
     except Exception as error:  # noqa: BLE001  (a damaged file makes the decoders raise nearly anything)
@@ -74,7 +82,15 @@ def take_from_file(path: str | Path, wanted: Wanted, *, what: str = "picture") -
     return _take(picture, wanted, where)
 
 
-def _reader(path: Path, where: str) -> Callable[[Path, str, bool], Picture]:
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """How a file is to be read, whatever its format."""
+
+    keep_palette: bool
+    limits: SizeLimits
+
+
+def _reader(path: Path, where: str) -> Callable[[Path, str, _Reading], Picture]:
     start = start_of(path, where)
     if start == png.SIGNATURE:
         return _read_png
@@ -82,46 +98,46 @@ def _reader(path: Path, where: str) -> Callable[[Path, str, bool], Picture]:
         return _read_jpeg
     if start.startswith(_TIFF):
         return _read_tiff
-    if start.startswith(b"\x93NUMPY"):
+    if start.startswith(npy.START):
         return _read_npy
     raise SourceError(f"{where} is no PNG, JPEG, TIFF or .npy file")
 
 
-def _read_png(path: Path, where: str, keep_palette: bool) -> Picture:
+def _read_png(path: Path, where: str, reading: _Reading) -> Picture:
     from PIL import PngImagePlugin  # noqa: PLC0415  (needed only by jobs that touch pictures)
 
     content = path.read_bytes()
     header = png.check(content, where)
-    _check_size(header.height, header.width, where)
+    reading.limits.check_pixels(header.height, header.width, where)
     if header.is_16_bit_colour:
         return png.decode_16_bit_colour(content, header, where)
     if header.bit_depth == 16 and header.colour_type != 0:
         raise SourceError(f"{where} is a 16-bit PNG with alpha, which cannot be read without loss; store it as TIFF")
-    picture = _from_pillow(PngImagePlugin.PngImageFile(io.BytesIO(content)), where, keep_palette)
-    if keep_palette and header.colour_type == 0 and 1 < header.bit_depth < 8:
+    picture = _from_pillow(PngImagePlugin.PngImageFile(io.BytesIO(content)), where, reading)
+    if reading.keep_palette and header.colour_type == 0 and 1 < header.bit_depth < 8:
         picture = picture // np.uint8(255 // (2**header.bit_depth - 1))  # Pillow stretches fewer bits to 8
     return picture
 
 
-def _read_jpeg(path: Path, where: str, keep_palette: bool) -> Picture:
+def _read_jpeg(path: Path, where: str, reading: _Reading) -> Picture:
     from PIL import JpegImagePlugin  # noqa: PLC0415
 
     content = path.read_bytes()
     jpeg.check(content, where)
-    return _from_pillow(JpegImagePlugin.JpegImageFile(io.BytesIO(content)), where, keep_palette)
+    return _from_pillow(JpegImagePlugin.JpegImageFile(io.BytesIO(content)), where, reading)
 
 
-def _from_pillow(image: Any, where: str, keep_palette: bool) -> Picture:
+def _from_pillow(image: Any, where: str, reading: _Reading) -> Picture:
     width, height = image.size
-    _check_size(height, width, where)
+    reading.limits.check_pixels(height, width, where)
     _check_count(getattr(image, "n_frames", 1), where)
-    if keep_palette and image.mode in ("P", "PA") and (image.mode == "PA" or "transparency" in image.info):
+    if reading.keep_palette and image.mode in ("P", "PA") and (image.mode == "PA" or "transparency" in image.info):
         # Palette and alpha: as a picture of RGBA would be, it is refused unless it is opaque.
         try:
             refuse_transparency(np.asarray(image.convert("RGBA"))[:, :, 3])
         except ValueError as error:
             raise SpecError(f"{where} {error}") from None
-    if image.mode in ("P", "PA") and not keep_palette:
+    if image.mode in ("P", "PA") and not reading.keep_palette:
         image = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
     elif "transparency" in image.info and image.mode in ("L", "RGB"):
         image = image.convert("RGBA" if image.mode == "RGB" else "LA")
@@ -132,18 +148,19 @@ def _from_pillow(image: Any, where: str, keep_palette: bool) -> Picture:
     return _turn(np.asarray(image), image.getexif().get(_ORIENTATION, 1))
 
 
-def _read_tiff(path: Path, where: str, keep_palette: bool) -> Picture:
+def _read_tiff(path: Path, where: str, reading: _Reading) -> Picture:
     import tifffile  # noqa: PLC0415
 
-    _check_tiff(path, where)
-    with tifffile.TiffFile(path) as file:
+    check_directory(path, where)
+    with remarks_for_debugging(), tifffile.TiffFile(path) as file:
         _check_count(len(file.pages), where)
         page = file.pages[0]
-        _check_size(page.imagelength, page.imagewidth, where)
+        reading.limits.check_pixels(page.imagelength, page.imagewidth, where)
         orientation = page.tags.valueof(_ORIENTATION, 1)
         kind = int(page.photometric)
         if kind not in (_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB) or page.axes not in ("YX", "YXS", "SYX"):
-            return _read_tiff_by_pillow(path, where, orientation, keep_palette)
+            return _read_tiff_by_pillow(path, where, orientation, reading)
+        check_samples(page, where)
         try:
             picture = page.asarray()
         except ValueError as error:
@@ -155,7 +172,7 @@ def _read_tiff(path: Path, where: str, keep_palette: bool) -> Picture:
                     f"{where} has compression {page.compression.name}, which cannot be read here at this depth; store "
                     f"it uncompressed or with deflate"
                 ) from None
-            return _read_tiff_by_pillow(path, where, orientation, keep_palette)
+            return _read_tiff_by_pillow(path, where, orientation, reading)
     if page.axes == "SYX":
         picture = np.moveaxis(picture, 0, 2)
     if kind == _MIN_IS_WHITE:
@@ -163,42 +180,25 @@ def _read_tiff(path: Path, where: str, keep_palette: bool) -> Picture:
     return _turn(picture, orientation)
 
 
-def _check_tiff(path: Path, where: str) -> None:
-    """Find a TIFF cut before its directory, of which tifffile would print a message of its own."""
-    with path.open("rb") as file:
-        header = file.read(16).ljust(16, b"\0")
-        size = file.seek(0, io.SEEK_END)
-    order = "<" if header.startswith(b"II") else ">"
-    is_big = header[2:4] in (b"+\0", b"\0+")
-    (offset,) = struct.unpack_from(f"{order}Q", header, 8) if is_big else struct.unpack_from(f"{order}I", header, 4)
-    if not 0 < offset < size:
-        raise DamagedInputError(f"{where} is damaged: it ends early")
-
-
-def _read_tiff_by_pillow(path: Path, where: str, orientation: int, keep_palette: bool) -> Picture:
+def _read_tiff_by_pillow(path: Path, where: str, orientation: int, reading: _Reading) -> Picture:
     from PIL import TiffImagePlugin  # noqa: PLC0415
 
     with path.open("rb") as file:
         image = TiffImagePlugin.TiffImageFile(file)
-        picture = _from_pillow(image, where, keep_palette)
+        picture = _from_pillow(image, where, reading)
     if orientation in range(2, 9):
         raise SourceError(f"{where} is a compressed TIFF that asks to be turned; store it upright")
     return picture
 
 
-def _read_npy(path: Path, where: str, keep_palette: bool) -> Picture:  # noqa: ARG001  (arrays have none)
-    array = np.lib.format.open_memmap(path, mode="r")
-    if array.dtype.kind not in "buif" or array.dtype.itemsize > 8:  # before it is read: one sample can be gigabytes
-        raise SourceError(f"{where} has samples of type {array.dtype}; use uint8, uint16, float32 or float64")
-    if array.ndim not in (2, 3):
-        raise SourceError(f"{where} must be (H, W) or (H, W, 1 to 4), not {array.shape}")
-    _check_size(array.shape[0], array.shape[1], where)
-    return np.array(array)
-
-
-def _check_size(height: int, width: int, where: str) -> None:
-    if not 0 < height * width <= MAX_PIXELS:
-        raise SourceError(f"{where} says it is {width} x {height}; pictures of 1 to {MAX_PIXELS} pixels are read")
+def _read_npy(path: Path, where: str, reading: _Reading) -> Picture:
+    header = read_npy_header(path, where)
+    if header.dtype.kind not in "buif" or header.dtype.itemsize > 8:  # one sample can be gigabytes
+        raise SourceError(f"{where} has samples of type {header.dtype}; use uint8, uint16, float32 or float64")
+    if len(header.shape) not in (2, 3) or not 1 <= (*header.shape, 1)[2] <= 4:
+        raise SourceError(f"{where} must be (H, W) or (H, W, 1 to 4), not {header.shape}")
+    reading.limits.check_pixels(header.shape[0], header.shape[1], where)
+    return np.array(map_npy(path, header))
 
 
 def _check_count(count: int, where: str) -> None:

@@ -7,13 +7,15 @@ from fractions import Fraction
 
 from framencc.channels import DEFAULT_MATRIX
 from framencc.errors import SourceError, SpecError
-from framencc.ffmpeg import FRAME_STAMPS, INPUT_SAFETY, FfmpegChild, file_url
-from framencc.frames import MAX_PIXELS, StreamInfo
+from framencc.ffmpeg import FRAME_STAMPS, INPUT_SAFETY, MARK, FfmpegChild, file_url
+from framencc.frames import StreamInfo
 from framencc.sources.containers import NOTHING, Promise, read_promise
+from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.pixel_formats import Layout, find_layout
 from framencc.sources.planes import ChannelPlanes, MaskPlanes
 from framencc.sources.selection import DEFAULT_FRAME_RATE
 from framencc.sources.wanted import Wanted, WantedChannels, WantedMask
+from framencc.values import MAX_PIXELS
 
 # ffmpeg applies the rotation that a file asks for unless told not to: sizes are those of the picture as displayed.
 # `V` leaves out cover art. Output time stamps are never used, so passthrough only keeps frames from being dropped.
@@ -21,11 +23,15 @@ STREAM_CHOICE = ("-map", "0:V:0", "-an", "-sn", "-dn", "-fps_mode", "passthrough
 
 # Inputs without a clock, by ffmpeg's names: only the order of the pictures, and their rate, can be known.
 _TIMELESS = ("avi", "h264", "hevc", "mpegvideo", "m4v", "av1", "obu")
+_BLOCKS_BEYOND = 1 << 16
 _MAPPING = re.compile(r"^\[info\] +Stream #0:(?P<stream>\d+) -> #0:0 \((?P<codec>\w+)")
 _DURATION = re.compile(r"^\[info\] +Duration: (?P<hours>\d+):(?P<minutes>\d+):(?P<seconds>[\d.]+)")
 _CONTAINER = re.compile(r"^\[info\] Input #0, (?P<container>.*), from ")
 _ROTATION = re.compile(r"^\[info\] +(?:Display Matrix|displaymatrix): rotation of (?P<degrees>[-\d.]+) degrees")
-_SHOWINFO = r"^\[[^\]]*showinfo[^\]]*\] \[info\] "
+# What a file says of itself, line breaks included, is printed among ffmpeg's own messages, and could look like any of
+# them. A filter's messages bear its name, and no file can know this one.
+_FILTER = f"showinfo{MARK}"
+_SHOWINFO = rf"^\[{_FILTER} @ [^\]]*\] \[info\] "
 _CONFIG = re.compile(_SHOWINFO + r"config in .*frame_rate: (?P<rate>\d+/\d+)")
 _FRAME = re.compile(
     _SHOWINFO
@@ -68,9 +74,11 @@ class VideoProbe:
     timeless: bool = False
 
 
-def input_arguments(path: str) -> tuple[str, ...]:
+def input_arguments(path: str, limits: SizeLimits = DEFAULT_LIMITS) -> tuple[str, ...]:
     """Return the part of a command line that opens `path` for reading, as a file and nothing else."""
-    return (*INPUT_SAFETY, "-max_pixels", str(MAX_PIXELS), "-copyts", "-i", file_url(path), *STREAM_CHOICE)
+    # A decoder counts whole blocks, with those beyond the picture's edge; the exact limit is ours to check.
+    most = min(4 * limits.max_pixels + _BLOCKS_BEYOND, MAX_PIXELS)
+    return (*INPUT_SAFETY, "-max_pixels", str(most), "-copyts", "-i", file_url(path), *STREAM_CHOICE)
 
 
 def wanted_layout(pixel_format: str, wanted: Wanted) -> Layout | None:
@@ -80,7 +88,14 @@ def wanted_layout(pixel_format: str, wanted: Wanted) -> Layout | None:
     return find_layout(pixel_format, alpha=True)
 
 
-def probe_video(path: str, stall_seconds: float, wanted: Wanted, *, memory_mib: int | None = None) -> VideoProbe:
+def probe_video(
+    path: str,
+    stall_seconds: float,
+    wanted: Wanted,
+    *,
+    memory_mib: int | None = None,
+    limits: SizeLimits = DEFAULT_LIMITS,
+) -> VideoProbe:
     """Decode the first frame of a video and say what it is.
 
     Raises
@@ -90,7 +105,7 @@ def probe_video(path: str, stall_seconds: float, wanted: Wanted, *, memory_mib: 
     SourceError
         When there is no frame that can be decoded and whose samples can be had unchanged.
     """
-    arguments = (*input_arguments(path), *FRAME_STAMPS, "-vf", "showinfo=checksum=0", "-frames:v", "1")
+    arguments = (*input_arguments(path, limits), *FRAME_STAMPS, "-vf", f"{_FILTER}=checksum=0", "-frames:v", "1")
     with FfmpegChild([*arguments, "-f", "null", "-"], stall_seconds=stall_seconds, memory_mib=memory_mib) as child:
         child.finish()
         lines = child.lines
@@ -105,6 +120,7 @@ def probe_video(path: str, stall_seconds: float, wanted: Wanted, *, memory_mib: 
             f"convert it to an integer YUV, gray or RGB format"
         )
     width, height = int(frame["width"]), int(frame["height"])
+    limits.check_pixels(height, width, f"input {path!r}")
     details = _details(lines, frame)
     is_yuv = layout.planes.startswith("y") and not layout.is_gray
     matrix = _yuv_matrix(str(details["colour_space"]), width, height) if is_yuv else None
@@ -184,6 +200,8 @@ def _why(child: FfmpegChild) -> str:
         return "it holds no video stream"
     if child.errors and child.errors[0].startswith("Format not on whitelist"):
         return "its format is none of the media containers that are read"
+    if any("exceeds specified max pixel count" in error for error in child.errors):
+        return "its pictures have far more pixels than limits.max_pixels allows"
     if child.errors or child.stalled or child.short_of_memory:
         return child.explain().rstrip(".")
     return "it holds no frame that can be decoded"

@@ -12,6 +12,7 @@ import numpy as np
 from framencc.errors import SourceError, SpecError
 from framencc.frames import Frame, Picture, StreamInfo
 from framencc.sources.base import Allocate, Source, allocate_new
+from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.wanted import Taken
 from framencc.spec import parse_frames
 
@@ -194,14 +195,24 @@ class IndexedSource(SelectedSource):
         Number of frames in the input, the unselected ones included.
     frame_rate
         Frames per second.
+    limits
+        How much is read at most.
     """
 
     _tolerant = False
 
-    def __init__(self, path: str, selection: Selection, n_frames: int, frame_rate: Fraction) -> None:
+    def __init__(
+        self,
+        path: str,
+        selection: Selection,
+        n_frames: int,
+        frame_rate: Fraction,
+        limits: SizeLimits = DEFAULT_LIMITS,
+    ) -> None:
         super().__init__(path, selection)
         self.n_input_frames = n_frames
         self._frame_rate = frame_rate
+        self._limits = limits
         self._indices = selection.indices(n_frames)
         if not self._indices and not selection.done:
             raise selection.nothing_selected(path, n_frames)
@@ -209,6 +220,12 @@ class IndexedSource(SelectedSource):
     @abstractmethod
     def _load(self, index: int) -> Taken:
         """Return what is wanted of frame `index`, as `info` says or of a dtype that converts to it."""
+
+    def _check_length(self) -> None:
+        """Refuse more than the limits allow; for the end of a constructor, when `info` is known."""
+        info = self.info
+        frame_bytes = info.height * info.width * info.n_channels * info.dtype.itemsize
+        self._limits.check_length(len(self._indices), frame_bytes, f"input {self._path!r}")
 
     def _read_frames(self, allocate: Allocate) -> Iterator[Frame]:
         for index in range(self._indices[-1] + 1 if self._indices else 0):

@@ -38,6 +38,7 @@ class TolerantVideoSource(VideoSource):
             for place in self._places_of(child, places):
                 if self._selection.end is not None and place.index >= self._selection.end:
                     return
+                self._limits.check_length(place.index + 1, self._raw.nbytes, f"input {self._path!r}")
                 if not self._selection.reads(place.index):
                     continue
                 wanted = place.index in self._selection
@@ -59,7 +60,7 @@ class TolerantVideoSource(VideoSource):
     def _open_places(self) -> Places:
         promise, details = self._probe.promise, self._probe.info.details or {}
         self._timeline = read_timeline(
-            input_arguments(self._path),
+            input_arguments(self._path, self._limits),
             self.info.frame_rate,
             fill=promise.n_stored is None,
             stall_seconds=self._stall_seconds,

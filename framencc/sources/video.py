@@ -13,6 +13,7 @@ from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.ffmpeg import FRAME_STAMPS, FfmpegChild, FrameStamp, is_error
 from framencc.frames import Frame, Picture, Use
 from framencc.sources.base import Allocate
+from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.probe import VideoProbe, input_arguments, probe_video, wanted_layout
 from framencc.sources.selection import EVERYTHING, SeekPoint, SelectedSource, Selection
 from framencc.sources.wanted import LUMA, Wanted, WantedChannels
@@ -51,6 +52,8 @@ class VideoSource(SelectedSource):
     points
         Frames that have been read before. Decoding may begin at one of them, if that finds the same frame with the same
         time there; otherwise it begins at the beginning.
+    limits
+        How much is read at most; a file that turns out to be longer is an error when it does.
 
     Raises
     ------
@@ -70,19 +73,21 @@ class VideoSource(SelectedSource):
         wanted: Wanted = LUMA,
         probe: VideoProbe | None = None,
         points: Sequence[SeekPoint] = (),
+        limits: SizeLimits = DEFAULT_LIMITS,
     ) -> None:
         super().__init__(path, selection)
         self.wanted = wanted
         self._stall_seconds = stall_seconds
         self._points = points
         self._memory_mib = memory_mib
+        self._limits = limits
         self._child: FfmpegChild | None = None
         self._change: str | None = None
         if not Path(path).exists():
             raise SpecError(f"input {path!r} does not exist")
         if Path(path).stat().st_size == 0:
             raise SourceError(f"input {path!r} is empty")
-        self._probe = probe or probe_video(path, stall_seconds, wanted, memory_mib=memory_mib)
+        self._probe = probe or probe_video(path, stall_seconds, wanted, memory_mib=memory_mib, limits=limits)
         details = dict(self._probe.info.details or {})
         estimate, promised = details.get("estimated_frames"), self._probe.promise.n_frames
         if isinstance(estimate, int):
@@ -100,6 +105,7 @@ class VideoSource(SelectedSource):
             memory_mib=self._memory_mib,
             wanted=self.wanted,
             probe=self._probe,
+            limits=self._limits,
         )
 
     def close(self) -> None:
@@ -164,6 +170,7 @@ class VideoSource(SelectedSource):
         raw, end = self._raw_buffer(), self._selection.end
         following = 0.0
         while index != end and (stamp := child.next_stamp()) is not None:
+            self._limits.check_length(index + 1, raw.nbytes, f"input {self._path!r}")
             seconds = self._seconds(stamp, index, following)
             if not stamp.clean:
                 raise self._damage(child, index, seconds)
@@ -214,7 +221,7 @@ class VideoSource(SelectedSource):
         layout = self._probe.layout
         # Everything from the key frame before it on, so that what is dropped is decided by its time, and here.
         seek = [] if point is None else ["-noaccurate_seek", "-seek_timestamp", "1", "-ss", f"{point.pts_seconds:.6f}"]
-        arguments = [*seek, *input_arguments(self._path), *FRAME_STAMPS]
+        arguments = [*seek, *input_arguments(self._path, self._limits), *FRAME_STAMPS]
         if layout.filter is not None:
             arguments += ["-vf", layout.filter]
         if self._selection.end is not None and point is None:
@@ -230,7 +237,9 @@ class VideoSource(SelectedSource):
         if self._probe.timeless:
             # What ffmpeg says of some of them is when they were decoded.
             return float(index / self.info.frame_rate)
-        return following if stamp.pts_seconds is None else float(stamp.pts_seconds)
+        # Some containers (MPEG program streams) store times of some frames only.
+        exact = stamp.pts_seconds if self.info.time_base is None else stamp.estimated_seconds
+        return following if exact is None else float(exact)
 
     def _is_complaint(self, level: str, text: str) -> bool:
         """Tell what must not pass in silence: ffmpeg conceals damage and scales to the first size without an error."""

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from framencc.spec.model import Model
 from framencc.spec.ncc import NccSpec
 from framencc.spec.warp import WarpSpec
-from framencc.values import Integer, Real, path_text, rate
+from framencc.values import MAX_PIXELS, Integer, Real, path_text, rate
 
 VIDEO_OUTPUT_SUFFIXES = (".mkv", ".mp4", ".mov")
 PICTURE_OUTPUT_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
@@ -68,6 +68,27 @@ class LimitsSpec(Model):
         description="memory that a video's decoder may have, in MiB (Linux only); a large picture needs some for each "
         "of the decoder's threads",
         examples=[4096],
+    )
+    max_pixels: Integer = Field(
+        MAX_PIXELS,
+        ge=1,
+        le=MAX_PIXELS,
+        description="larger frames, references and masks are refused unread (fields have the reference's size)",
+    )
+    max_frames: Integer = Field(
+        10_000_000,
+        ge=1,
+        le=MAX_FRAME_NUMBER,
+        description="an input, or a mask for each frame, that goes on for longer ends the run; 10 million frames are "
+        "46 hours at 60 a second",
+    )
+    max_decoded_gib: Real = Field(
+        1_000_000.0,
+        gt=0,
+        le=1e9,
+        allow_inf_nan=False,
+        description="the same for an input that unpacks to more GiB in all; an hour of 4K at 60 frames a second is "
+        "1700 in 8 bits",
     )
 
 
