@@ -220,15 +220,29 @@ def test_a_check_marks_pixels_whose_way_back_ends_elsewhere() -> None:
     assert warp.report["share_failing_check"] == pytest.approx(failed.mean())
 
 
-@pytest.mark.parametrize("method", ["affine", "flow"])
-def test_threads_limit_opencv_for_the_time_of_the_run(method: str) -> None:
+@pytest.mark.parametrize(("method", "share"), [("affine", 1), ("flow", 2)])
+def test_threads_limit_opencv_for_the_time_of_the_run(method: str, share: int) -> None:
     before = cv2.getNumThreads()
-    stage = open_warp(WarpSpec(method=method), face(), **EIGHT, threads=before + 3)
-    with stage.limited():
-        assert cv2.getNumThreads() == before + 3
-    assert cv2.getNumThreads() == before
-    with open_warp(WarpSpec(method=method), face(), **EIGHT).limited():
+    for threads in (1, before + 3):
+        stage = open_warp(WarpSpec(method=method), face(), **EIGHT, threads=threads)
+        with stage.limited():
+            assert cv2.getNumThreads() == max(1, threads // share)
         assert cv2.getNumThreads() == before
+    with open_warp(WarpSpec(method=method), face(), **EIGHT).limited():
+        assert cv2.getNumThreads() == max(1, before // share)
+    assert cv2.getNumThreads() == before
+
+
+@pytest.mark.parametrize("forward_backward", ["off", "weight"])
+def test_a_flow_does_not_depend_on_the_number_of_opencvs_threads(forward_backward: str) -> None:
+    found = []
+    for threads in (1, 2, 6):
+        stage = open_warp(WarpSpec(method="flow", forward_backward=forward_backward), face(), **EIGHT, threads=threads)
+        with stage.limited():
+            warps = [stage.estimate(Frame(np.roll(face(), index, axis=1), index, 0.0)) for index in range(3)]
+        found.append([(warp.displacement_field, warp.forward_backward, warp.report) for warp in warps])
+    for others in found[1:]:
+        np.testing.assert_equal(others, found[0])
 
 
 @pytest.mark.parametrize("method", [*ECC, "flow"])

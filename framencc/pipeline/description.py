@@ -84,6 +84,7 @@ class RunDescription:
                 "seconds": seconds,
                 "frames_per_second": tally.n_frames / seconds,
                 "compute_seconds": tally.compute_seconds,
+                "warp_seconds": tally.warp_seconds,
             },
             "summary": {
                 "n_frames": tally.n_frames,

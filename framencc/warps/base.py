@@ -74,7 +74,7 @@ class WarpMethod(ABC):
     """
 
     def limited(self, threads: int | None) -> contextlib.AbstractContextManager[None]:  # noqa: ARG002
-        """Keep the libraries that the method calls to so many threads in a ``with`` block; None: as they are set."""
+        """Keep the libraries that the method calls to so many threads in a ``with`` block; None: to those set."""
         return contextlib.nullcontext()
 
     def finish(self, n_frames: int) -> None:  # noqa: B027  (most methods have nothing to look at)
