@@ -232,8 +232,10 @@ class FfmpegChild:
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
+        # Its messages end when it does; a wait for the process with a time limit only looks now and then.
+        self._drain.join(self._stall_seconds)
         try:
-            status = self._process.wait(self._stall_seconds)
+            status = self._process.wait(0 if self._drain.is_alive() else self._stall_seconds)
         except subprocess.TimeoutExpired:
             self.stalled = True
             self.kill()

@@ -14,7 +14,8 @@ from framencc.errors import MissingExtraError, SpecError, WarpError
 from framencc.frames import Frame
 from framencc.spec.warp import WarpSpec
 from framencc.warps import Warp, WarpStage, open_warp
-from framencc.warps.views import View
+from framencc.warps.base import field_statistics
+from framencc.warps.views import View, require_texture
 
 cv2 = pytest.importorskip("cv2", reason="OpenCV is an optional extra")
 
@@ -293,6 +294,39 @@ def test_nothing_to_see_is_a_failure_at_every_size(method: str, estimation_size:
         stage = open_warp(spec, face(), reference_bits=8, bits=8 if frame.dtype == np.uint8 else None)
         with pytest.raises(WarpError, match="the frame has no texture"):
             stage.estimate(Frame(frame, 0, 0.0))
+
+
+def test_texture_is_what_exceeds_rounding_however_little_of_the_picture_has_it() -> None:
+    for level in (0.0, 1.0, -1000.0):
+        flat = np.full((100, 120), level, np.float32)
+        with pytest.raises(WarpError, match="the frame has no texture"):
+            require_texture(flat, "frame")
+        for share, textured in ((0.5, False), (2.0, True)):  # of the limit, around which only the deviation decides
+            picture = np.random.default_rng(0).normal(1.0, share * 1e-6, flat.shape)
+            if textured:
+                require_texture(picture, "frame")
+            else:
+                with pytest.raises(WarpError, match="the frame has no texture"):
+                    require_texture(picture, "frame")
+        flat[99, 119] += 1.0
+        require_texture(flat, "frame")
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 7, 64, 101])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_field_statistics_are_those_of_the_known_displacements(width: int, threads: int) -> None:
+    field = np.random.default_rng(width).normal(0, 3, (130, width, 2)).astype(np.float32)
+    field[3:40, : width // 2, 0] = np.nan
+    field[50, -1, 1] = np.nan
+    field[60, 0] = 3e30, -4e30  # no length of a motion, but a finite number that a file can hold
+    lengths = np.linalg.norm(field.astype(np.float64), axis=2)
+    known = lengths[~np.isnan(lengths)]
+    statistics = field_statistics(field, threads)
+    assert statistics["share_known"] == known.size / lengths.size
+    assert statistics["mean_displacement"] == pytest.approx(known.mean(), rel=1e-12)
+    assert statistics["largest_displacement"] == pytest.approx(known.max(), rel=1e-12)
+    nothing = field_statistics(np.full((2, width, 2), np.nan, np.float32), threads)
+    assert nothing == {"mean_displacement": 0.0, "largest_displacement": 0.0, "share_known": 0.0}
 
 
 def test_unrelated_noise_has_no_translation() -> None:
