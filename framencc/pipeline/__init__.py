@@ -79,6 +79,7 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
     check_targets(spec)
     with contextlib.ExitStack() as cleanup:
         source = cleanup.enter_context(open_source(spec))
+        source.read_ahead()  # a frame of a video takes as long to fetch for the reference as the first one of the input
         picture = read_reference(spec, source)
         require_fit(picture, source.info, spec)
         source, mask = open_mask(spec, source)

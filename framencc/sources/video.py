@@ -91,11 +91,18 @@ class VideoSource(SelectedSource):
         if self._child is not None:
             self._child.kill()
 
+    def read_ahead(self) -> None:
+        """Start the decoder, which works until its pipe is full; see `Source.read_ahead`."""
+        self._refuse_closed()
+        if self._child is None:
+            self._child = FfmpegChild(
+                self._arguments(), stdout=True, stall_seconds=self._stall_seconds, is_complaint=self._is_complaint
+            )
+
     def _read_frames(self, allocate: Allocate) -> Iterator[Frame]:
-        with FfmpegChild(
-            self._arguments(), stdout=True, stall_seconds=self._stall_seconds, is_complaint=self._is_complaint
-        ) as child:
-            self._child = child
+        self.read_ahead()
+        assert self._child is not None
+        with self._child as child:
             self._refuse_closed()
             layout, shape = self._probe.layout, (self.info.height, self.info.width)
             raw = np.empty((len(layout.planes), *shape), layout.dtype)
