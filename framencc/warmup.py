@@ -60,6 +60,7 @@ def _correlate(dtype: Any, radius: int) -> None:
     picture = np.arange(64, dtype=dtype).reshape(8, 8)
     Reference(picture, radius).ncc(picture)
     Reference(picture, radius, mask=picture > 3).ncc(picture, mask=picture < 60)
+    Reference(picture, radius, mask=picture >= 0).ncc(picture)  # few masked pixels are treated otherwise than many
     colours = np.stack([picture] * 3, axis=2)
     Reference(colours, radius, channel="joint").ncc(colours)
 
