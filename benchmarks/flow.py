@@ -18,14 +18,16 @@ DECODE, FLOW, ENCODE = "ffmpeg decodes the gray plane", "OpenCV DIS, preset fast
 
 NOTES = """\
 Each part works alone on the same clip: ffmpeg decodes it to nowhere; OpenCV finds the flow of each frame in memory, of
-the plain pictures, from a cold start; ffmpeg encodes the maps of the run. framencc does all three side by side, and
-besides evens out both pictures, samples the frame, correlates, scores and writes the sidecar; it does not decode the
-maps again (--no-verify), which is no part of either side."""
+the plain pictures, from a cold start, with all threads; ffmpeg encodes the maps of the run. framencc does all three
+side by side, the flow with half of the threads, and besides evens out both pictures, samples the frame, correlates,
+scores and writes the sidecar. Before its first frame it asks what the clip is and fetches the reference, which takes
+about half a second however long the clip is. It does not decode the maps again (--no-verify), which is no part of
+either side."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = option_parser("benchmarks.flow", __doc__, size="1920x1080", rounds=5)
-    parser.add_argument("--frames", type=positive, default=60, help="length of the clip; default: %(default)s")
+    parser.add_argument("--frames", type=positive, default=150, help="length of the clip; default: %(default)s")
     options = parser.parse_args(arguments)
     width, height = options.size
     with tempfile.TemporaryDirectory(prefix="framencc-benchmark-") as folder:

@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from framencc.frames import Picture, Use, frozen
 from framencc.kernels import float_ncc, integer_ncc, maps, plane_ncc, pooled_ncc, radii_ncc
+from framencc.kernels.exclusion import BLOCK, Excluded, find_blocks, share_touched
+from framencc.kernels.integer_steps import IntegerReference, integer_settings
 from framencc.kernels.threads import SMALLEST_CHUNK, share_rows
 from framencc.spec.ncc import NccSpec
 
@@ -35,6 +37,8 @@ NO_CODES.flags.writeable = False
 _NO_VALIDITY: Validity = np.empty((1, 0), np.uint8)
 
 _STEP_ROWS = 128
+# Up to which share of the windows it is the shorter way to sum all and take back what masked pixels add to some.
+_MOST_TOUCHED = 1 / 16
 _COMBINE = {"mean": maps.MEAN, "min": maps.MINIMUM, "max": maps.MAXIMUM}
 
 
@@ -45,8 +49,8 @@ class _OneRadius:
     reference: Any
     settings: Any
 
-    def correlate(self, frame: Picture, why: Validity, y0: int, y1: int, out: Map, validity: Validity) -> None:
-        rows = (self.settings, y0, y1, out, validity)
+    def correlate(self, frame: Picture, excluded: Excluded, y0: int, y1: int, out: Map, validity: Validity) -> None:
+        why, rows = excluded.why, (self.settings, y0, y1, out, validity)
         if isinstance(self.reference, radii_ncc.RadiiReference):
             radii_ncc.correlate_radii(self.reference, frame, *rows)
         elif isinstance(self.reference, float_ncc.FloatReference):
@@ -54,10 +58,12 @@ class _OneRadius:
                 float_ncc.correlate_floats(self.reference, frame, why, *rows)
             else:
                 plane_ncc.correlate_plane(self.reference, frame, *rows)
-        elif why.size or frame.shape[0] > 1:
-            pooled_ncc.pool_rows(self.reference, frame, why, *rows)
+        elif frame.shape[0] == 1 and not why.size:
+            integer_ncc.correlate_rows(self.reference, frame, None, *rows)
+        elif frame.shape[0] == 1 and share_touched(excluded.blocks, self.settings.radius, y0, y1) <= _MOST_TOUCHED:
+            integer_ncc.correlate_rows(self.reference, frame, excluded, *rows)
         else:
-            integer_ncc.correlate_rows(self.reference, frame, *rows)
+            pooled_ncc.pool_rows(self.reference, frame, why, *rows)
 
 
 class Engine:
@@ -115,10 +121,10 @@ class Engine:
         if not validity.size and (why.size or smooth or len(self._radii) > 1):
             validity = np.empty(self._shape, np.uint8)
         target = np.empty(self._shape, np.float32) if smooth else rho
-        frame, why = frozen(frame), frozen(why)
+        frame, excluded = frozen(frame), self._excluded(why, threads)
         one = self._one_radius if len(self._radii) == 1 else self._all_radii
         share_rows(
-            lambda y0, y1: one(frame, why, y0, y1, target[y0:y1], validity[y0:y1] if validity.size else validity),
+            lambda y0, y1: one(frame, excluded, y0, y1, target[y0:y1], validity[y0:y1] if validity.size else validity),
             self._shape[0],
             threads,
             multiple=self._tile_rows,
@@ -133,15 +139,25 @@ class Engine:
                 threads,
             )
 
+    def _excluded(self, why: Validity, threads: int) -> Excluded:
+        """Say where the pixels are that do not count; of one channel of integers by blocks, too."""
+        why, blocks = frozen(why), NO_CODES
+        if why.size and isinstance(self._radii[0].reference, IntegerReference) and self._radii[0].reference.sums.size:
+            height, width = self._shape
+            found: Validity = np.empty((height, -(-width // BLOCK)), np.uint8)
+            share_rows(lambda y0, y1: find_blocks(why, y0, y1, found), height, threads)
+            blocks = frozen(found)
+        return Excluded(why, blocks)
+
     def _one_radius(
-        self, frame: Picture, why: Validity, y0: int, y1: int, out: Map, validity: Validity, which: int = 0
+        self, frame: Picture, excluded: Excluded, y0: int, y1: int, out: Map, validity: Validity, which: int = 0
     ) -> None:
         one = self._radii[which]
-        one.correlate(frame, why, y0, y1, out, validity)
+        one.correlate(frame, excluded, y0, y1, out, validity)
         if self._spec.border == "valid":
             _mark_margin(out, validity, y0, self._shape[0], one.settings.radius, np.float32(self._spec.fill))
 
-    def _all_radii(self, frame: Picture, why: Validity, y0: int, y1: int, out: Map, validity: Validity) -> None:
+    def _all_radii(self, frame: Picture, excluded: Excluded, y0: int, y1: int, out: Map, validity: Validity) -> None:
         # In steps whose maps stay in the cache, into buffers that stay with the thread: fresh ones cost more time in
         # page faults than the combining takes.
         n_rows = y1 - y0
@@ -152,7 +168,7 @@ class Engine:
             bottom = min(y1, top + step)
             rows = slice(0, bottom - top)
             for which in range(len(self._radii)):
-                self._one_radius(frame, why, top, bottom, each[which, rows], codes[which, rows], which)
+                self._one_radius(frame, excluded, top, bottom, each[which, rows], codes[which, rows], which)
             part = slice(top - y0, bottom - y0)
             how = _COMBINE[self._spec.combine]
             maps.combine_rows(each, codes, how, out[part], validity[part])
@@ -193,7 +209,7 @@ def all_finite(planes: Picture, threads: int) -> bool:
 
 def _prepare_integers(planes: Picture, spec: NccSpec, radius: int, masked: bool) -> _OneRadius:
     n_channels, height, width = planes.shape
-    settings = integer_ncc.integer_settings(
+    settings = integer_settings(
         planes.dtype,
         n_channels,
         width,
@@ -204,16 +220,18 @@ def _prepare_integers(planes: Picture, spec: NccSpec, radius: int, masked: bool)
         fill=spec.fill,
         min_valid_fraction=spec.min_valid_fraction,
     )
-    shape = (0, 0) if masked else (height, width)
-    sums = np.empty((n_channels, *shape), settings.accumulator.dtype)
-    scale = np.zeros(shape, np.float32)
-    reference = integer_ncc.IntegerReference(planes, sums, scale)
-    if not masked:
+    # With masks nothing is known beforehand of several channels; of one, what windows without a masked pixel hold.
+    shape = (0, 0) if masked and n_channels > 1 else (height, width)
+    accumulator = settings.accumulator.dtype
+    sums, scale = np.empty((n_channels, *shape), accumulator), np.zeros(shape, np.float32)
+    squares = np.empty(shape if masked and n_channels == 1 else (0, 0), accumulator)
+    reference = IntegerReference(planes, sums, scale, squares)
+    if sums.size:
         one_channel = settings._replace(noise=np.float32(spec.noise_sigma**2))
         for channel in range(n_channels):
             part = slice(channel, channel + 1)
-            one = integer_ncc.IntegerReference(planes[part], sums[part], scale)
-            integer_ncc.correlate_rows(one, planes[part], one_channel, 0, height, NO_MAP, _NO_VALIDITY)
+            one = IntegerReference(planes[part], sums[part], scale, squares)
+            integer_ncc.correlate_rows(one, planes[part], None, one_channel, 0, height, NO_MAP, _NO_VALIDITY)
         _invert_roots(scale)
     return _OneRadius(reference, settings)
 
@@ -233,7 +251,8 @@ def _prepare_radii(planes: Picture, spec: NccSpec, radii: tuple[int, ...]) -> _O
 def _invert_roots(scale: npt.NDArray[np.float32]) -> None:
     """Turn variances into 1 / sqrt, but for the zeros of flat windows."""
     textured = scale > 0
-    scale[textured] = 1.0 / np.sqrt(scale[textured].astype(np.float64))
+    # In float32, as it is taken where pixels are masked: which way a window is summed must not show in its bits.
+    np.divide(np.float32(1.0), np.sqrt(scale), out=scale, where=textured)
 
 
 def _prepare_floats(

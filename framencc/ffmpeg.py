@@ -272,18 +272,23 @@ class FfmpegChild:
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
-        status = None
-        while status is None:
+        # Its messages end when it does; a wait for the process with a time limit only looks now and then.
+        while self._drain.is_alive():
             n_heard = self._n_heard
-            try:
-                status = self._process.wait(self._stall_seconds)
-            except subprocess.TimeoutExpired:
-                if self._process.stdin is None or self._n_heard == n_heard:
-                    self.stalled = True
-                    self.kill()
-                    return self._process.returncode
+            self._drain.join(self._stall_seconds)
+            if self._drain.is_alive() and (self._process.stdin is None or self._n_heard == n_heard):
+                return self._kill_stalled()
+        try:
+            status = self._process.wait(self._stall_seconds)
+        except subprocess.TimeoutExpired:
+            return self._kill_stalled()
         self._end_threads()
         return status
+
+    def _kill_stalled(self) -> int:
+        self.stalled = True
+        self.kill()
+        return self._process.returncode
 
     def kill(self) -> None:
         """End the child at once, if it still runs, and wait until it is gone. Safe to call twice."""

@@ -121,6 +121,8 @@ class Reference:
         if mask is not None:
             use = _both(use, _checked_mask(mask, planes.shape[1:], spec.mask_labels))
         self._prepare(planes, use, spec, n_threads)
+        # So that the first frame costs no more than the others, unless it brings another dtype.
+        self._engine(self._planes.dtype, masked=self._why is not None)
         self._image_shape = np.shape(image)
         self._has_mask = mask is not None
 
@@ -144,7 +146,8 @@ class Reference:
         Returns
         -------
         Reference
-            Its frames come as planes, too: through `correlate`.
+            Its frames come as planes, too: through `correlate`. What they need is prepared with the first of each kind:
+            frames that have been warped are of another dtype than the reference.
         """
         reference = cls.__new__(cls)
         reference._prepare(planes, use, spec, _checked_threads(threads))
@@ -158,8 +161,6 @@ class Reference:
         self._planes = planes.copy()
         self._why = _codes(self._planes, use, threads)
         self._engines: dict[tuple[np.dtype[Any], bool], Engine] = {}
-        # So that the first frame costs no more than the others, unless it brings another dtype.
-        self._engine(self._planes.dtype, masked=self._why is not None)
 
     @property
     def shape(self) -> tuple[int, int]:

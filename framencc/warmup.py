@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from framencc.frames import frozen
+from framencc.kernels.area_mean import area_moments_rows
 from framencc.kernels.normalisation import normalise_rows
 from framencc.kernels.png_filters import undo_filters
 from framencc.ncc import Reference
@@ -60,6 +62,7 @@ def _correlate(dtype: Any, radius: int) -> None:
     picture = np.arange(64, dtype=dtype).reshape(8, 8)
     Reference(picture, radius).ncc(picture)
     Reference(picture, radius, mask=picture > 3).ncc(picture, mask=picture < 60)
+    Reference(picture, radius, mask=picture >= 0).ncc(picture)  # few masked pixels are treated otherwise than many
     colours = np.stack([picture] * 3, axis=2)
     Reference(colours, radius, channel="joint").ncc(colours)
 
@@ -75,7 +78,10 @@ def _warp() -> None:
         Sampler().sample(planes, field)
         Sampler().sample(planes, field, use=planes[0] > 3)
     Sampler("cubic").sample(np.zeros((1, 64, 64), np.uint8), field)
-    normalise_rows(gray, gray, gray, 0, len(gray), np.empty(gray.shape, np.uint8))
+    moments = np.empty_like(gray), np.empty_like(gray)
+    area_moments_rows(frozen(gray), 0, len(gray), *moments)
+    rows = [frozen(picture) for picture in (gray, *moments)]
+    normalise_rows(rows[0], np.float32(1), *rows[1:], 0, len(gray), np.empty(gray.shape, np.uint8))
 
 
 def _compute_colours(bits: int) -> None:

@@ -1,5 +1,6 @@
 """Whole runs with warps: repeatable from their own fields, the same in parts, failures recorded."""
 
+import threading
 from pathlib import Path
 
 import media
@@ -17,12 +18,13 @@ from framencc.fields import read_field, write_field
 from framencc.frames import Frame
 from framencc.sidecar import read_sidecar
 from framencc.spec.warp import WarpSpec
-from framencc.warps import open_warp
+from framencc.warps import WarpStage, open_warp
 
 pytest.importorskip("cv2", reason="OpenCV is an optional extra")
 
 FOOTAGE = media.footage()
 SHAPE = (144, 176)
+RUN_THREADS = ("framencc-reader", "framencc-estimator", "framencc-writer", "ffmpeg")
 FACES = {"radius": 5, "noise_sigma": 3, "flat": 1}
 
 
@@ -152,6 +154,30 @@ def test_failures_are_recorded_and_counted(folder) -> None:
     result = command("run", "in.npy", "cli.npy", "--reference", 0, "--warp", "affine", cwd=folder)
     assert result.returncode == 0
     assert "no warp was found for 1 of 5 frames" in result.stderr
+
+
+@pytest.mark.parametrize("step", ["estimate", "apply"])
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_whatever_stops_a_warp_stops_the_run_and_leaves_nothing(folder, monkeypatch, step: str, error: type) -> None:
+    original = getattr(WarpStage, step)
+
+    def fail_at_frame_3(stage: WarpStage, frame: Frame, *more: object) -> object:
+        if frame.index == 3:
+            raise error("stopped here")
+        return original(stage, frame, *more)
+
+    monkeypatch.setattr(WarpStage, step, fail_at_frame_3)
+    with pytest.raises(error, match="stopped here"):
+        run(job("out.mkv", None, warp={"method": "flow"}))
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(RUN_THREADS)]
+    assert names(folder) == []
+
+
+def test_the_time_that_warps_took_is_told(folder) -> None:
+    warped = read_sidecar(run(job("warped.npy", warp={"method": "flow"})).sidecar)["timings"]
+    plain = read_sidecar(run(job("plain.npy")).sidecar)["timings"]
+    assert 0 < warped["warp_seconds"] < warped["seconds"]
+    assert plain["warp_seconds"] == 0
 
 
 def test_masks_of_frames_are_warped_with_them(folder) -> None:

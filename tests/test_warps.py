@@ -11,10 +11,14 @@ from skimage.transform import resize_local_mean
 
 from framencc import Reference, local_ncc
 from framencc.errors import MissingExtraError, SpecError, WarpError
-from framencc.frames import Frame
+from framencc.frames import Frame, frozen
+from framencc.kernels.area_mean import area_moments_rows
+from framencc.kernels.normalisation import normalise_rows
 from framencc.spec.warp import WarpSpec
 from framencc.warps import Warp, WarpStage, open_warp
-from framencc.warps.views import View
+from framencc.warps.base import field_statistics
+from framencc.warps.opencv import to_eight_bits
+from framencc.warps.views import View, require_texture
 
 cv2 = pytest.importorskip("cv2", reason="OpenCV is an optional extra")
 
@@ -220,15 +224,29 @@ def test_a_check_marks_pixels_whose_way_back_ends_elsewhere() -> None:
     assert warp.report["share_failing_check"] == pytest.approx(failed.mean())
 
 
-@pytest.mark.parametrize("method", ["affine", "flow"])
-def test_threads_limit_opencv_for_the_time_of_the_run(method: str) -> None:
+@pytest.mark.parametrize(("method", "share"), [("affine", 1), ("flow", 2)])
+def test_threads_limit_opencv_for_the_time_of_the_run(method: str, share: int) -> None:
     before = cv2.getNumThreads()
-    stage = open_warp(WarpSpec(method=method), face(), **EIGHT, threads=before + 3)
-    with stage.limited():
-        assert cv2.getNumThreads() == before + 3
-    assert cv2.getNumThreads() == before
-    with open_warp(WarpSpec(method=method), face(), **EIGHT).limited():
+    for threads in (1, before + 3):
+        stage = open_warp(WarpSpec(method=method), face(), **EIGHT, threads=threads)
+        with stage.limited():
+            assert cv2.getNumThreads() == max(1, threads // share)
         assert cv2.getNumThreads() == before
+    with open_warp(WarpSpec(method=method), face(), **EIGHT).limited():
+        assert cv2.getNumThreads() == max(1, before // share)
+    assert cv2.getNumThreads() == before
+
+
+@pytest.mark.parametrize("forward_backward", ["off", "weight"])
+def test_a_flow_does_not_depend_on_the_number_of_opencvs_threads(forward_backward: str) -> None:
+    found = []
+    for threads in (1, 2, 6):
+        stage = open_warp(WarpSpec(method="flow", forward_backward=forward_backward), face(), **EIGHT, threads=threads)
+        with stage.limited():
+            warps = [stage.estimate(Frame(np.roll(face(), index, axis=1), index, 0.0)) for index in range(3)]
+        found.append([(warp.displacement_field, warp.forward_backward, warp.report) for warp in warps])
+    for others in found[1:]:
+        np.testing.assert_equal(others, found[0])
 
 
 @pytest.mark.parametrize("method", [*ECC, "flow"])
@@ -279,6 +297,77 @@ def test_nothing_to_see_is_a_failure_at_every_size(method: str, estimation_size:
         stage = open_warp(spec, face(), reference_bits=8, bits=8 if frame.dtype == np.uint8 else None)
         with pytest.raises(WarpError, match="the frame has no texture"):
             stage.estimate(Frame(frame, 0, 0.0))
+
+
+def test_texture_is_what_exceeds_rounding_however_little_of_the_picture_has_it() -> None:
+    for level in (0.0, 1.0, -1000.0):
+        flat = np.full((100, 120), level, np.float32)
+        with pytest.raises(WarpError, match="the frame has no texture"):
+            require_texture(flat, "frame")
+        for share, textured in ((0.5, False), (2.0, True)):  # of the limit, around which only the deviation decides
+            picture = np.random.default_rng(0).normal(1.0, share * 1e-6, flat.shape)
+            if textured:
+                require_texture(picture, "frame")
+            else:
+                with pytest.raises(WarpError, match="the frame has no texture"):
+                    require_texture(picture, "frame")
+        flat[99, 119] += 1.0
+        require_texture(flat, "frame")
+
+
+@pytest.mark.parametrize("shape", [(48, 64), (75, 64), (48, 100), (75, 100), (1, 1), (74, 99)])
+def test_moments_are_the_means_of_areas_of_the_picture_and_of_its_squares(shape: tuple[int, int]) -> None:
+    picture = np.random.default_rng(0).uniform(0, 1, (75, 100)).astype(np.float32)
+    moments = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    for y0, y1 in ((0, shape[0] // 2), (shape[0] // 2, shape[0])):
+        area_moments_rows(frozen(picture), y0, y1, *moments)
+    exact = picture.astype(np.float64)
+    for moment, of in zip(moments, (exact, exact**2), strict=True):
+        np.testing.assert_allclose(moment, resize_local_mean(of, shape), atol=1e-6)
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 7, 60])
+def test_evening_out_interpolates_between_the_rows_of_mean_and_gain(n_rows: int) -> None:
+    rng = np.random.default_rng(n_rows)
+    gray = rng.uniform(0, 1000, (60, 70)).astype(np.float32)
+    mean, gain = (rng.uniform(*limits, (n_rows, 70)).astype(np.float32) for limits in ((80, 170), (0.1, 3)))
+    large = [cv2.resize(rows, (70, 60), interpolation=cv2.INTER_LINEAR).astype(np.float64) for rows in (mean, gain)]
+    expected = np.clip(128 + large[1] * (0.25 * gray - large[0]), 0, 255)
+    found = np.empty(gray.shape, np.uint8)
+    normalise_rows(frozen(gray), np.float32(0.25), frozen(mean), frozen(gain), 0, 60, found)
+    assert {0, 255} <= set(found.flat)
+    assert np.abs(found - expected).max() <= 0.5 + 1e-3
+
+
+@pytest.mark.parametrize("sigma", [0.0, 2.0, 40.0, 500.0])
+@pytest.mark.parametrize("full_scale", [255.0, 65535.0, None])
+def test_evening_out_has_the_same_bits_for_any_number_of_threads(sigma: float, full_scale: float | None) -> None:
+    gray = face().astype(np.float32) * (257 if full_scale == 65535 else 1)
+    one, two, seven = (to_eight_bits(cv2, gray, sigma, full_scale, threads) for threads in (1, 2, 7))
+    np.testing.assert_array_equal(two, one)
+    np.testing.assert_array_equal(seven, one)
+    darker = to_eight_bits(cv2, 0.8 * gray + np.float32(0.1 * gray.max()), sigma, full_scale, 1)
+    if sigma > 0:  # what is left of a change of exposure is due to the least contrast
+        assert np.abs(darker.astype(int) - one).mean() < 6
+    else:
+        assert np.abs(darker.astype(int) - one).mean() > 6 or full_scale is None
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 7, 64, 101])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_field_statistics_are_those_of_the_known_displacements(width: int, threads: int) -> None:
+    field = np.random.default_rng(width).normal(0, 3, (130, width, 2)).astype(np.float32)
+    field[3:40, : width // 2, 0] = np.nan
+    field[50, -1, 1] = np.nan
+    field[60, 0] = 3e30, -4e30  # no length of a motion, but a finite number that a file can hold
+    lengths = np.linalg.norm(field.astype(np.float64), axis=2)
+    known = lengths[~np.isnan(lengths)]
+    statistics = field_statistics(field, threads)
+    assert statistics["share_known"] == known.size / lengths.size
+    assert statistics["mean_displacement"] == pytest.approx(known.mean(), rel=1e-12)
+    assert statistics["largest_displacement"] == pytest.approx(known.max(), rel=1e-12)
+    nothing = field_statistics(np.full((2, width, 2), np.nan, np.float32), threads)
+    assert nothing == {"mean_displacement": 0.0, "largest_displacement": 0.0, "share_known": 0.0}
 
 
 def test_unrelated_noise_has_no_translation() -> None:

@@ -20,15 +20,47 @@ def matrix_field_rows(matrix, y0, y1, out):
 
 
 @kernel()
+def _measure(row, lengths):
+    """Write the lengths of a row's displacements, -1 where one is NaN."""
+    for x in range(lengths.size):
+        dx, dy = np.float64(row[2 * x]), np.float64(row[2 * x + 1])
+        square = dx * dx + dy * dy
+        lengths[x] = np.sqrt(square) if square >= 0.0 else -1.0
+
+
+@kernel()
+def _count_known(lengths):
+    count = np.int64(0)
+    for x in range(lengths.size):
+        count += np.int64(lengths[x] >= 0.0)
+    return count
+
+
+@kernel()
+def _fold(beyond, largest_beyond, total, largest):
+    for x in range(beyond.size):
+        total[x] += beyond[x]
+        largest[x] = max(largest[x], largest_beyond[x])
+
+
+@kernel()
 def length_rows(field, y0, y1, totals, largest, counts):
-    """Sum the lengths of each row's displacements, find the largest, and count those that are not NaN."""
+    """Sum the lengths of each row's displacements, find the largest, and count those that are not NaN.
+
+    `field` is (H, 2 W) float32, dx and dy in turn. A row is folded in halves until one number is left, always in the
+    same order: a running sum would wait for every addition, and could not be taken in vector code.
+    """
+    width = field.shape[1] // 2
+    total, most = np.empty(width), np.empty(width)
     for y in range(y0, y1):
-        row = field[y]
-        total, most, count = 0.0, 0.0, 0
-        for x in range(row.shape[0]):
-            length = np.sqrt(np.float64(row[x, 0]) ** 2 + np.float64(row[x, 1]) ** 2)
-            known = length >= 0.0
-            total += length if known else 0.0
-            most = max(most, length if known else 0.0)
-            count += 1 if known else 0
-        totals[y], largest[y], counts[y] = total, most, count
+        _measure(field[y], most)
+        counts[y] = _count_known(most)
+        for x in range(width):
+            most[x] = max(most[x], 0.0)
+            total[x] = most[x]
+        size = width
+        while size > 1:
+            kept = size - size // 2
+            _fold(total[kept:size], most[kept:size], total, most)
+            size = kept
+        totals[y], largest[y] = total[0], most[0]

@@ -9,9 +9,21 @@ import numpy as np
 
 from framencc.kernels.box_sums import NO_ROW, count, extent, row_index, row_sums, slide, slide_products
 from framencc.kernels.compilation import kernel
-from framencc.kernels.integer_ncc import FRAME, FRAME_SQUARES, ONE, PRODUCTS, ZERO, advance, classify, covariance
-
-REFERENCE, REFERENCE_SQUARES = 3, 4
+from framencc.kernels.integer_ncc import advance
+from framencc.kernels.integer_steps import (
+    FRAME,
+    FRAME_SQUARES,
+    PRODUCTS,
+    REFERENCE,
+    REFERENCE_SQUARES,
+    ZERO,
+    classify,
+    correlation,
+    covariance,
+    inverse_root,
+    noise_part,
+    usable_code,
+)
 
 
 @kernel()
@@ -54,14 +66,13 @@ def _advance_masked(reference, frame, why, entering, leaving, settings, kept, co
 @kernel()
 def _invert_root(variance, out):
     for x in range(out.size):
-        out[x] = ONE / np.sqrt(variance[x]) if variance[x] > ZERO else ZERO
+        out[x] = inverse_root(variance[x])
 
 
 @kernel()
 def _start(n_pixels, energy, out):
     for x in range(out.size):
-        n = np.float32(n_pixels[x])
-        out[x] = n * n * energy
+        out[x] = noise_part(n_pixels[x], energy)
 
 
 @kernel()
@@ -74,16 +85,13 @@ def _add_covariance(n_pixels, sums, other_sums, products, settings, out):
 @kernel()
 def _divide(numerator, variance, scale, flat, out):
     for x in range(out.size):
-        rho = min(max(numerator[x] * scale[x] / np.sqrt(variance[x]), -ONE), ONE)
-        out[x] = rho if (variance[x] > ZERO) & (scale[x] > ZERO) else flat
+        out[x] = correlation(numerator[x], variance[x], scale[x], flat)
 
 
 @kernel()
 def _mark(why, n_pixels, in_image, settings, out, validity):
     for x in range(out.size):
-        code = why[x]
-        if code == 0 and np.float64(n_pixels[x]) / np.float64(in_image[x]) < settings.min_valid_fraction:
-            code = np.uint8(5)
+        code = usable_code(why[x], n_pixels[x], in_image[x], settings.min_valid_fraction)
         if code != 0:
             out[x] = settings.fill
             validity[x] = code

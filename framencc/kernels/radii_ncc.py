@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from framencc.kernels.box_sums import extent, mirror
 from framencc.kernels.compilation import kernel
-from framencc.kernels.integer_ncc import ONE, ZERO, classify
+from framencc.kernels.integer_steps import ONE, ZERO, classify
 from framencc.kernels.maps import MEAN, combine_rows
 
 Array = npt.NDArray[Any]

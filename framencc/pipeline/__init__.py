@@ -94,7 +94,7 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
         work = cleanup.enter_context(_workplace(spec))
         left, tally = work.left, Tally()
         nothing_left = left.ended or Selection.parse(spec.frames).exhausted_by(left.n_maps)
-        stages = Stages(spec, cleanup, 0 if nothing_left else left.n_maps, left.points)
+        stages = Stages(spec, cleanup, 0 if nothing_left else left.n_maps, left.points, ahead=not nothing_left)
         work.begin(stages.description.identity())
         outputs = cleanup.enter_context(contextlib.closing(Outputs(spec, stages.formats, work)))
         for row in work.rows():
@@ -126,12 +126,22 @@ class Stages:
         How many frames are done.
     points
         Frames of the input that have been read before.
+    ahead
+        Whether frames are going to be read.
     """
 
     def __init__(
-        self, spec: RunSpec, cleanup: contextlib.ExitStack, done: int = 0, points: Sequence[SeekPoint] = ()
+        self,
+        spec: RunSpec,
+        cleanup: contextlib.ExitStack,
+        done: int = 0,
+        points: Sequence[SeekPoint] = (),
+        *,
+        ahead: bool = False,
     ) -> None:
         source = cleanup.enter_context(open_source(spec, done, points))
+        if ahead:
+            source.read_ahead()  # the reference, if it is a frame, takes as long to fetch as the first one
         picture = read_reference(spec, source)
         require_fit(picture, source.info, spec)
         self.source, mask = open_mask(spec, source, done)

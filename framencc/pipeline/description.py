@@ -109,6 +109,7 @@ class RunDescription:
                 "frames_per_second": (tally.n_frames - n_resumed) / seconds,
                 "compute_seconds": tally.compute_seconds,
                 "resumed_from": n_resumed,
+                "warp_seconds": tally.warp_seconds,
             },
             "summary": {
                 "n_frames": tally.n_frames,

@@ -1,8 +1,12 @@
-"""The three threads of one run.
+"""The threads of one run.
 
-A reader thread fills buffers, the calling thread owns the correlation, a writer thread feeds the encoder. Between them
-stand bounded queues, and the buffers come from pools, so memory does not grow with the clip. Whichever stage fails,
-the others stop, the children end, and the first cause is what the caller sees.
+A reader thread fills buffers, where frames are warped an estimator thread finds how, the calling thread samples and
+correlates, a writer thread feeds the encoder. Between them stand bounded queues, and the buffers come from pools, so
+memory does not grow with the clip. Whichever stage fails, the others stop, the children end, and the first cause is
+what the caller sees.
+
+The warp of a frame is found while the frame before is correlated: an estimator looks at one frame after the other and
+keeps one core busy at best, and what else has to be done fills the others.
 """
 
 import dataclasses
@@ -35,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 # Deep enough to ride out a slow frame, shallow enough that the buffers of a 4K run stay under half a gigabyte.
 _QUEUE_LENGTH = 4
+# A displacement field is four times the size of a 16-bit frame, so fewer of them wait.
+_WARP_QUEUE_LENGTH = 1
 
 
 @dataclass
@@ -45,6 +51,7 @@ class Tally:
     n_failed_warps: int = 0
     n_damaged: int = 0
     compute_seconds: float = 0.0
+    warp_seconds: float = 0.0
     _n_measured: int = 0
     _confidence: float = 0.0
     _shares: tuple[float, ...] = (0.0,) * len(VALIDITY_CODES)
@@ -89,6 +96,15 @@ class Map(NamedTuple):
     point: SeekPoint | None
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A frame, how it is brought onto the reference (None: it comes as it is), and how long finding that took."""
+
+    frame: Frame
+    warp: Warp | None = None
+    seconds: float = 0.0
+
+
 class Job:
     """A run whose parts are all open.
 
@@ -118,6 +134,7 @@ class Job:
         progress: bool = False,
     ) -> None:
         self.tally = tally
+        self._n_done = tally.n_frames
         self._spec = spec
         self._source = source
         self._reference = reference
@@ -126,17 +143,20 @@ class Job:
         self._progress = progress
         self._frames: Conveyor[Frame] = Conveyor(_QUEUE_LENGTH)
         self._maps: Conveyor[Map] = Conveyor(_QUEUE_LENGTH)
+        self._found: Conveyor[Found] = Conveyor(_WARP_QUEUE_LENGTH)
         # A stage holds one buffer more than its queue.
-        self._frame_buffers = BufferPool(_QUEUE_LENGTH + 2)
+        self._frame_buffers = BufferPool(_QUEUE_LENGTH + 2 + (0 if warp is None else _WARP_QUEUE_LENGTH + 1))
         self._output_buffers = {name: BufferPool(_QUEUE_LENGTH + 2) for name in spec.outputs}
         self._write_error: BaseException | None = None
 
     def carry_out(self) -> None:
         """Write every map; leave nothing running, however it ends."""
-        reader = threading.Thread(target=self._read, name="framencc-reader", daemon=True)
         writer = threading.Thread(target=self._write, name="framencc-writer", daemon=True)
-        reader.start()
-        writer.start()
+        others = [threading.Thread(target=self._read, name="framencc-reader", daemon=True)]
+        if self._warp is not None:
+            others.append(threading.Thread(target=self._estimate, name="framencc-estimator", daemon=True))
+        for thread in (writer, *others):
+            thread.start()
         damage: DamagedInputError | None = None
         try:
             try:
@@ -156,15 +176,15 @@ class Job:
         finally:
             self._stop()
             self._source.close()
-            _wait_for(reader)
-            _wait_for(writer)
+            for thread in (*others, writer):
+                _wait_for(thread)
         if self._write_error is not None:
             raise self._write_error
         if damage is not None:
             raise damage
 
     def _stop(self) -> None:
-        for queue in (self._frames, self._maps):
+        for queue in (self._frames, self._found, self._maps):
             queue.stop()
         for pool in (self._frame_buffers, *self._output_buffers.values()):
             pool.stop()
@@ -179,6 +199,28 @@ class Job:
             self._frames.end(error)
         else:
             self._frames.end()
+
+    def _estimate(self) -> None:
+        assert self._warp is not None
+        n_frames = self._n_done
+        try:
+            for frame in self._frames:
+                began = time.perf_counter()
+                # After a frame without a warp the next one begins anew.
+                warp = None if frame.damaged else self._warp.estimate(frame)
+                if frame.wanted:
+                    n_frames += 1
+                    self._found.put(Found(frame, warp, time.perf_counter() - began))
+                else:  # it only led to one that is
+                    self._give_back(frame)
+            if self._spec.frames is None:
+                self._warp.finish(n_frames)
+        except Stopped:
+            return
+        except BaseException as error:  # noqa: BLE001  (carried to the thread that can raise it)
+            self._found.end(error)
+        else:
+            self._found.end()
 
     def _write(self) -> None:
         try:
@@ -195,34 +237,32 @@ class Job:
     def _compute(self) -> None:
         shape = (self._source.info.height, self._source.info.width)
         scratch = Scratch(np.empty(shape, np.float32), np.empty(shape, np.uint8))
-        for frame in self._shown(self._frames):
+        for found in self._shown(self._frames_to_measure()):
             began = time.perf_counter()
-            # After a frame without a warp the next one begins anew.
-            warp = None if self._warp is None or frame.damaged else self._warp.estimate(frame)
-            if not frame.wanted:
-                self._give_back(frame)
-                continue
+            frame = found.frame
             pictures = {
                 name: buffers.take(self._outputs.formats[name].shape, self._outputs.formats[name].dtype)
                 for name, buffers in self._output_buffers.items()
             }
             scores = (
-                self._measure(frame, warp, pictures, scratch)
-                if frame.damaged is None
-                else self._leave_out(pictures, scratch)
+                self._measure(found, pictures, scratch) if frame.damaged is None else self._leave_out(pictures, scratch)
             )
-            row = _row(frame, scores, warp)
+            row = _row(frame, scores, found.warp)
+            self.tally.warp_seconds += found.seconds
             self.tally.add(row, time.perf_counter() - began)
             ends_segment = self.tally.n_frames % self._spec.segment_frames == 0
             point = SeekPoint(frame.index, frame.pts_seconds, frame.digest()) if ends_segment else None
             self._give_back(frame)
             self._maps.put(Map(pictures, frame, row, point))
-        if self._warp is not None and self._spec.frames is None:
-            self._warp.finish(self.tally.n_frames)
 
-    def _measure(self, frame: Frame, warp: Warp | None, pictures: dict[str, Picture], scratch: Scratch) -> FrameScores:
+    def _frames_to_measure(self) -> Iterator[Found]:
+        if self._warp is None:
+            return (Found(frame) for frame in self._frames)
+        return iter(self._found)
+
+    def _measure(self, found: Found, pictures: dict[str, Picture], scratch: Scratch) -> FrameScores:
         """Fill the outputs of one frame."""
-        spec, data = self._spec, pictures[MAPS]
+        spec, data, frame, warp = self._spec, pictures[MAPS], found.frame, found.warp
         rho = data if spec.encoding == "float" else scratch.rho
         validity = pictures.get("validity", scratch.validity)
         if self._warp is None or warp is None:
@@ -258,7 +298,7 @@ class Job:
             if buffer is not None:
                 self._frame_buffers.give_back(buffer)
 
-    def _shown(self, frames: Conveyor[Frame]) -> Iterator[Frame]:
+    def _shown(self, frames: Iterator[Found]) -> Iterator[Found]:
         """Pass the frames on under a progress bar: frames per second, time left, mean confidence so far."""
         details = self._source.info.details or {}
         total = self._source.info.n_frames or details.get("estimated_frames")
@@ -270,8 +310,6 @@ class Job:
         with bar:
             for frame in frames:
                 yield frame
-                if not frame.wanted:
-                    continue
                 mean = self.tally.mean_confidence
                 if mean is not None:
                     bar.set_postfix_str(f"mean confidence {mean:.3f}", refresh=False)

@@ -29,6 +29,9 @@ class Source(ABC):
     n_input_frames: int | None = None  # of the whole input, selected or not; None where only reading tells
     files: Sequence[Path] | None = None  # the pictures of a sequence, in order; None where the input is one file
 
+    def read_ahead(self) -> None:  # noqa: B027  (most sources have nothing that takes time to start)
+        """Begin to read, where something else has to be done before the first frame is asked for."""
+
     @abstractmethod
     def frames(self, allocate: Allocate = allocate_new) -> Iterator[Frame]:
         """Yield the selected frames in order, each with the index and time it has in the input.

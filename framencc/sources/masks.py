@@ -113,6 +113,11 @@ class MaskedSource(Source):
             assert masks.files is not None
             _require_same_numbers(path, masks.files, source.files)
 
+    def read_ahead(self) -> None:
+        """Begin with both; see `Source.read_ahead`."""
+        self._source.read_ahead()
+        self._masks.read_ahead()
+
     def frames(self, allocate: Allocate = allocate_new) -> Iterator[Frame]:
         """Yield the frames with their masks; see `Source.frames`."""
         buffer = np.empty((self.info.height, self.info.width), np.uint8)

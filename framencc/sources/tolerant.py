@@ -34,7 +34,9 @@ class TolerantVideoSource(VideoSource):
 
     def _read_frames(self, allocate: Allocate) -> Iterator[Frame]:
         places = self._open_places()
-        with self._start() as child:
+        self.read_ahead()
+        assert self._child is not None
+        with self._child as child:
             for place in self._places_of(child, places):
                 if self._selection.end is not None and place.index >= self._selection.end:
                     return
@@ -56,6 +58,9 @@ class TolerantVideoSource(VideoSource):
                 raise self._selection.nothing_selected(self._path, places.n_placed)
             if not self._n_good:
                 raise SourceError(f"input {self._path!r} holds no frame that is certainly good")
+
+    def _known_frame(self) -> SeekPoint | None:
+        return None  # damage before it may have its effect behind it
 
     def _open_places(self) -> Places:
         promise, details = self._probe.promise, self._probe.info.details or {}

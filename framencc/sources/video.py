@@ -1,6 +1,5 @@
 """A video file, decoded by an ffmpeg child through a raw pipe: exact samples, exact times, and no frame in silence."""
 
-import contextlib
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -114,35 +113,43 @@ class VideoSource(SelectedSource):
         if self._child is not None:
             self._child.kill()
 
-    def _read_frames(self, allocate: Allocate) -> Iterator[Frame]:
-        point = max(
-            (point for point in self._points if point.index < self._selection.first_read),
-            key=lambda point: point.index,
-            default=None,
-        )
+    def read_ahead(self) -> None:
+        """Start the decoder, which works until its pipe is full; see `Source.read_ahead`."""
+        self._refuse_closed()
+        if self._child is None:
+            self._start(self._known_frame())
+
+    def _known_frame(self) -> SeekPoint | None:
+        """Return the last known frame before all that have to be read."""
         if self._probe.timeless:
-            point = None  # it could not be found by its time
-        with contextlib.ExitStack() as children:
-            child, index = None, 0
-            if point is not None:
-                child, index = children.enter_context(self._start(point)), point.index + 1
-                if not self._find(child, point):
-                    logger.info("frame %d is not found by its time; decoding begins at frame 0", point.index)
-                    child.kill()
-                    child, index = None, 0
-                    self._change = None
-            yield from self._yield_frames(child or children.enter_context(self._start()), index, allocate)
+            return None  # it could not be found by its time
+        known = (point for point in self._points if point.index < self._selection.first_read)
+        return max(known, key=lambda point: point.index, default=None)
+
+    def _read_frames(self, allocate: Allocate) -> Iterator[Frame]:
+        self.read_ahead()
+        child, point = self._child, self._known_frame()
+        assert child is not None
+        if point is not None:
+            with child:
+                if self._find(child, point):
+                    yield from self._yield_frames(child, point.index + 1, allocate)
+                    return
+            logger.info("frame %d is not found by its time; decoding begins at frame 0", point.index)
+            self._change = None
+            child = self._start()
+        with child:
+            yield from self._yield_frames(child, 0, allocate)
 
     def _start(self, point: SeekPoint | None = None) -> FfmpegChild:
-        child = FfmpegChild(
+        self._child = FfmpegChild(
             self._arguments(point),
             stdout=True,
             stall_seconds=self._stall_seconds,
             memory_mib=self._memory_mib,
             is_complaint=self._is_complaint,
         )
-        self._child = child
-        return child
+        return self._child
 
     def _find(self, child: FfmpegChild, point: SeekPoint) -> bool:
         """Read up to a frame that is known; whether it is found, the same as before, and nothing complained about."""

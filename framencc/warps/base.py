@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from framencc.frames import Frame
+from framencc.frames import Frame, frozen
 from framencc.kernels.displacement import length_rows, matrix_field_rows
 from framencc.kernels.threads import share_rows
 
@@ -57,7 +57,8 @@ def field_statistics(field: Field, threads: int) -> dict[str, float]:
     """Return the mean and the largest displacement of a field in pixels, and the share of pixels that have one."""
     height, width, _ = field.shape
     totals, largest, counts = np.empty(height), np.empty(height), np.empty(height, np.int64)
-    share_rows(lambda y0, y1: length_rows(field, y0, y1, totals, largest, counts), height, threads)
+    rows = frozen(field).reshape(height, 2 * width)
+    share_rows(lambda y0, y1: length_rows(rows, y0, y1, totals, largest, counts), height, threads)
     n_known = int(counts.sum())
     return {
         "mean_displacement": float(totals.sum()) / max(1, n_known),
@@ -74,7 +75,7 @@ class WarpMethod(ABC):
     """
 
     def limited(self, threads: int | None) -> contextlib.AbstractContextManager[None]:  # noqa: ARG002
-        """Keep the libraries that the method calls to so many threads in a ``with`` block; None: as they are set."""
+        """Keep the libraries that the method calls to so many threads in a ``with`` block; None: to those set."""
         return contextlib.nullcontext()
 
     def finish(self, n_frames: int) -> None:  # noqa: B027  (most methods have nothing to look at)

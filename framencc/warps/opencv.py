@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from framencc.errors import MissingExtraError
+from framencc.frames import frozen
+from framencc.kernels.area_mean import area_moments_rows
 from framencc.kernels.normalisation import MIDDLE, normalise_rows
 from framencc.kernels.threads import share_rows
 
@@ -72,30 +74,32 @@ def to_eight_bits(cv2: Any, gray: Gray, sigma: float, full_scale: float | None, 
     """
     if full_scale is None:
         full_scale = float(np.percentile(np.abs(gray[::4, ::4]), 99)) or float(np.abs(gray).max()) or 1.0
-    unit = gray if full_scale == 255 else cv2.multiply(gray, 255.0 / full_scale)
+    unit = np.float32(255.0 / full_scale)
     eight_bits: npt.NDArray[np.uint8] = np.empty(gray.shape, np.uint8)
     if sigma == 0:
-        mean, gain = np.full_like(unit, MIDDLE), np.ones_like(unit)
+        mean, gain = (np.full((1, gray.shape[1]), value, np.float32) for value in (MIDDLE, 1))
     else:
-        mean, gain = _local_statistics(cv2, unit, sigma)
-    share_rows(lambda y0, y1: normalise_rows(unit, mean, gain, y0, y1, eight_bits), gray.shape[0], threads)
+        mean, gain = _local_statistics(cv2, gray, unit, sigma, threads)
+    given = [frozen(picture) for picture in (gray, mean, gain)]
+    share_rows(lambda y0, y1: normalise_rows(given[0], unit, *given[1:], y0, y1, eight_bits), gray.shape[0], threads)
     return eight_bits
 
 
-def _local_statistics(cv2: Any, unit: Gray, sigma: float) -> tuple[Gray, Gray]:
-    """Return the local mean, and 40 over the local contrast."""
-    height, width = unit.shape
+def _local_statistics(cv2: Any, gray: Gray, unit: np.float32, sigma: float, threads: int) -> tuple[Gray, Gray]:
+    """Return the local mean, and 40 over the local contrast: of all columns, but of fewer rows."""
+    height, width = gray.shape
     # Both are smooth, so they are found on a picture in which sigma is a few pixels: at full size a Gaussian of 40
-    # pixels takes ten times as long as the flow itself.
+    # pixels takes ten times as long as the flow itself. For the same reason their rows suffice for those between.
     factor = max(1.0, sigma / _SMALL_SIGMA)
-    size = (math.ceil(width / factor), math.ceil(height / factor))
-    small, squares = (
-        cv2.GaussianBlur(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), (0, 0), sigma / factor)
-        for picture in (unit, cv2.multiply(unit, unit))
-    )
-    variance = np.maximum(squares - small * small, np.float32(0))
+    shape = (math.ceil(height / factor), math.ceil(width / factor))
+    moments: tuple[Gray, Gray] = (np.empty(shape, np.float32), np.empty(shape, np.float32))
+    given = frozen(gray)
+    share_rows(lambda y0, y1: area_moments_rows(given, y0, y1, *moments), shape[0], threads, smallest=1)
+    small, squares = (cv2.GaussianBlur(picture, (0, 0), sigma / factor) for picture in moments)
+    small *= unit
+    variance = np.maximum(unit * unit * squares - small * small, np.float32(0))
     steepness = _GAIN / np.sqrt(variance + np.float32((255 * _LEAST_CONTRAST) ** 2))
     mean, gain = (
-        cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR) for picture in (small, steepness)
+        cv2.resize(picture, (width, shape[0]), interpolation=cv2.INTER_LINEAR) for picture in (small, steepness)
     )
     return mean, gain

@@ -1,5 +1,6 @@
 """What the estimation of a warp looks at: gray, perhaps a part of the picture, perhaps smaller, perhaps normalised."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,7 +141,12 @@ def require_texture(gray: Gray, name: str) -> None:
     WarpError
         When it is flat, but for rounding.
     """
-    if float(gray.std(dtype=np.float64)) <= _FLAT * float(np.abs(gray).max()):
+    lowest, highest = float(gray.min()), float(gray.max())
+    limit = _FLAT * max(-lowest, highest)
+    # Two pixels that differ by d give all n a standard deviation of d / sqrt(2 n) or more: nearly always that will do.
+    if highest - lowest > limit * math.sqrt(2 * gray.size):
+        return
+    if float(gray.std(dtype=np.float64)) <= limit:
         raise WarpError(f"the {name} has no texture")
 
 

@@ -101,6 +101,23 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return MAKERS[request.param](tmp_path_factory.mktemp("source"))
 
 
+def test_reading_ahead_changes_nothing_and_leaves_nothing(case: Case) -> None:
+    with case.open(selection=Selection.parse("1:6:2")) as source:
+        source.read_ahead()
+        source.read_ahead()
+        frames = list(source.frames())
+    assert [frame.index for frame in frames] == [1, 3, 5]
+    for frame in frames:
+        np.testing.assert_array_equal(frame.data, case.luma[frame.index])
+    before = threading.active_count()
+    unread = case.open()
+    unread.read_ahead()
+    unread.close()
+    assert threading.active_count() == before
+    with pytest.raises(SourceError, match="has been closed"):
+        unread.frames()
+
+
 def test_all_frames_in_order_exactly(case: Case) -> None:
     with case.open() as source:
         frames = list(source.frames())
