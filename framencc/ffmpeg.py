@@ -20,6 +20,7 @@ from fractions import Fraction
 from types import TracebackType
 from typing import IO, Self
 
+from framencc.children import kill_child, start_child
 from framencc.errors import FramenccError
 
 logger = logging.getLogger(__name__)
@@ -44,14 +45,18 @@ FRAME_STAMPS = (
     *("-stats_enc_pre_fmt", MARK + " frame {n} {ptsi} {tbi} {pts} {tb} @"),
 )
 
+# With these a writing child shows that it gets on, also while it empties itself after its input has ended.
+PACKET_STAMPS = ("-stats_enc_post", "pipe:2", "-stats_enc_post_fmt", MARK + " packet {n} @")
+
 _STAMP = re.compile(
     MARK.encode()
-    + rb" frame (?P<index>\d+) (?P<pts>-?\d+) (?P<unit>-?\d+/-?\d+)"
-    + rb" (?P<estimate>-?\d+) (?P<estimate_unit>-?\d+/-?\d+) @$"
+    + rb" (?:packet \d+|frame (?P<index>\d+) (?P<pts>-?\d+) (?P<unit>-?\d+/-?\d+)"
+    + rb" (?P<estimate>-?\d+) (?P<estimate_unit>-?\d+/-?\d+)) @$"
 )
 _NO_PTS = (-(1 << 63), (1 << 63) - 1)
 _LEVEL = re.compile(r"^(?:\[[^\]]* @ [^\]]*\] )*\[(?P<level>[a-z]+)\] (?P<text>.*)$")
 _PIPE_BYTES = 1 << 20
+_NO_MEMORY = ("Cannot allocate memory", "pthread_create() failed")
 _KEPT_LINES = 400
 _KEPT_ERRORS = 50
 
@@ -117,9 +122,17 @@ class FfmpegChild:
     stdin, stdout
         Which pipes are wanted.
     stall_seconds
-        The child is killed when one transfer makes no progress for this long.
+        The child is killed when one transfer makes no progress for this long. At the end a reading child has so long in
+        all; a writing one, which may hold many pictures back, goes on for as long as it says something in that time.
+    memory_mib
+        How much memory it may have (Linux only), or None.
     is_complaint
         Tells from a message's level and text whether it belongs to `errors`.
+
+    Attributes
+    ----------
+    stalled, short_of_memory
+        Why the child was killed here, if it was.
     """
 
     def __init__(
@@ -129,6 +142,7 @@ class FfmpegChild:
         stdin: bool = False,
         stdout: bool = False,
         stall_seconds: float = 60.0,
+        memory_mib: int | None = None,
         is_complaint: Callable[[str, str], bool] = is_error,
     ) -> None:
         command = [executable(), "-hide_banner", "-nostats", "-loglevel", "level+info"]
@@ -137,8 +151,9 @@ class FfmpegChild:
         logger.debug("starting %s", command)
         # In a session of its own a Ctrl-C on the terminal reaches us alone, and we end the child in order.
         try:
-            self._process = subprocess.Popen(
+            self._process = start_child(
                 command,
+                memory_mib=memory_mib,
                 stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if stdout else subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -148,6 +163,9 @@ class FfmpegChild:
         except OSError as error:
             raise FramenccError(f"ffmpeg {command[0]!r} cannot be started: {error.strerror}") from None
         self.stalled = False
+        self.short_of_memory = False
+        self._n_heard = 0
+        self._memory_mib = memory_mib
         self._stall_seconds = stall_seconds
         self._is_complaint = is_complaint
         self._waiting_since: float | None = None
@@ -247,12 +265,16 @@ class FfmpegChild:
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
-        try:
-            status = self._process.wait(self._stall_seconds)
-        except subprocess.TimeoutExpired:
-            self.stalled = True
-            self.kill()
-            return self._process.returncode
+        status = None
+        while status is None:
+            n_heard = self._n_heard
+            try:
+                status = self._process.wait(self._stall_seconds)
+            except subprocess.TimeoutExpired:
+                if self._process.stdin is None or self._n_heard == n_heard:
+                    self.stalled = True
+                    self.kill()
+                    return self._process.returncode
         self._end_threads()
         return status
 
@@ -264,7 +286,7 @@ class FfmpegChild:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.5)
         if self._process.poll() is None:
-            self._process.kill()
+            kill_child(self._process)
             self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
@@ -274,6 +296,8 @@ class FfmpegChild:
 
     def explain(self) -> str:
         """Say in one line why the child failed."""
+        if self.short_of_memory:
+            return f"ffmpeg needs more memory than it may have, limits.decoder_memory_mib = {self._memory_mib}"
         if self.stalled:
             return f"ffmpeg made no progress for {self._stall_seconds:g} s and was killed"
         if self._errors:
@@ -295,6 +319,7 @@ class FfmpegChild:
         rest = torn = b""
         while chunk := self._process.stderr.read(1 << 16):
             *lines, rest = (rest + chunk).split(b"\n")
+            self._n_heard += len(lines)
             for line in lines:
                 stamp = _STAMP.search(line) if line.endswith(b" @") else None
                 if stamp is None:
@@ -303,7 +328,8 @@ class FfmpegChild:
                 else:
                     # ffmpeg writes a message in pieces, and a stamp may come between two of them.
                     torn += line[: stamp.start()]
-                    self._stamps.put(_read_stamp(stamp, clean=not self._errors))
+                    if stamp["index"] is not None:
+                        self._stamps.put(_read_stamp(stamp, clean=not self._errors))
             rest = rest[-4096:]
         self._keep(torn + rest)
         self._stamps.put(None)
@@ -314,6 +340,10 @@ class FfmpegChild:
             return
         self._lines.append(line)
         match = _LEVEL.match(line)
+        if match and is_error(match["level"], match["text"]) and any(sign in line for sign in _NO_MEMORY):
+            self.short_of_memory = self._memory_mib is not None
+            if self.short_of_memory:
+                kill_child(self._process)  # some of its threads wait for ever for one that has given up
         if match and len(self._errors) < _KEPT_ERRORS and self._is_complaint(match["level"], match["text"]):
             self._errors.append(match["text"])
 
@@ -322,7 +352,7 @@ class FfmpegChild:
             since = self._waiting_since
             if since is not None and time.monotonic() - since > self._stall_seconds:
                 self.stalled = True
-                self._process.kill()
+                kill_child(self._process)
                 return
 
 

@@ -1,5 +1,6 @@
 """The values that pass between stages: one frame, and what is known of a whole stream."""
 
+import hashlib
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
@@ -48,6 +49,10 @@ class Frame:
     file_name: str | None = None
     wanted: bool = True
 
+    def digest(self) -> str:
+        """Return the SHA-256 of the samples, in hexadecimal."""
+        return hashlib.sha256(np.ascontiguousarray(self.data).data.cast("B")).hexdigest()
+
     def __repr__(self) -> str:
         return (
             f"Frame(index={self.index}, pts_seconds={self.pts_seconds:.6f}, shape={self.data.shape}, "
@@ -85,7 +90,7 @@ class StreamInfo:
     dtype
         uint8, uint16 or float32.
     n_frames
-        How many frames the source will yield, or None where only reading tells.
+        How many frames are selected, or None where only reading tells.
     frame_rate
         Nominal frames per second, exact.
     bits

@@ -66,7 +66,7 @@ class SidecarWriter:
         SinkError
             When it cannot be written.
         """
-        line = json.dumps(_plain(row), allow_nan=False)
+        line = json.dumps(plain(row), allow_nan=False)
         with self._lock:
             self._require_open()
             self._state = "failed"  # until the whole line is written
@@ -92,7 +92,7 @@ class SidecarWriter:
         """
         if clash := [key for key in _OWN_KEYS if key in head]:
             raise ValueError(f"a sidecar's {clash[0]} is written by the writer")
-        text = json.dumps(_plain({"format_version": FORMAT_VERSION, **head}), indent=2, allow_nan=False)
+        text = json.dumps(plain({"format_version": FORMAT_VERSION, **head}), indent=2, allow_nan=False)
         with self._lock:
             self._require_open()
             self._state = "failed"
@@ -262,14 +262,14 @@ def _iso(seconds: float) -> str:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="microseconds")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Turn a value into what JSON has, with null for the numbers that it has not."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
+        return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Path | Fraction):

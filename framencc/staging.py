@@ -13,6 +13,8 @@ from typing import BinaryIO
 
 from framencc.interrupts import SIGNALS
 
+# What file systems answer that know no such thing for folders, or do not let us open this one.
+_NO_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EPERM, errno.EBADF)
 _NAME_BYTES = 255  # the longest file name of the usual file systems
 
 
@@ -191,13 +193,20 @@ def sync_file(path: Path) -> None:
 def sync_folder(path: Path) -> None:
     """Flush a folder's names to the disk, where the system can.
 
-    The content is safe by then; without this only a power cut could take the new name back.
+    Raises
+    ------
+    OSError
+        When the disk fails. That folders cannot be flushed here is no error: the content is safe all the same, and
+        only a power cut could take a new name back.
     """
     if os.name == "nt":  # folders cannot be opened there
         return
-    with contextlib.suppress(OSError):
+    try:
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDERS:
+            raise

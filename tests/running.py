@@ -97,7 +97,15 @@ def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
 
 def hidden_bytes(folder: Path) -> int:
     """Return the size of the largest hidden file: how far a run's work in progress has come."""
-    return max((path.stat().st_size for path in folder.glob(".*") if path.is_file()), default=0)
+    return max((size_of(path) for path in folder.glob(".*/**/*")), default=0)
+
+
+def size_of(path: Path) -> int:
+    """Return a file's size, 0 for one that has just gone."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0
 
 
 class WindowedNcc:

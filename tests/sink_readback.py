@@ -105,6 +105,11 @@ def names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
+def visible(folder: Path) -> list[str]:
+    """Everything below a folder that is neither hidden nor in a hidden folder."""
+    return [name for name in names(folder) if not any(part.startswith(".") for part in Path(name).parts)]
+
+
 def decode(path: Path, pixel_format: str) -> tuple[np.ndarray, list[Fraction]]:
     """Decode a video with ffmpeg itself: (N, bytes of a picture) and the exact times."""
     with tempfile.TemporaryDirectory() as folder:

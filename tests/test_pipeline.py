@@ -20,7 +20,7 @@ from framencc.config import load_config, make_spec
 from framencc.errors import SpecError
 from framencc.pipeline import describe, run
 from framencc.sidecar import fingerprint, read_sidecar
-from framencc.sinks import ArraySink
+from framencc.sinks.parts import ArrayParts
 from framencc.sources import open_source
 from framencc.staging import sidecar_path
 
@@ -340,13 +340,13 @@ def test_overwriting_replaces_the_output_and_its_sidecar(tmp_path):
 
 def test_an_old_sidecar_never_stands_beside_new_maps(tmp_path, monkeypatch):
     run_job(tmp_path / "out.npy", frames="0:5")
-    publish, seen = ArraySink._publish, []
+    publish, seen = ArrayParts.publish, []
 
-    def look_and_publish(sink, name):
+    def publish_and_look(parts, whole, name):
+        publish(parts, whole, name)
         seen.append(names(tmp_path))
-        publish(sink, name)
 
-    monkeypatch.setattr(ArraySink, "_publish", look_and_publish)
+    monkeypatch.setattr(ArrayParts, "publish", publish_and_look)
     run_job(tmp_path / "out.npy", frames="0:2", overwrite=True)
     assert ["out.npy" in found for found in seen] == [True]
     assert ["out.npy.json" in found for found in seen] == [False]

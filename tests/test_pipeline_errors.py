@@ -20,7 +20,7 @@ from framencc.errors import DamagedInputError, SinkError, SourceError, SpecError
 from framencc.pipeline import run
 from framencc.pipeline.outputs import Outputs
 from framencc.sidecar import read_sidecar
-from framencc.sinks import ArraySink
+from framencc.sinks.parts import ArrayParts
 from framencc.sources import Source, open_source
 
 pytestmark = [
@@ -51,7 +51,7 @@ class BreakingSource(Source):
 
 def break_source(monkeypatch, error, n_frames=N_BEFORE):
     monkeypatch.setattr(
-        "framencc.pipeline.open_source", lambda spec: BreakingSource(open_source(spec), n_frames, error)
+        "framencc.pipeline.open_source", lambda *given: BreakingSource(open_source(*given), n_frames, error)
     )
 
 
@@ -92,7 +92,7 @@ STAGES = {
     "correlating": ("framencc.ncc.Reference.correlate", N_BEFORE),
     "encoding": ("framencc.pipeline.job.encode", N_BEFORE),
     "scoring": ("framencc.pipeline.job.score", N_BEFORE),
-    "recording": ("framencc.sidecar.SidecarWriter.add_frame", N_BEFORE),
+    "recording": ("framencc.journal.Journal.append", 1),
     "writing": ("framencc.sinks.video.VideoSink.write", N_BEFORE),
     "writing the first": ("framencc.sinks.video.VideoSink.write", 0),
     "committing": ("framencc.sinks.video.VideoSink.commit", 0),
@@ -131,7 +131,9 @@ def test_an_error_in_the_source_is_what_the_caller_sees_and_nothing_is_left(kind
 
 
 def test_a_full_disk_is_told_as_such(job, tmp_path, monkeypatch):
-    break_call(monkeypatch, "framencc.sinks.arrays.ArraySink._write", OSError(errno.ENOSPC, "No space left on device"))
+    break_call(
+        monkeypatch, "framencc.sinks.arrays.GrowingArray.write", OSError(errno.ENOSPC, "No space left on device")
+    )
     with pytest.raises(SinkError, match=r"^output '.*out\.npy' cannot be written: No space left on device$"):
         run(job("out.npy"))
     assert_nothing_runs()
@@ -218,13 +220,13 @@ def test_a_reference_that_vanishes_during_the_run_costs_nothing(job, neutral, tm
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_names_are_taken_waits_until_all_are(number, job, tmp_path, monkeypatch):
     run(job("out.npy", frames="0:3"))
-    publish = ArraySink._publish
+    publish = ArrayParts.publish
 
     def publish_interrupted(*arguments):
         publish(*arguments)
         signal.raise_signal(number)
 
-    monkeypatch.setattr(ArraySink, "_publish", publish_interrupted)
+    monkeypatch.setattr(ArrayParts, "publish", publish_interrupted)
     spec = job("out.npy", frames="0:5", overwrite=True)
     words = ["run", spec.input, spec.output, "--reference", spec.reference, "--frames", "0:5", "--overwrite", "-q"]
     assert main(words) == 128 + number
@@ -293,7 +295,7 @@ def busy_run(endless_clip, tmp_path):
 
 
 def assert_only_the_old_output(folder):
-    assert names(folder) == ["out.mkv"]
+    assert [path.name for path in folder.iterdir() if not path.name.startswith(".")] == ["out.mkv"]
     assert (folder / "out.mkv").read_text() == "old"
 
 

@@ -10,14 +10,14 @@ import tolerances
 from oracle import oracle
 from PIL import Image
 from running import command
-from sink_readback import decode_gray, names
+from sink_readback import decode_gray, names, visible
 
 from framencc import Reference, SinkError, SourceError, SpecError, run
 from framencc.cli import main
 from framencc.config import make_spec
 from framencc.pipeline import describe
 from framencc.sidecar import read_sidecar
-from framencc.sinks import ArraySink
+from framencc.sinks.parts import ArrayParts
 
 FOOTAGE = media.footage()
 SHAPE = (144, 176)
@@ -188,10 +188,11 @@ def test_an_old_validity_output_is_replaced_or_comes_back(folder, monkeypatch) -
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     again = job("out.npy", validity="why/%d.png", frames="0:2", overwrite=True, ncc={"radius": 1})
     with monkeypatch.context() as broken:
-        broken.setattr(ArraySink, "_publish", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        broken.setattr(ArrayParts, "publish", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         with pytest.raises(SinkError, match="No space left"):
             run(again)
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert {path: path.read_bytes() for path in before} == before
+    assert visible(folder) == sorted({*(str(path.relative_to(folder)) for path in before), "why"})
     run(again)
     assert sorted(names(folder)) == ["out.npy", "out.npy.json", "why", "why/0.png", "why/1.png"]
 

@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def job(output: str, frames: str | None = "0:8", **options: object):
-    return make_spec({"input": str(FOOTAGE), "output": output, "reference": 0, "frames": frames, **options})
+    return make_spec({"input": str(FOOTAGE), "output": output, "reference": 0, "frames": frames} | options)
 
 
 def mean_of(report) -> float:
@@ -190,8 +190,8 @@ def field_files(n: int, shape: tuple[int, ...] = SHAPE, skip: int = -1) -> str:
 @pytest.mark.parametrize(
     ("make", "kind", "problem"),
     [
-        (lambda: field_files(119), SourceError, "are 119, of the frames 0 to 118: there is none for frame 119"),
-        (lambda: field_files(121), SpecError, "'fields/%03d.flo' has 121 fields, the input 120 frames"),
+        (lambda: field_files(119), SpecError, "are 119, the input's frames 120; each frame needs its own"),
+        (lambda: field_files(121), SpecError, "are 121, the input's frames 120; each frame needs its own"),
         (lambda: field_files(120, skip=50), SpecError, "lack number 50"),
         (lambda: field_files(120, shape=(20, 30)), SourceError, "30 x 20"),
         (lambda: "absent/%03d.flo", SpecError, "matches no file"),
@@ -200,6 +200,21 @@ def field_files(n: int, shape: tuple[int, ...] = SHAPE, skip: int = -1) -> str:
 def test_wrong_fields_are_refused_by_name(folder, make, kind, problem) -> None:
     with pytest.raises(kind) as caught:
         run(job("out.npy", None, warp={"method": "field", "field": make()}))
+    assert problem in str(caught.value)
+    assert not Path("out.npy").exists()
+
+
+@pytest.mark.parametrize(
+    ("n_fields", "kind", "problem"),
+    [
+        (119, SourceError, "are 119, of the frames 0 to 118: there is none for frame 119"),
+        (121, SpecError, "'fields/%03d.flo' has 121 fields, the input 120 frames"),
+    ],
+)
+def test_too_few_or_many_fields_are_refused_where_only_reading_tells(folder, n_fields, kind, problem) -> None:
+    media.ffmpeg("-i", FOOTAGE, "-c", "copy", "in.mkv")
+    with pytest.raises(kind) as caught:
+        run(job("out.npy", None, input="in.mkv", warp={"method": "field", "field": field_files(n_fields)}))
     assert problem in str(caught.value)
     assert not Path("out.npy").exists()
 

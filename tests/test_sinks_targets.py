@@ -8,6 +8,7 @@ from framencc import staging
 from framencc.config import make_spec
 from framencc.errors import SinkError, SpecError
 from framencc.sinks import ArraySink, ImageSink, VideoSink, check_targets, open_sink, targets
+from framencc.sinks.targets import try_folders
 
 EXISTS = r"^output '.*' exists; give --overwrite to replace it$"
 ITSELF = r"^output '.*' is the {} itself; choose another name$"
@@ -21,7 +22,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def check(output="out.mkv", **values):
-    check_targets(make_spec({"input": "in.mp4", "reference": 0, "output": output, **values}))
+    spec = make_spec({"input": "in.mp4", "reference": 0, "output": output, **values})
+    check_targets(spec)
+    try_folders(spec)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from fractions import Fraction
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from running import wait_until
 from sink_readback import RATE, decode, decode_gray, decode_luma, describe, map_format, names, some_maps, write_maps
 
 from framencc.errors import SinkError, SpecError
@@ -189,6 +190,7 @@ def test_a_killed_encoder_is_an_error_and_leaves_nothing(codec, when, tmp_path):
         write_maps(sink, some_maps(3))
         pid = sink.encoder_pid
         os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: sink._child._process.poll() is not None)  # until then its pipe takes what is written
         with pytest.raises(SinkError, match=r"^output '.*' cannot be written: .*signal 9$"):
             sink.commit() if when == "committing" else write_maps(sink, some_maps(500), first=3)
         with pytest.raises(SinkError, match="was failed"):

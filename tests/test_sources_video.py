@@ -67,7 +67,7 @@ def test_real_footage_info() -> None:
     assert (info.width, info.height, info.dtype, info.bits) == (176, 144, np.uint8, 8)
     assert info.frame_rate == Fraction(30000, 1001)
     assert info.time_base == Fraction(1, 30000)
-    assert info.n_frames is None
+    assert info.n_frames == 120
     details = info.details
     assert details is not None
     assert (details["codec"], details["pixel_format"], details["estimated_frames"]) == ("h264", "yuv420p", 120)

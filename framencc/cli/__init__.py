@@ -4,6 +4,7 @@ Nothing is imported here that takes its time: the first thing a command does is 
 """
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -29,11 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done; 1 failed; 2 wrong usage or spec; 3 input damaged, partial result kept; 129, 130 or 143 interrupted.
     """
     own_process = arguments is None
+    words = sys.argv[1:] if arguments is None else arguments
     try:
         with Handlers(own_process=own_process):
-            return _run(sys.argv[1:] if arguments is None else arguments)
+            return _run(words)
     except Interrupted as interrupted:
-        code = _complain(MESSAGE, 128 + interrupted.number)
+        code = _complain(_with_notes(MESSAGE, interrupted, words), 128 + interrupted.number)
         if own_process:
             # The work has undone itself, but a compiler that was interrupted can crash when Python takes it apart.
             os._exit(code)
@@ -47,7 +49,7 @@ def _run(words: Sequence[str]) -> int:
         carry_out(words)
         flush_results()
     except FramenccError as error:
-        return _complain(str(error), error.exit_code)
+        return _complain(_with_notes(str(error), error, words), error.exit_code)
     except BrokenPipeError:
         # Whoever read our results has closed the pipe; Python must not complain of it again at exit.
         forget(sys.stdout)
@@ -57,10 +59,19 @@ def _run(words: Sequence[str]) -> int:
     except Exception as error:
         if os.environ.get("FRAMENCC_TRACEBACK"):
             raise
-        return _complain(
-            f"internal error, {type(error).__name__}: {error}; set FRAMENCC_TRACEBACK=1 to see where, and report it", 1
-        )
+        problem = f"internal error, {type(error).__name__}: {error}"
+        advice = "set FRAMENCC_TRACEBACK=1 to see where, and report it"
+        return _complain(_with_notes(f"{problem}; {advice}", error, words), 1)
     return 0
+
+
+def _with_notes(message: str, error: BaseException, words: Sequence[str]) -> str:
+    """Add what was noted of the work that was cut off, and the command that goes on with it."""
+    notes = getattr(error, "__notes__", ())
+    if not notes:
+        return message
+    command = shlex.join(["framencc", *words, *(() if "--resume" in words else ("--resume",))])
+    return "; ".join([message, *notes]) + f": {command}"
 
 
 def _complain(message: str, code: int) -> int:

@@ -15,7 +15,7 @@ from framencc.cli.flags import with_spec_flags
 from framencc.cli.signals import work_begins
 from framencc.cli.streams import flush_results, results, say
 from framencc.config import load_config, make_spec
-from framencc.errors import FramenccError, SpecError
+from framencc.errors import FramenccError, SinkError, SpecError
 from framencc.spec import RunSpec
 
 app = App(
@@ -143,6 +143,27 @@ def probe(
     with results():
         for name, value in facts.items():
             print(f"{name:20} {'unknown' if value is None else value}")
+
+
+@app.command
+def verify(
+    output: Annotated[str, Parameter(name="OUTPUT", help="the maps, named as when they were made")],
+    *,
+    quiet: Quiet = False,
+) -> None:
+    """Decode a finished output and compare every map with what its sidecar says was written."""
+    from framencc import verification  # noqa: PLC0415  (brings NumPy)
+
+    work_begins()
+    found = verification.verify(output)
+    if not found.problems:
+        if not quiet:
+            say(f"{found.n_frames} frames of {', '.join(found.outputs)} are as they were written")
+        return
+    with results():
+        for problem in found.problems:
+            print(problem)
+    raise SinkError(f"output {output!r} is not as it was written: {len(found.problems)} problems")
 
 
 @app.command

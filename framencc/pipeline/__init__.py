@@ -4,19 +4,22 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from framencc.errors import DamagedInputError, SourceError
+from framencc.errors import DamagedInputError, SourceError, SpecError, WarpError
 from framencc.frames import Use
 from framencc.pipeline.description import RunDescription, describe_encoding, describe_stream, output_formats
 from framencc.pipeline.fit import fit_reference, require_fit
-from framencc.pipeline.job import Job
-from framencc.pipeline.outputs import MAPS, Outputs
+from framencc.pipeline.job import Job, Tally
+from framencc.pipeline.outputs import Outputs
+from framencc.pipeline.workplace import MAPS, Workplace, look, tidy_up
+from framencc.sidecar import read_sidecar
 from framencc.sinks import check_targets
-from framencc.sources import ReferencePicture, Source, open_mask, open_source, read_reference
+from framencc.sinks.targets import existing_files, try_folders
+from framencc.sources import ReferencePicture, Selection, Source, open_mask, open_source, read_reference
 from framencc.spec import RunSpec, parse_frames
 from framencc.staging import sidecar_path
 from framencc.warps import WarpStage, open_warp
@@ -78,12 +81,17 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
         When the input ends in damage: the maps before it are kept beside the output, as ``NAME.partial.EXT``.
     """
     started = time.perf_counter()
-    check_targets(spec)
     with contextlib.ExitStack() as cleanup:
-        source = cleanup.enter_context(open_source(spec))
+        if spec.resume and (done := _finished_before(spec)) is not None:
+            return done
+        check_targets(spec, published=spec.resume and look(spec).publishing)
+        work = cleanup.enter_context(_workplace(spec))
+        left = work.left
+        nothing_left = left.ended or Selection.parse(spec.frames).exhausted_by(left.n_maps)
+        source = cleanup.enter_context(open_source(spec, 0 if nothing_left else left.n_maps, left.points))
         picture = read_reference(spec, source)
         require_fit(picture, source.info, spec)
-        source, mask = open_mask(spec, source)
+        source, mask = open_mask(spec, source, 0 if nothing_left else left.n_maps)
         cleanup.callback(source.close)
         warp = _open_warp(spec, source, picture, mask)
         if warp is not None:
@@ -92,23 +100,93 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
         description = RunDescription(spec, source, picture)
         description.gain = None if warp is None else gain
         reference, description.rescaled = fit_reference(picture, mask, source.info, spec, gain)
-        outputs = cleanup.enter_context(Outputs(spec, output_formats(spec, source.info, gain)))
-        job = Job(spec, source, reference, outputs, warp=warp, progress=progress)
-        damage: DamagedInputError | None = None
-        try:
-            job.carry_out()
-        except DamagedInputError as error:
-            if job.tally.n_frames == 0:
-                # Exit code 3 promises a partial result, and there is none.
-                raise SourceError(str(error)) from None
-            damage = error
+        work.begin(description.identity())
+        outputs = cleanup.enter_context(
+            contextlib.closing(Outputs(spec, output_formats(spec, source.info, gain), work))
+        )
+        tally = Tally()
+        for row in work.rows():
+            tally.add(row)
+        damage = left.damage
+        if not left.ended:
+            job = Job(spec, source, reference, outputs, tally=tally, warp=warp, progress=progress)
+            damage = _carry_out(job, outputs, work, nothing_left=nothing_left)
         seconds = time.perf_counter() - started
-        paths, sidecar = outputs.commit(description.head(job.tally, seconds, damage), damaged=damage is not None)
+        paths, sidecar = outputs.commit(description.head(tally, seconds, damage), damage, progress=progress)
     output = paths.pop(MAPS)
     if damage is not None:
-        raise DamagedInputError(f"{damage}; {job.tally.n_frames} maps are kept in {str(output)!r}") from None
-    tally = job.tally
+        raise DamagedInputError(f"{damage}; {tally.n_frames} maps are kept in {str(output)!r}") from None
     return RunReport(output, sidecar, tally.n_frames, tally.mean_confidence, seconds, paths, tally.n_failed_warps)
+
+
+def _carry_out(job: Job, outputs: Outputs, work: Workplace, *, nothing_left: bool) -> str | None:
+    """Make the maps that are left; return why they end before the input does, or None where they do not."""
+    damage = None
+    try:
+        if not nothing_left:
+            job.carry_out()
+    except DamagedInputError as error:
+        if job.tally.n_frames == 0:
+            # Exit code 3 promises a partial result, and there is none.
+            raise SourceError(str(error)) from None
+        damage = str(error)
+    except (SpecError, WarpError):
+        work.discard()  # whatever is done about it makes another job
+        raise
+    outputs.end(damage)
+    return damage
+
+
+def _finished_before(spec: RunSpec) -> RunReport | None:
+    """Return the report of a run of the same job whose outputs are all there; None where there is none."""
+    began = time.perf_counter()
+    path = sidecar_path(spec.output)
+    if not path.exists() or look(spec).n_maps:
+        return None
+    content = read_sidecar(path)
+    names = {name: Path(text) for name, text in spec.outputs.items()}
+    if content.get("complete") is not True or not all(any(existing_files(name)) for name in names.values()):
+        return None
+    with _described(spec) as (_, description):
+        if content.get("job") != description.digest():
+            return None
+    tidy_up(spec)
+    summary = content["summary"]
+    return RunReport(
+        names.pop(MAPS),
+        path,
+        summary["n_frames"],
+        summary["mean_confidence"],
+        time.perf_counter() - began,
+        names,
+        summary["failed_warps"],
+    )
+
+
+@contextlib.contextmanager
+def _described(spec: RunSpec) -> Iterator[tuple[Source, RunDescription]]:
+    """Open everything that a job reads, check that it fits, and describe it."""
+    with open_source(spec) as source:
+        picture = read_reference(spec, source)
+        require_fit(picture, source.info, spec)
+        masked, mask = open_mask(spec, source)
+        with masked:
+            _open_warp(spec, masked, picture, mask)
+            yield source, RunDescription(spec, masked, picture)
+
+
+@contextlib.contextmanager
+def _workplace(spec: RunSpec) -> Iterator[Workplace]:
+    """Lock the work folders; when the run fails, say what is kept in them and how to go on."""
+    work = Workplace(spec)
+    try:
+        yield work
+    except BaseException as error:
+        n_kept = work.close()
+        if n_kept and not isinstance(error, SpecError):
+            error.add_note(f"{n_kept} maps are kept; --resume goes on from there")
+        raise
+    work.close()
 
 
 def describe(spec: RunSpec) -> dict[str, Any]:
@@ -119,14 +197,9 @@ def describe(spec: RunSpec) -> dict[str, Any]:
     FramenccError
         As `run` does, where the reason can be seen beforehand.
     """
-    check_targets(spec)
-    with open_source(spec) as source:
-        picture = read_reference(spec, source)
-        require_fit(picture, source.info, spec)
-        masked, mask = open_mask(spec, source)
-        with masked:
-            _open_warp(spec, masked, picture, mask)
-            description = RunDescription(spec, masked, picture)
+    check_targets(spec, published=spec.resume and look(spec).publishing)
+    try_folders(spec)
+    with _described(spec) as (source, description):
         return {
             "spec": json.loads(spec.model_dump_json()),
             # Wherever a config's `..` and links lead.
@@ -136,6 +209,7 @@ def describe(spec: RunSpec) -> dict[str, Any]:
             "stream": describe_stream(source.info),
             "reference": description.reference,
             "mask": description.mask,
+            "maps_to_resume_from": look(spec).n_maps if spec.resume else 0,
         }
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import platform
 from typing import Any
@@ -10,10 +11,10 @@ import numpy as np
 
 import framencc
 from framencc.engine import VALIDITY_CODES
-from framencc.errors import DamagedInputError
 from framencc.fields import list_fields
 from framencc.frames import Conversion, StreamInfo
 from framencc.pipeline.job import Tally
+from framencc.pipeline.workplace import identify
 from framencc.render import maximum_code
 from framencc.sidecar import fingerprint
 from framencc.sinks import MapFormat
@@ -55,7 +56,25 @@ class RunDescription:
             files = source.mask_files if isinstance(source, MaskedSource) else None
             self.mask = {"kind": kind, **fingerprint(spec.ncc.mask, files)}
 
-    def head(self, tally: Tally, seconds: float, damage: DamagedInputError | None) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
+        """Put together all that the maps depend on, by which a run that was cut off is known again."""
+        facts = {
+            "framencc": framencc.__version__,
+            "input": self.input,
+            "reference": self.reference,
+            "mask": self.mask,
+            "warp_fields": self.fields,
+            "stream": describe_stream(self._info),
+            "versions": _versions(),
+        }
+        return identify(self._spec, facts)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the identity without the versions of libraries, by which a finished job is known."""
+        facts = {name: value for name, value in self.identity().items() if name != "versions"}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def head(self, tally: Tally, seconds: float, damage: str | None) -> dict[str, Any]:
         """Put together the sidecar's head.
 
         Parameters
@@ -71,6 +90,7 @@ class RunDescription:
         return {
             "framencc": framencc.__version__,
             "spec": json.loads(self._spec.model_dump_json()),
+            "job": self.digest(),
             "encoding": describe_encoding(self._spec),
             "validity_codes": VALIDITY_CODES,
             "input": self.input,
@@ -92,7 +112,7 @@ class RunDescription:
                 "failed_warps": tally.n_failed_warps,
             },
             "complete": damage is None,
-            "error": None if damage is None else str(damage),
+            "error": damage,
         }
 
 

@@ -7,12 +7,12 @@ the others stop, the children end, and the first cause is what the caller sees.
 
 import dataclasses
 import logging
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,10 +21,13 @@ from framencc.engine import VALIDITY_CODES
 from framencc.errors import DamagedInputError
 from framencc.frames import Frame, Picture
 from framencc.ncc import Reference
-from framencc.pipeline.outputs import MAPS, Outputs
+from framencc.pipeline.outputs import Outputs
+from framencc.pipeline.progress import open_bar
+from framencc.pipeline.workplace import MAPS
 from framencc.render import encode, weigh
 from framencc.scores import FrameScores, score
-from framencc.sources import Source
+from framencc.sidecar import plain
+from framencc.sources import SeekPoint, Source
 from framencc.spec import RunSpec
 from framencc.warps import Warp, WarpStage
 
@@ -45,14 +48,16 @@ class Tally:
     _confidence: float = 0.0
     _shares: tuple[float, ...] = (0.0,) * len(VALIDITY_CODES)
 
-    def add(self, scores: FrameScores, seconds: float) -> None:
-        """Add the next frame's scores, and the time that it took."""
+    def add(self, row: Mapping[str, Any], seconds: float = 0.0) -> None:
+        """Add what the sidecar says of the next frame, and the time that it took."""
         self.n_frames += 1
         self.compute_seconds += seconds
-        self._shares = tuple(total + share for total, share in zip(self._shares, scores.code_shares, strict=True))
-        if scores.mean_confidence is not None:
+        self._shares = tuple(total + share for total, share in zip(self._shares, row["code_shares"], strict=True))
+        if row["mean_confidence"] is not None:
             self._n_measured += 1
-            self._confidence += scores.mean_confidence
+            self._confidence += row["mean_confidence"]
+        if "warp" in row and row["warp"]["status"] != "estimated":
+            self.n_failed_warps += 1
 
     @property
     def mean_confidence(self) -> float | None:
@@ -73,6 +78,15 @@ class Scratch:
     validity: Picture
 
 
+class Map(NamedTuple):
+    """What one frame leaves, on its way to the outputs."""
+
+    pictures: dict[str, Picture]
+    frame: Frame
+    row: dict[str, Any]
+    point: SeekPoint | None
+
+
 class Job:
     """A run whose parts are all open.
 
@@ -86,11 +100,8 @@ class Job:
         What brings frames onto the reference; None where they come as they are.
     progress
         Show a progress bar on stderr, if that is a terminal.
-
-    Attributes
-    ----------
     tally
-        What has added up so far.
+        What has added up so far; it goes on adding up.
     """
 
     def __init__(
@@ -100,10 +111,11 @@ class Job:
         reference: Reference,
         outputs: Outputs,
         *,
+        tally: Tally,
         warp: WarpStage | None = None,
         progress: bool = False,
     ) -> None:
-        self.tally = Tally()
+        self.tally = tally
         self._spec = spec
         self._source = source
         self._reference = reference
@@ -111,7 +123,7 @@ class Job:
         self._warp = warp
         self._progress = progress
         self._frames: Conveyor[Frame] = Conveyor(_QUEUE_LENGTH)
-        self._maps: Conveyor[tuple[dict[str, Picture], Frame]] = Conveyor(_QUEUE_LENGTH)
+        self._maps: Conveyor[Map] = Conveyor(_QUEUE_LENGTH)
         # A stage holds one buffer more than its queue.
         self._frame_buffers = BufferPool(_QUEUE_LENGTH + 2)
         self._output_buffers = {name: BufferPool(_QUEUE_LENGTH + 2) for name in spec.outputs}
@@ -168,9 +180,9 @@ class Job:
 
     def _write(self) -> None:
         try:
-            for pictures, frame in self._maps:
-                self._outputs.write(pictures, frame)
-                for name, picture in pictures.items():
+            for one in self._maps:
+                self._outputs.write(one.pictures, one.frame, one.row, one.point)
+                for name, picture in one.pictures.items():
                     self._output_buffers[name].give_back(picture)
         except Stopped:
             return
@@ -181,10 +193,8 @@ class Job:
     def _compute(self) -> None:
         shape = (self._source.info.height, self._source.info.width)
         scratch = Scratch(np.empty(shape, np.float32), np.empty(shape, np.uint8))
-        n_read = 0
         for frame in self._shown(self._frames):
             began = time.perf_counter()
-            n_read += 1
             warp = None if self._warp is None else self._warp.estimate(frame)
             if not frame.wanted:
                 self._give_back(frame)
@@ -194,13 +204,14 @@ class Job:
                 for name, buffers in self._output_buffers.items()
             }
             scores = self._measure(frame, warp, pictures, scratch)
+            row = _row(frame, scores, warp)
+            self.tally.add(row, time.perf_counter() - began)
+            ends_segment = self.tally.n_frames % self._spec.segment_frames == 0
+            point = SeekPoint(frame.index, frame.pts_seconds, frame.digest()) if ends_segment else None
             self._give_back(frame)
-            self.tally.n_failed_warps = 0 if self._warp is None else self._warp.n_failed
-            self.tally.add(scores, time.perf_counter() - began)
-            self._outputs.sidecar.add_frame(_row(frame, scores, warp))
-            self._maps.put((pictures, frame))
+            self._maps.put(Map(pictures, frame, row, point))
         if self._warp is not None and self._spec.frames is None:
-            self._warp.finish(n_read)
+            self._warp.finish(self.tally.n_frames)
 
     def _measure(self, frame: Frame, warp: Warp | None, pictures: dict[str, Picture], scratch: Scratch) -> FrameScores:
         """Fill the outputs of one frame."""
@@ -228,17 +239,14 @@ class Job:
 
     def _shown(self, frames: Conveyor[Frame]) -> Iterator[Frame]:
         """Pass the frames on under a progress bar: frames per second, time left, mean confidence so far."""
-        # Without a console there is no stderr at all.
-        if not (self._progress and sys.stderr is not None and sys.stderr.isatty()):
-            yield from frames
-            return
-        from tqdm import tqdm  # noqa: PLC0415  (wanted on terminals only)
-
         details = self._source.info.details or {}
         total = self._source.info.n_frames or details.get("estimated_frames")
-        with tqdm(
-            total=total, unit="frame", file=sys.stderr, dynamic_ncols=True, desc=Path(self._spec.output).name
-        ) as bar:
+        name = Path(self._spec.output).name
+        bar = open_bar(name, total=total, done=self.tally.n_frames, shown=self._progress)  # type: ignore[arg-type]
+        if bar is None:
+            yield from frames
+            return
+        with bar:
             for frame in frames:
                 yield frame
                 if not frame.wanted:
@@ -254,12 +262,12 @@ def _wait_for(thread: threading.Thread) -> None:
         thread.join(0.2)  # in pieces: on Windows only these can be interrupted from the keyboard
 
 
-def _row(frame: Frame, scores: FrameScores, warp: Warp | None) -> dict[str, object]:
+def _row(frame: Frame, scores: FrameScores, warp: Warp | None) -> dict[str, Any]:
     """Put together what the sidecar says of a frame."""
-    row: dict[str, object] = {"index": frame.index, "pts_seconds": frame.pts_seconds}
+    row: dict[str, Any] = {"index": frame.index, "pts_seconds": frame.pts_seconds}
     if frame.file_name is not None:
         row["file"] = frame.file_name
     row |= dataclasses.asdict(scores)
     if warp is not None:
         row["warp"] = warp.report
-    return row
+    return dict(plain(row))

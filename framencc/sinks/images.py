@@ -39,13 +39,19 @@ class ImageSink(StagedSink):
     overwrite
         Whether existing files that match the pattern are replaced and, where this run has none of their number,
         removed.
+    shown
+        What messages call the target; its own name if omitted.
     """
 
-    def __init__(self, target: Path, map_format: MapFormat, *, overwrite: bool = False) -> None:
+    def __init__(
+        self, target: Path, map_format: MapFormat, *, overwrite: bool = False, shown: Path | None = None
+    ) -> None:
         self._encode = _encode_npy if map_format.components == 2 else _ENCODERS[target.suffix.lower()]
         if self._encode is _encode_png and map_format.dtype not in (np.uint8, np.uint16):
-            raise SpecError(f"output {str(target)!r}: .png cannot hold {map_format.dtype} maps; use .tif or .npy")
-        super().__init__(target, map_format, overwrite=overwrite, folder=True)
+            raise SpecError(
+                f"output {str(shown or target)!r}: .png cannot hold {map_format.dtype} maps; use .tif or .npy"
+            )
+        super().__init__(target, map_format, overwrite=overwrite, folder=True, shown=shown)
         self._files = NumberedFiles(target)
         self._indices = array("q")
 

@@ -35,22 +35,6 @@ def stream_header(height: int, width: int, dtype: np.dtype[Any], frame_rate: Fra
     bytes
         What comes before the first picture.
     """
-    ebml = _element(
-        "1A45DFA3",
-        _number("4286", 1)  # EBMLVersion
-        + _number("42F7", 1)  # EBMLReadVersion
-        + _number("42F2", 4)  # EBMLMaxIDLength
-        + _number("42F3", 8)  # EBMLMaxSizeLength
-        + _element("4282", b"matroska")  # DocType
-        + _number("4287", 4)  # DocTypeVersion
-        + _number("4285", 2),  # DocTypeReadVersion
-    )
-    info = _element(
-        "1549A966",
-        _number("2AD7B1", 1)  # TimestampScale: nanoseconds
-        + _element("4D80", b"framencc")  # MuxingApp
-        + _element("5741", b"framencc"),  # WritingApp
-    )
     video = _element(
         "E0",
         _number("B0", width)
@@ -68,11 +52,32 @@ def stream_header(height: int, width: int, dtype: np.dtype[Any], frame_rate: Fra
         + _element("86", b"V_UNCOMPRESSED")
         + video,
     )
+    return header_of(_element("1654AE6B", track))
+
+
+def header_of(tracks: bytes) -> bytes:
+    """Open a stream whose times are nanoseconds, of the tracks that a whole Tracks element describes."""
+    ebml = _element(
+        "1A45DFA3",
+        _number("4286", 1)  # EBMLVersion
+        + _number("42F7", 1)  # EBMLReadVersion
+        + _number("42F2", 4)  # EBMLMaxIDLength
+        + _number("42F3", 8)  # EBMLMaxSizeLength
+        + _element("4282", b"matroska")  # DocType
+        + _number("4287", 4)  # DocTypeVersion
+        + _number("4285", 2),  # DocTypeReadVersion
+    )
+    info = _element(
+        "1549A966",
+        _number("2AD7B1", 1)  # TimestampScale: nanoseconds
+        + _element("4D80", b"framencc")  # MuxingApp
+        + _element("5741", b"framencc"),  # WritingApp
+    )
     segment = bytes.fromhex("18538067") + _UNKNOWN_SIZE
-    return ebml + segment + info + _element("1654AE6B", track)
+    return ebml + segment + info + tracks
 
 
-def picture_header(nanoseconds: int, n_bytes: int) -> bytes:
+def picture_header(nanoseconds: int, n_bytes: int, *, is_key: bool = True) -> bytes:
     """Announce one picture.
 
     Parameters
@@ -80,16 +85,18 @@ def picture_header(nanoseconds: int, n_bytes: int) -> bytes:
     nanoseconds
         Its time, from 0.
     n_bytes
-        Size of its pixels, little-endian, without padding, which have to follow.
+        Size of its content, which has to follow: pixels, little-endian, without padding, or a packet.
+    is_key
+        Whether it can be shown without any other.
 
     Returns
     -------
     bytes
-        What comes before its pixels.
+        What comes before its content.
     """
     time = _number("E7", nanoseconds)
-    key_frame_at_cluster_time = b"\x81\x00\x00\x80"
-    block = bytes.fromhex("A3") + _size(len(key_frame_at_cluster_time) + n_bytes) + key_frame_at_cluster_time
+    at_cluster_time = b"\x81\x00\x00\x80" if is_key else b"\x81\x00\x00\x00"
+    block = bytes.fromhex("A3") + _size(len(at_cluster_time) + n_bytes) + at_cluster_time
     return bytes.fromhex("1F43B675") + _size(len(time) + len(block) + n_bytes) + time + block
 
 

@@ -29,6 +29,8 @@ class StagedSink(Sink):
         Whether an existing output may be replaced.
     folder
         Whether the maps gather in a folder.
+    shown
+        What messages call the target; its own name if omitted.
 
     Raises
     ------
@@ -38,11 +40,20 @@ class StagedSink(Sink):
         When its folder cannot be made or written.
     """
 
-    def __init__(self, target: Path, map_format: MapFormat, *, overwrite: bool = False, folder: bool = False) -> None:
+    def __init__(
+        self,
+        target: Path,
+        map_format: MapFormat,
+        *,
+        overwrite: bool = False,
+        folder: bool = False,
+        shown: Path | None = None,
+    ) -> None:
         refuse_existing(target, overwrite=overwrite)
         self.format = map_format
         self.n_written = 0
         self._target = target
+        self._shown = shown or target
         self._overwrite = overwrite
         self._last_index = -1
         self._state: Literal["open", "finished", "committed", "failed", "aborted"] = "open"
@@ -53,7 +64,7 @@ class StagedSink(Sink):
         try:
             self._staged = Staged(target, folder=folder)
         except OSError as error:
-            raise sink_error(target, error) from error
+            raise sink_error(self._shown, error) from error
 
     def write(self, data: Picture, index: int, pts_seconds: float) -> None:
         """Write the next map; see `Sink.write`. Indices must increase."""
@@ -74,7 +85,7 @@ class StagedSink(Sink):
         with self._lock:
             self._require("open", "finished")
             if not self.n_written:
-                raise SinkError(f"output {str(self._target)!r} is not made: no map was written to it")
+                raise SinkError(f"output {str(self._shown)!r} is not made: no map was written to it")
             if self._state == "finished":
                 return
             with self._explained():
@@ -97,7 +108,7 @@ class StagedSink(Sink):
             When `target` is not in the output's own folder.
         """
         if target is not None and target.parent != self._target.parent:
-            raise ValueError(f"{str(target)!r} is not in the folder of {str(self._target)!r}")
+            raise ValueError(f"{str(target)!r} is not in the folder of {str(self._shown)!r}")
         with self._lock:
             if self._state == "committed":
                 return self._committed
@@ -105,7 +116,7 @@ class StagedSink(Sink):
             with self._explained():
                 own = self._staged.folder / self._target.name
                 if target is None and not self._overwrite and any(existing_files(own)):
-                    raise SinkError(f"output {str(self._target)!r} appeared during the run and is not replaced")
+                    raise SinkError(f"output {str(self._shown)!r} appeared during the run and is not replaced")
                 self._publish((target or self._target).name)
             self._committed = target or self._target
             self._state = "committed"
@@ -142,7 +153,7 @@ class StagedSink(Sink):
     def _require(self, *states: str) -> None:
         if self._cancelled or self._state not in states:
             state = "aborted" if self._cancelled else self._state
-            raise SinkError(f"output {str(self._target)!r} takes no more: it was {state}")
+            raise SinkError(f"output {str(self._shown)!r} takes no more: it was {state}")
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -151,6 +162,6 @@ class StagedSink(Sink):
         except SinkError:
             raise
         except FramenccError as error:
-            raise SinkError(f"output {str(self._target)!r} cannot be written: {error}") from error
+            raise SinkError(f"output {str(self._shown)!r} cannot be written: {error}") from error
         except OSError as error:
-            raise sink_error(self._target, error) from error
+            raise sink_error(self._shown, error) from error

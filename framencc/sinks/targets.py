@@ -60,8 +60,15 @@ class NumberedFiles:
 
     def names(self, name: str) -> bool:
         """Whether one of the files is called `name`."""
-        digits = name.removeprefix(self._before).removesuffix(self._after).strip(" ")
+        digits = self._digits(name)
         return digits.isascii() and digits.isdigit() and self.name(int(digits)) == name
+
+    def index(self, name: str) -> int:
+        """Return the number of the frame whose file is called `name`."""
+        return int(self._digits(name))
+
+    def _digits(self, name: str) -> str:
+        return name.removeprefix(self._before).removesuffix(self._after).strip(" ")
 
 
 def is_numbered(target: Path) -> bool:
@@ -75,17 +82,24 @@ def partial_path(target: Path) -> Path:
     return target.with_name(f"{target.stem}.partial{target.suffix}")
 
 
-def check_targets(spec: RunSpec) -> None:
-    """Find out, before any work, whether everything that a job may write can be written.
+def check_targets(spec: RunSpec, *, published: bool = False) -> None:
+    """Find out, before any work, whether everything that a job may write may be written.
 
     That is its outputs, their sidecar, and what would be kept of them if the input turns out to be damaged.
+
+    Parameters
+    ----------
+    spec
+        The job.
+    published
+        Some of its outputs have their names already, from a run that was cut off as they took them.
 
     Raises
     ------
     SpecError
         When one exists and may not be replaced, is one of the job's own inputs, or two of them are the same.
     SinkError
-        When a folder cannot be made or written. Nothing is left behind.
+        When a name can never be taken.
     MissingExtraError
         When an output needs a package that is not installed.
     """
@@ -110,17 +124,27 @@ def check_targets(spec: RunSpec) -> None:
                 raise SpecError(
                     f"{name} {str(target)!r} would belong to the {role} {path!r} from then on; choose another folder"
                 )
-        refuse_existing(target, overwrite=spec.overwrite, name=name)
+        refuse_existing(target, overwrite=spec.overwrite or published, name=name)
     for (earlier, one), (later, other) in combinations(outputs, 2):
         if _clash(one, other):
             raise SpecError(f"{later} {str(other)!r} is the {earlier} itself; choose another name")
     if spec.fields is not None and Path(spec.fields).suffix.lower() == ".exr":
         import_openexr()
-    for _, target in outputs:
+
+
+def try_folders(spec: RunSpec) -> None:
+    """Find out whether files can be made where a job's outputs are going to be; nothing is left behind.
+
+    Raises
+    ------
+    SinkError
+        When a folder cannot be made or written.
+    """
+    for path in map(Path, spec.outputs.values()):
         try:
-            Staged(target).discard()
+            Staged(path).discard()
         except OSError as error:
-            raise sink_error(target, error) from error
+            raise sink_error(path, error) from error
 
 
 def _clash(one: Path, other: Path) -> bool:

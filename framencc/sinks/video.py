@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from framencc.errors import SinkError, SpecError
-from framencc.ffmpeg import FfmpegChild, executable, file_url
+from framencc.ffmpeg import PACKET_STAMPS, FfmpegChild, executable, file_url
 from framencc.frames import Picture
 from framencc.sinks import matroska
 from framencc.sinks.base import MapFormat
@@ -23,15 +23,99 @@ _FINEST_MP4_UNIT = Fraction(1, 10_000_000)
 _FRAMES_WRITTEN = re.compile(r"\] frame=\s*(\d+) fps=")
 
 
+class VideoClock:
+    """Turns the times of maps into whole units, and refuses those that a video would not hold.
+
+    Times are exact in .mp4 and .mov (to 0.1 microseconds where the input's own unit is finer) and rounded to the
+    millisecond in .mkv, which ffmpeg writes no finer.
+
+    Parameters
+    ----------
+    shown
+        How messages call the output.
+    map_format
+        Its frame rate and the input's unit.
+    codec
+        ffv1 or h264.
+    """
+
+    def __init__(self, shown: Path, map_format: MapFormat, codec: Codec) -> None:
+        self._shown = shown
+        self._codec = codec
+        unit = map_format.time_base or 1 / map_format.frame_rate
+        self.unit = max(unit, _FINEST_MP4_UNIT) if codec == "h264" else unit
+        self._last: int | None = None
+
+    def nanoseconds(self, index: int, pts_seconds: float) -> int:
+        """Return the next map's time, from 0.
+
+        Raises
+        ------
+        SinkError
+            When it is before 0 s or earlier than the map before it; with H.264 also when it is the same.
+        """
+        tick = round(Fraction(pts_seconds) / self.unit) if math.isfinite(pts_seconds) else -1
+        last, self._last = self._last, tick
+        problem = None
+        if tick < 0:
+            # An mp4 shows nothing from before 0, ffmpeg reads no such time from Matroska, and x264 changes it.
+            problem = "a video has only times from 0 on"
+        elif last is not None and tick < last:
+            problem = "it is earlier than the map before it"
+        elif tick == last and self._codec == "h264":
+            problem = "H.264 has no two maps at one time"  # x264 changes the second, FFV1 keeps both
+        if problem:
+            where = f"output {str(self._shown)!r} cannot hold map {index} at {pts_seconds:g} s"
+            raise SinkError(f"{where}: {problem}; write one file a frame instead")
+        return round(tick * self.unit * 1_000_000_000)
+
+
+def muxing_arguments(map_format: MapFormat, unit: Fraction, path: Path) -> list[str]:
+    """Return the part of a command line that writes a container: the kind is the name's, the times are in `unit`."""
+    arguments = []
+    if path.suffix.lower() != ".mkv":
+        # The movie's unit is the edit list's, which says when the first picture is shown.
+        units = str(unit.denominator)
+        arguments = ["-video_track_timescale", units, "-movie_timescale", units, "-movflags", "use_metadata_tags"]
+    return [
+        *arguments,
+        # Two runs of one job give the same bytes: no random numbers, no versions.
+        *("-fflags", "+bitexact"),
+        *(part for name, value in map_format.metadata.items() for part in ("-metadata", f"{name}={value}")),
+        *("-f", _MUXERS[path.suffix.lower()], "-y", file_url(path)),
+    ]
+
+
+def require_written(child: FfmpegChild, n_maps: int, shown: Path) -> None:
+    """Wait for the end of a child that writes a video.
+
+    Raises
+    ------
+    SinkError
+        When it failed, or wrote another number of maps than `n_maps`.
+    """
+    status = child.finish()
+    if status != 0 or child.stalled or child.errors:
+        raise failure(child, shown)
+    counts = [int(count) for line in child.lines for count in _FRAMES_WRITTEN.findall(line)]
+    if counts and counts[-1] != n_maps:
+        raise SinkError(f"output {str(shown)!r}: ffmpeg wrote {counts[-1]} of {n_maps} maps")
+
+
+def failure(child: FfmpegChild, shown: Path) -> SinkError:
+    """Build the error that says why a child could not write a video."""
+    full = os.strerror(errno.ENOSPC)
+    reason = full if any(full in line for line in child.errors) else child.explain()
+    return SinkError(f"output {str(shown)!r} cannot be written: {reason}")
+
+
 class VideoSink(StagedSink):
     """A video file, encoded by an ffmpeg child.
 
     FFV1 holds every code exactly. H.264 is for viewing: it shows code 0 as black and the greatest as white, and adds
     a black line to an odd width or height.
 
-    Times are exact in .mp4 and .mov (to 0.1 microseconds where the input's own unit is finer) and rounded to the
-    millisecond in .mkv, which ffmpeg writes no finer. A map before 0 s, or earlier than the map before it, is refused;
-    with H.264 also one of the same time.
+    Which times it holds, `VideoClock` says.
 
     Parameters
     ----------
@@ -47,6 +131,10 @@ class VideoSink(StagedSink):
         Whether an existing file may be replaced.
     stall_seconds
         The encoder is killed when it makes no progress for this long.
+    clock
+        That of the video of which this one is a part, to be joined with others: its own times do not count then.
+    shown
+        What messages call the target; its own name if omitted.
     """
 
     def __init__(
@@ -58,17 +146,18 @@ class VideoSink(StagedSink):
         quality: int = 18,
         overwrite: bool = False,
         stall_seconds: float = 60.0,
+        clock: VideoClock | None = None,
+        shown: Path | None = None,
     ) -> None:
         held = (np.uint8, np.uint16) if codec == "ffv1" else (np.uint8,)
         if map_format.dtype not in held:
-            raise SpecError(f"output {str(target)!r} with codec {codec} cannot hold {map_format.dtype} maps")
-        super().__init__(target, map_format, overwrite=overwrite)
+            raise SpecError(f"output {str(shown or target)!r} with codec {codec} cannot hold {map_format.dtype} maps")
+        super().__init__(target, map_format, overwrite=overwrite, shown=shown)
         self._codec = codec
         self._quality = quality
         self._stall_seconds = stall_seconds
-        unit = map_format.time_base or 1 / map_format.frame_rate
-        self._unit = max(unit, _FINEST_MP4_UNIT) if codec == "h264" else unit
-        self._last_tick: int | None = None
+        self._is_part = clock is not None
+        self._clock = clock or VideoClock(self._shown, map_format, codec)
         self._child: FfmpegChild | None = None
         try:
             with self._explained():
@@ -83,10 +172,9 @@ class VideoSink(StagedSink):
         return None if self._child is None else self._child.pid
 
     def _write(self, data: Picture, index: int, pts_seconds: float) -> None:
-        tick = self._tick(index, pts_seconds)
+        nanoseconds = self._clock.nanoseconds(index, pts_seconds)
         header = self._start() if self._child is None else b""
         pixels = np.ascontiguousarray(data, data.dtype.newbyteorder("<")).data.cast("B")
-        nanoseconds = round(tick * self._unit * 1_000_000_000)
         assert self._child is not None
         try:
             self._child.write(header + matroska.picture_header(nanoseconds, len(pixels)))
@@ -97,12 +185,7 @@ class VideoSink(StagedSink):
 
     def _finish(self) -> None:
         assert self._child is not None, "commit needs a map"
-        status = self._child.finish()
-        if status != 0 or self._child.stalled or self._child.errors:
-            raise self._failure()
-        counts = [int(count) for line in self._child.lines for count in _FRAMES_WRITTEN.findall(line)]
-        if counts and counts[-1] != self.n_written:
-            raise SinkError(f"output {str(self._target)!r}: ffmpeg wrote {counts[-1]} of {self.n_written} maps")
+        require_written(self._child, self.n_written, self._shown)
 
     def _close(self) -> None:
         self._interrupt()
@@ -110,23 +193,6 @@ class VideoSink(StagedSink):
     def _interrupt(self) -> None:
         if self._child is not None:
             self._child.kill()
-
-    def _tick(self, index: int, pts_seconds: float) -> int:
-        """Turn a time into whole units, and refuse one that the file would not hold."""
-        tick = round(Fraction(pts_seconds) / self._unit) if math.isfinite(pts_seconds) else -1
-        last, self._last_tick = self._last_tick, tick
-        problem = None
-        if tick < 0:
-            # An mp4 shows nothing from before 0, ffmpeg reads no such time from Matroska, and x264 changes it.
-            problem = "a video has only times from 0 on"
-        elif last is not None and tick < last:
-            problem = "it is earlier than the map before it"
-        elif tick == last and self._codec == "h264":
-            problem = "H.264 has no two maps at one time"  # x264 changes the second, FFV1 keeps both
-        if problem:
-            where = f"output {str(self._target)!r} cannot hold map {index} at {pts_seconds:g} s"
-            raise SinkError(f"{where}: {problem}; write one file a frame instead")
-        return tick
 
     def _start(self) -> bytes:
         """Start the encoder; return what it has to read before the first picture."""
@@ -140,12 +206,11 @@ class VideoSink(StagedSink):
             *("-f", "matroska", "-i", "pipe:0", "-map", "0:v:0", "-map_metadata", "-1"),
             # Every picture once, at the time it came with.
             *("-fps_mode", "passthrough", "-copyts"),
-            *("-enc_time_base", f"{self._unit.numerator}/{self._unit.denominator}"),
+            *("-enc_time_base", f"{self._clock.unit.numerator}/{self._clock.unit.denominator}"),
             *encoding,
-            # Two runs of one job give the same bytes: no random numbers, no versions.
-            *("-fflags", "+bitexact", "-flags:v", "+bitexact"),
-            *(part for name, value in self.format.metadata.items() for part in ("-metadata", f"{name}={value}")),
-            *("-f", _MUXERS[self._target.suffix.lower()], "-y", file_url(self._staged.path)),
+            *PACKET_STAMPS,
+            *("-flags:v", "+bitexact"),
+            *muxing_arguments(self.format, self._clock.unit, self._staged.path),
         ]
 
     def _ffv1(self) -> list[str]:
@@ -162,17 +227,13 @@ class VideoSink(StagedSink):
             "setparams=range=limited:colorspace=bt709:color_primaries=bt709:color_trc=bt709",
         )
         arguments = ["-vf", ",".join(filters), "-c:v", "libx264", "-preset", "veryfast", "-crf", str(self._quality)]
-        if self._target.suffix.lower() == ".mkv":
-            return arguments
-        units = str(self._unit.denominator)
-        # The movie's unit is the edit list's, which says when the first picture is shown.
-        arguments += ["-video_track_timescale", units, "-movie_timescale", units]
-        return [*arguments, "-movflags", "use_metadata_tags"]
+        # Without B-frames pictures lie in the file in the order in which they are shown.
+        arguments += ["-bf", "0"]
+        # One picture a second: Matroska's milliseconds could bring two to one time. What counts is the clock.
+        return [*arguments, "-bsf:v", "setts=ts=N/TB"] if self._is_part else arguments
 
     def _failure(self) -> SinkError:
         assert self._child is not None
-        reason = "the run was aborted" if self._cancelled else self._child.explain()
-        full = os.strerror(errno.ENOSPC)
-        if any(full in line for line in self._child.errors):
-            reason = full
-        return SinkError(f"output {str(self._target)!r} cannot be written: {reason}")
+        if self._cancelled:
+            return SinkError(f"output {str(self._shown)!r} cannot be written: the run was aborted")
+        return failure(self._child, self._shown)

@@ -1,6 +1,7 @@
 """Sources yield the frames of an input: a video, a sequence of pictures, or an array."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from framencc.sources.limits import SizeLimits
 from framencc.sources.masks import MaskedSource, open_mask
 from framencc.sources.pictures import read_picture, take_from_file
 from framencc.sources.probe import UNKNOWN_MATRIX
-from framencc.sources.selection import DEFAULT_FRAME_RATE, Selection, sample_bits
+from framencc.sources.selection import DEFAULT_FRAME_RATE, SeekPoint, Selection, sample_bits
 from framencc.sources.video import VideoSource
 from framencc.sources.wanted import WantedChannels
 from framencc.spec import LimitsSpec, RunSpec, parse_frame_rate
@@ -25,6 +26,7 @@ __all__ = [
     "ImageSequenceSource",
     "MaskedSource",
     "ReferencePicture",
+    "SeekPoint",
     "Selection",
     "Source",
     "VideoSource",
@@ -65,10 +67,19 @@ class ReferencePicture:
         return f"ReferencePicture({self.data.shape}, {self.data.dtype}, bits={self.bits}, details={self.details})"
 
 
-def open_source(spec: RunSpec) -> Source:
+def open_source(spec: RunSpec, done: int = 0, points: Sequence[SeekPoint] = ()) -> Source:
     """Open the input of a run, whatever it is.
 
     It yields the channels that the job compares, and says in `Frame.use` what the frame's own alpha masks.
+
+    Parameters
+    ----------
+    spec
+        The job.
+    done
+        How many of its frames are done: it begins behind them.
+    points
+        Frames of the input that have been read before.
 
     Raises
     ------
@@ -77,7 +88,8 @@ def open_source(spec: RunSpec) -> Source:
     SourceError
         When it cannot be read.
     """
-    return _open(spec, Selection.parse(spec.frames, spec.warp.chain_length), WantedChannels.of_frames(spec.ncc))
+    selection = Selection.parse(spec.frames, spec.warp.chain_length).after(done)
+    return _open(spec, selection, WantedChannels.of_frames(spec.ncc), points=points)
 
 
 def probe_source(path: str | Path) -> StreamInfo:
@@ -91,7 +103,10 @@ def probe_source(path: str | Path) -> StreamInfo:
         When it cannot be read.
     """
     path = str(path)
-    with open_kind(path, allow_gaps=True, stall_seconds=LimitsSpec().stall_seconds) as source:
+    limits = LimitsSpec()
+    with open_kind(
+        path, allow_gaps=True, stall_seconds=limits.stall_seconds, memory_mib=limits.decoder_memory_mib
+    ) as source:
         return source.info
 
 
@@ -147,7 +162,13 @@ def read_reference(spec: RunSpec, source: Source | None = None) -> ReferencePict
         return ReferencePicture(frame.data, opened.info.bits, details, frame.use, opened.info.conversion)
 
 
-def _open(spec: RunSpec, selection: Selection, wanted: WantedChannels, like: Source | None = None) -> Source:
+def _open(
+    spec: RunSpec,
+    selection: Selection,
+    wanted: WantedChannels,
+    like: Source | None = None,
+    points: Sequence[SeekPoint] = (),
+) -> Source:
     if isinstance(like, VideoSource) and like.wanted == wanted:
         return like.again(selection)
     kind = kind_of(spec.input)
@@ -163,4 +184,6 @@ def _open(spec: RunSpec, selection: Selection, wanted: WantedChannels, like: Sou
         allow_gaps=spec.allow_gaps,
         stall_seconds=spec.limits.stall_seconds,
         limits=SizeLimits.of(spec.limits),
+        points=points,
+        memory_mib=spec.limits.decoder_memory_mib,
     )

@@ -70,14 +70,14 @@ class ArraySource(IndexedSource):
         self._array: npt.NDArray[Any] | None = array
         self._wanted = wanted
         try:
-            first = wanted.take(array[self._indices[0]])
+            first = wanted.take(array[selection.origin])
         except ValueError as error:
             raise SpecError(f"input {path!r} {error}") from None
         self.info = StreamInfo(
             height=array.shape[1],
             width=array.shape[2],
             dtype=dtype,
-            n_frames=len(self._indices),
+            n_frames=selection.done + len(self._indices),
             frame_rate=frame_rate,
             bits=sample_bits(dtype),
             n_channels=1 if first.data.ndim == 2 else len(first.data),

@@ -57,7 +57,7 @@ class ImageSequenceSource(IndexedSource):
         self.files: Sequence[Path] = list_pictures(path)
         missing = _check_numbers(path, self.files, allow_gaps=allow_gaps)
         super().__init__(path, selection, len(self.files), frame_rate, limits)
-        first = self._indices[0]
+        first = selection.origin
         try:
             taken = take_from_file(self.files[first], wanted, max_pixels=limits.max_pixels)
         except DamagedInputError as error:
@@ -68,7 +68,7 @@ class ImageSequenceSource(IndexedSource):
             height=taken.data.shape[-2],
             width=taken.data.shape[-1],
             dtype=taken.data.dtype,
-            n_frames=len(self._indices),
+            n_frames=selection.done + len(self._indices),
             frame_rate=frame_rate,
             bits=sample_bits(taken.data.dtype),
             n_channels=1 if taken.data.ndim == 2 else len(taken.data),

@@ -1,6 +1,7 @@
 """Which kind of source a path names, and opening it as that."""
 
 import glob
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -11,7 +12,7 @@ from framencc.sources.base import Source
 from framencc.sources.images import ImageSequenceSource
 from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.pictures import PICTURE_SUFFIXES
-from framencc.sources.selection import DEFAULT_FRAME_RATE, EVERYTHING, Selection
+from framencc.sources.selection import DEFAULT_FRAME_RATE, EVERYTHING, SeekPoint, Selection
 from framencc.sources.video import VideoSource
 from framencc.sources.wanted import LUMA, Wanted
 from framencc.spec import is_sequence_pattern
@@ -28,6 +29,8 @@ def open_kind(
     allow_gaps: bool = False,
     stall_seconds: float,
     limits: SizeLimits = DEFAULT_LIMITS,
+    points: Sequence[SeekPoint] = (),
+    memory_mib: int | None = None,
 ) -> Source:
     """Open a path as the source that it is; options that do not apply to its kind are not used.
 
@@ -45,7 +48,15 @@ def open_kind(
         )
     if kind == "array":
         return ArraySource(path, selection=selection, frame_rate=frame_rate, wanted=wanted, limits=limits)
-    return VideoSource(path, selection=selection, stall_seconds=stall_seconds, wanted=wanted, limits=limits)
+    return VideoSource(
+        path,
+        selection=selection,
+        stall_seconds=stall_seconds,
+        memory_mib=memory_mib,
+        wanted=wanted,
+        points=points,
+        limits=limits,
+    )
 
 
 def kind_of(path: str) -> Kind:

@@ -20,7 +20,7 @@ from framencc.sources.wanted import WantedLabels, WantedMask
 from framencc.spec import RunSpec
 
 
-def open_mask(spec: RunSpec, source: Source) -> tuple[Source, Use | None]:
+def open_mask(spec: RunSpec, source: Source, done: int = 0) -> tuple[Source, Use | None]:
     """Open the mask of a job.
 
     Parameters
@@ -29,6 +29,8 @@ def open_mask(spec: RunSpec, source: Source) -> tuple[Source, Use | None]:
         The job.
     source
         Its input.
+    done
+        How many of its frames are done: masks of frames begin behind them.
 
     Returns
     -------
@@ -53,11 +55,12 @@ def open_mask(spec: RunSpec, source: Source) -> tuple[Source, Use | None]:
             return source, _read_mask(path, wanted, (source.info.height, source.info.width), spec.limits.max_pixels)
         masks = open_kind(
             path,
-            selection=Selection.parse(spec.frames, spec.warp.chain_length),
+            selection=Selection.parse(spec.frames, spec.warp.chain_length).after(done),
             wanted=wanted,
             allow_gaps=spec.allow_gaps,
             stall_seconds=spec.limits.stall_seconds,
             limits=SizeLimits.of(spec.limits),
+            memory_mib=spec.limits.decoder_memory_mib,
         )
         try:
             return MaskedSource(source, masks, path), None

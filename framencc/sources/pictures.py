@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from framencc import npy, png
+from framencc import jpeg, npy, png
 from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.frames import Picture
 from framencc.npy import map_npy, read_npy_header
@@ -122,7 +122,9 @@ def _read_png(path: Path, where: str, reading: _Reading) -> Picture:
 def _read_jpeg(path: Path, where: str, reading: _Reading) -> Picture:
     from PIL import JpegImagePlugin  # noqa: PLC0415
 
-    return _from_pillow(JpegImagePlugin.JpegImageFile(io.BytesIO(path.read_bytes())), where, reading)
+    content = path.read_bytes()
+    jpeg.check(content, where)
+    return _from_pillow(JpegImagePlugin.JpegImageFile(io.BytesIO(content)), where, reading)
 
 
 def _from_pillow(image: Any, where: str, reading: _Reading) -> Picture:

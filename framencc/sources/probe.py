@@ -1,14 +1,15 @@
 """What a video is, found by decoding its first frame with a short-lived ffmpeg."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from framencc.channels import DEFAULT_MATRIX
 from framencc.errors import SourceError, SpecError
 from framencc.ffmpeg import FRAME_STAMPS, INPUT_SAFETY, MARK, FfmpegChild, file_url
 from framencc.frames import StreamInfo
+from framencc.sources.containers import NOTHING, Promise, read_promise
 from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.pixel_formats import Layout, find_layout
 from framencc.sources.planes import ChannelPlanes, MaskPlanes
@@ -20,6 +21,8 @@ from framencc.values import MAX_PIXELS
 # `V` leaves out cover art. Output time stamps are never used, so passthrough only keeps frames from being dropped.
 STREAM_CHOICE = ("-map", "0:V:0", "-an", "-sn", "-dn", "-fps_mode", "passthrough")
 
+# Inputs without a clock, by ffmpeg's names: only the order of the pictures, and their rate, can be known.
+_TIMELESS = ("avi", "h264", "hevc", "mpegvideo", "m4v", "av1", "obu")
 _BLOCKS_BEYOND = 1 << 16
 _MAPPING = re.compile(r"^\[info\] +Stream #0:(?P<stream>\d+) -> #0:0 \((?P<codec>\w+)")
 _DURATION = re.compile(r"^\[info\] +Duration: (?P<hours>\d+):(?P<minutes>\d+):(?P<seconds>[\d.]+)")
@@ -57,12 +60,18 @@ class VideoProbe:
         What becomes of them.
     decoded_size
         (width, height) before rotation, as ffmpeg's own messages name it.
+    promise
+        What the container says of the stream.
+    timeless
+        Whether frames have no times of their own, only their places in the order of display.
     """
 
     info: StreamInfo
     layout: Layout
     planes: ChannelPlanes | MaskPlanes
     decoded_size: tuple[int, int]
+    promise: Promise = NOTHING
+    timeless: bool = False
 
 
 def input_arguments(path: str, limits: SizeLimits = DEFAULT_LIMITS) -> tuple[str, ...]:
@@ -79,7 +88,14 @@ def wanted_layout(pixel_format: str, wanted: Wanted) -> Layout | None:
     return find_layout(pixel_format, alpha=True)
 
 
-def probe_video(path: str, stall_seconds: float, wanted: Wanted, *, limits: SizeLimits = DEFAULT_LIMITS) -> VideoProbe:
+def probe_video(
+    path: str,
+    stall_seconds: float,
+    wanted: Wanted,
+    *,
+    memory_mib: int | None = None,
+    limits: SizeLimits = DEFAULT_LIMITS,
+) -> VideoProbe:
     """Decode the first frame of a video and say what it is.
 
     Raises
@@ -90,7 +106,7 @@ def probe_video(path: str, stall_seconds: float, wanted: Wanted, *, limits: Size
         When there is no frame that can be decoded and whose samples can be had unchanged.
     """
     arguments = (*input_arguments(path, limits), *FRAME_STAMPS, "-vf", f"{_FILTER}=checksum=0", "-frames:v", "1")
-    with FfmpegChild([*arguments, "-f", "null", "-"], stall_seconds=stall_seconds) as child:
+    with FfmpegChild([*arguments, "-f", "null", "-"], stall_seconds=stall_seconds, memory_mib=memory_mib) as child:
         child.finish()
         lines = child.lines
         frame = _first(_FRAME, lines)
@@ -112,6 +128,13 @@ def probe_video(path: str, stall_seconds: float, wanted: Wanted, *, limits: Size
         planes = _planes(layout, wanted, matrix, details)
     except ValueError as error:
         raise SpecError(f"input {path!r} {error}") from None
+    promise = _promise(path, lines, details)
+    timeless = details["container"] in _TIMELESS and (stamp is None or stamp.pts_seconds is None)
+    if timeless and promise.has_holes:
+        raise SourceError(
+            f"input {path!r} leaves places between its pictures empty and does not say which, so the times of its "
+            f"frames are not known; convert it to .mkv"
+        )
     rate = _frame_rate(lines)
     rotation = _rotation(lines)
     duration = details["duration_seconds"]
@@ -119,7 +142,7 @@ def probe_video(path: str, stall_seconds: float, wanted: Wanted, *, limits: Size
         height=height,
         width=width,
         dtype=planes.dtype,
-        n_frames=None,
+        n_frames=promise.n_frames,
         frame_rate=rate,
         bits=layout.bits,
         time_base=stamp.time_base if stamp else None,
@@ -132,7 +155,15 @@ def probe_video(path: str, stall_seconds: float, wanted: Wanted, *, limits: Size
             "rotation_degrees": rotation,
         },
     )
-    return VideoProbe(info, layout, planes, (height, width) if round(rotation) % 180 else (width, height))
+    size = (height, width) if round(rotation) % 180 else (width, height)
+    return VideoProbe(info, layout, planes, size, promise, timeless)
+
+
+def _promise(path: str, lines: Sequence[str], details: Mapping[str, object]) -> Promise:
+    mapping = _first(_MAPPING, lines)
+    promise = read_promise(path, int(mapping["stream"])) if mapping else NOTHING
+    # Of an interlaced stream each of a frame's two fields may be stored by itself.
+    return replace(promise, n_frames=None) if details["interlaced"] else promise
 
 
 def _planes(
@@ -171,7 +202,7 @@ def _why(child: FfmpegChild) -> str:
         return "its format is none of the media containers that are read"
     if any("exceeds specified max pixel count" in error for error in child.errors):
         return "its pictures have far more pixels than limits.max_pixels allows"
-    if child.errors or child.stalled:
+    if child.errors or child.stalled or child.short_of_memory:
         return child.explain().rstrip(".")
     return "it holds no frame that can be decoded"
 

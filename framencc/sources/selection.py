@@ -1,5 +1,6 @@
 """Which frames of an input are wanted, and what every source does about it in the same way."""
 
+import dataclasses
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,29 @@ DEFAULT_FRAME_RATE = Fraction(25)
 
 
 @dataclass(frozen=True, slots=True)
+class SeekPoint:
+    """A frame that has been read before, by which a source can find its place again.
+
+    Parameters
+    ----------
+    index
+        Its number in the input.
+    pts_seconds
+        Its time.
+    digest
+        Of its samples, by `Frame.digest`.
+    """
+
+    index: int
+    pts_seconds: float
+    digest: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as its own keyword arguments."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
     """Half-open range of frames, as of a Python slice with a positive step.
 
@@ -31,6 +55,8 @@ class Selection:
     chain
         Frames come in chains of so many, in which each leads to the next: before a selected frame, all of its chain
         are read as well.
+    done
+        How many frames have been taken from its beginning already: `start` lies behind them.
     """
 
     start: int = 0
@@ -38,6 +64,7 @@ class Selection:
     step: int = 1
     label: str = ""
     chain: int = 1
+    done: int = 0
 
     def __post_init__(self) -> None:
         if self.start < 0 or self.step < 1 or (self.stop is not None and self.stop <= self.start):
@@ -50,6 +77,32 @@ class Selection:
             return cls(chain=chain)
         parsed = parse_frames(text)
         return cls(parsed.start, parsed.stop, parsed.step, f"frames = {text}", chain)
+
+    def after(self, n_frames: int) -> Self:
+        """Return the selection without its first `n_frames` frames.
+
+        Raises
+        ------
+        ValueError
+            When that leaves nothing for certain; see `exhausted_by`.
+        """
+        if n_frames == 0:
+            return self
+        return dataclasses.replace(self, start=self.start + n_frames * self.step, done=n_frames)
+
+    def exhausted_by(self, n_frames: int) -> bool:
+        """Whether its first `n_frames` frames are all that there can be."""
+        return self.stop is not None and self.start + n_frames * self.step >= self.stop
+
+    @property
+    def origin(self) -> int:
+        """The first selected frame, whether or not it has been taken already."""
+        return self.start - self.done * self.step
+
+    @property
+    def first_read(self) -> int:
+        """The first frame that is read: the first selected one, or the beginning of its chain."""
+        return self.start - self.start % self.chain
 
     @classmethod
     def single(cls, index: int, label: str) -> Self:
@@ -159,7 +212,7 @@ class IndexedSource(SelectedSource):
         self._frame_rate = frame_rate
         self._limits = limits
         self._indices = selection.indices(n_frames)
-        if not self._indices:
+        if not self._indices and not selection.done:
             raise selection.nothing_selected(path, n_frames)
 
     @abstractmethod
@@ -173,7 +226,7 @@ class IndexedSource(SelectedSource):
         self._limits.check_length(len(self._indices), frame_bytes, f"input {self._path!r}")
 
     def _read_frames(self, allocate: Allocate) -> Iterator[Frame]:
-        for index in range(self._indices[-1] + 1):
+        for index in range(self._indices[-1] + 1 if self._indices else 0):
             if not self._selection.reads(index):
                 continue
             self._refuse_closed()

@@ -1,7 +1,9 @@
 """A video file, decoded by an ffmpeg child through a raw pipe: exact samples, exact times, and no frame in silence."""
 
+import contextlib
+import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +15,10 @@ from framencc.frames import Frame, Picture, Use
 from framencc.sources.base import Allocate
 from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.probe import VideoProbe, input_arguments, probe_video, wanted_layout
-from framencc.sources.selection import EVERYTHING, SelectedSource, Selection
+from framencc.sources.selection import EVERYTHING, SeekPoint, SelectedSource, Selection
 from framencc.sources.wanted import LUMA, Wanted, WantedChannels
+
+logger = logging.getLogger(__name__)
 
 _RECONFIGURED = re.compile(
     r"Reconfiguring filter graph because video parameters changed to (?P<format>\w+)\((?P<colour>.*)\), "
@@ -27,8 +31,9 @@ class VideoSource(SelectedSource):
 
     Frames are turned as the file asks for (phones film sideways and say so). A frame is yielded only when ffmpeg had
     complained about nothing by the time the frame left its decoder. As the decoder reads ahead, the frames
-    withheld may include some good ones before the damage, never a bad one after it. What ffmpeg does not notice is not
-    noticed here: an MPEG transport stream or an AVI that was cut between two packets just ends.
+    withheld may include some good ones before the damage, never a bad one after it. At the end there have to be as many
+    frames as the container promises, where its promise can be relied on. What neither notices is not noticed here: an
+    MPEG transport stream that was cut between two packets just ends.
 
     Parameters
     ----------
@@ -38,12 +43,17 @@ class VideoSource(SelectedSource):
         The wanted frames. Those before it are decoded and dropped, those after it are not decoded.
     stall_seconds
         The decoder is killed when it makes no progress for this long.
+    memory_mib
+        How much memory the decoder may have, or None.
     wanted
         What to take out of each frame.
     probe
         What is known of the file already; it is asked otherwise.
     limits
         How much is read at most; a file that turns out to be longer is an error when it does.
+    points
+        Frames that have been read before. Decoding may begin at one of them, if that finds the same frame with the same
+        time there; otherwise it begins at the beginning.
 
     Raises
     ------
@@ -59,26 +69,32 @@ class VideoSource(SelectedSource):
         *,
         selection: Selection = EVERYTHING,
         stall_seconds: float = 60.0,
+        memory_mib: int | None = None,
         wanted: Wanted = LUMA,
         probe: VideoProbe | None = None,
         limits: SizeLimits = DEFAULT_LIMITS,
+        points: Sequence[SeekPoint] = (),
     ) -> None:
         super().__init__(path, selection)
         self.wanted = wanted
         self._stall_seconds = stall_seconds
         self._limits = limits
+        self._points = points
+        self._memory_mib = memory_mib
         self._child: FfmpegChild | None = None
         self._change: str | None = None
         if not Path(path).exists():
             raise SpecError(f"input {path!r} does not exist")
         if Path(path).stat().st_size == 0:
             raise SourceError(f"input {path!r} is empty")
-        self._probe = probe or probe_video(path, stall_seconds, wanted, limits=limits)
+        self._probe = probe or probe_video(path, stall_seconds, wanted, memory_mib=memory_mib, limits=limits)
         details = dict(self._probe.info.details or {})
-        estimate = details.get("estimated_frames")
+        estimate, promised = details.get("estimated_frames"), self._probe.promise.n_frames
         if isinstance(estimate, int):
-            details["estimated_frames"] = len(selection.indices(estimate))
-        self.info = replace(self._probe.info, details=details)
+            details["estimated_frames"] = selection.done + len(selection.indices(estimate))
+        self.n_input_frames = promised
+        n_frames = None if promised is None else selection.done + len(selection.indices(promised))
+        self.info = replace(self._probe.info, details=details, n_frames=n_frames)
 
     def again(self, selection: Selection) -> "VideoSource":
         """Open the same file for other frames of it."""
@@ -86,6 +102,7 @@ class VideoSource(SelectedSource):
             self._path,
             selection=selection,
             stall_seconds=self._stall_seconds,
+            memory_mib=self._memory_mib,
             wanted=self.wanted,
             probe=self._probe,
             limits=self._limits,
@@ -98,35 +115,91 @@ class VideoSource(SelectedSource):
             self._child.kill()
 
     def _read_frames(self, allocate: Allocate) -> Iterator[Frame]:
-        with FfmpegChild(
-            self._arguments(), stdout=True, stall_seconds=self._stall_seconds, is_complaint=self._is_complaint
-        ) as child:
-            self._child = child
+        point = max(
+            (point for point in self._points if point.index < self._selection.first_read),
+            key=lambda point: point.index,
+            default=None,
+        )
+        if self._probe.timeless:
+            point = None  # it could not be found by its time
+        with contextlib.ExitStack() as children:
+            child, index = None, 0
+            if point is not None:
+                child, index = children.enter_context(self._start(point)), point.index + 1
+                if not self._find(child, point):
+                    logger.info("frame %d is not found by its time; decoding begins at frame 0", point.index)
+                    child.kill()
+                    child, index = None, 0
+                    self._change = None
+            yield from self._yield_frames(child or children.enter_context(self._start()), index, allocate)
+
+    def _start(self, point: SeekPoint | None = None) -> FfmpegChild:
+        child = FfmpegChild(
+            self._arguments(point),
+            stdout=True,
+            stall_seconds=self._stall_seconds,
+            memory_mib=self._memory_mib,
+            is_complaint=self._is_complaint,
+        )
+        self._child = child
+        return child
+
+    def _find(self, child: FfmpegChild, point: SeekPoint) -> bool:
+        """Read up to a frame that is known; whether it is found, the same as before, and nothing complained about."""
+        raw = self._raw_buffer()
+        shape, planes = (self.info.height, self.info.width), self._probe.planes
+        while (stamp := child.next_stamp()) is not None and stamp.pts_seconds is not None and stamp.clean:
             self._refuse_closed()
-            layout, shape = self._probe.layout, (self.info.height, self.info.width)
-            raw = np.empty((len(layout.planes), *shape), layout.dtype)
-            index, end = 0, self._selection.end
-            following = 0.0
-            while index != end and (stamp := child.next_stamp()) is not None:
-                self._limits.check_length(index + 1, raw.nbytes, f"input {self._path!r}")
-                seconds = self._seconds(stamp, index)
-                if not stamp.clean:
-                    raise self._damage(child, index, seconds)
-                needed = self._selection.reads(index)
-                data, use = self._buffers(allocate) if needed else (raw, None)
-                # A plane that needs no work goes straight into the consumer's buffer.
-                direct = needed and self._is_stored
-                if not self._fill(child, data if direct else raw):
-                    raise self._damage(child, index, seconds)
-                if needed:
-                    if not direct:
-                        self._extract(raw, data, use, index)
-                    yield Frame(data, index, seconds, use, wanted=index in self._selection)
-                    self._refuse_closed()
-                following = seconds + float(1 / self.info.frame_rate)
-                index += 1
-            if index != end:
-                self._check_end(child, index, following)
+            if not self._fill(child, raw) or float(stamp.pts_seconds) > point.pts_seconds:
+                return False
+            if float(stamp.pts_seconds) == point.pts_seconds:
+                data = np.empty(shape if planes.n_channels == 1 else (planes.n_channels, *shape), self.info.dtype)
+                if self._is_stored:
+                    np.copyto(data, raw[0])
+                else:
+                    self._extract(raw, data, np.empty(shape, np.bool_) if planes.has_alpha else None, point.index)
+                return Frame(data, point.index, point.pts_seconds).digest() == point.digest
+        return False
+
+    def _raw_buffer(self) -> Picture:
+        layout = self._probe.layout
+        return np.empty((len(layout.planes), self.info.height, self.info.width), layout.dtype)
+
+    def _yield_frames(self, child: FfmpegChild, index: int, allocate: Allocate) -> Iterator[Frame]:
+        self._refuse_closed()
+        raw, end = self._raw_buffer(), self._selection.end
+        following = 0.0
+        while index != end and (stamp := child.next_stamp()) is not None:
+            self._limits.check_length(index + 1, raw.nbytes, f"input {self._path!r}")
+            seconds = self._seconds(stamp, index, following)
+            if not stamp.clean:
+                raise self._damage(child, index, seconds)
+            if self._is_beyond_cut(index, seconds):
+                raise self._damaged(index, seconds, str(self._probe.promise.cut))
+            if index == self.n_input_frames:
+                raise self._damaged(index, seconds, f"its index promises only {index} frames")
+            needed = self._selection.reads(index)
+            data, use = self._buffers(allocate) if needed else (raw, None)
+            # A plane that needs no work goes straight into the consumer's buffer.
+            direct = needed and self._is_stored
+            if not self._fill(child, data if direct else raw):
+                raise self._damage(child, index, seconds)
+            if needed:
+                if not direct:
+                    self._extract(raw, data, use, index)
+                yield Frame(data, index, seconds, use, wanted=index in self._selection)
+                self._refuse_closed()
+            following = seconds + float(1 / self.info.frame_rate)
+            index += 1
+        if index != end:
+            self._check_end(child, index, following)
+
+    def _is_beyond_cut(self, index: int, seconds: float) -> bool:
+        """Whether the file is cut so that this frame may be a later one, shown in place of one that is not there."""
+        promise = self._probe.promise
+        if promise.good_seconds is not None:
+            return seconds > promise.good_seconds - 1e-6
+        return self._probe.timeless and promise.n_good is not None and index >= promise.n_good
 
     @property
     def _is_stored(self) -> bool:
@@ -144,12 +217,14 @@ class VideoSource(SelectedSource):
         except ValueError as error:
             raise SourceError(f"input {self._path!r}, frame {index}, {error}") from None
 
-    def _arguments(self) -> list[str]:
+    def _arguments(self, point: SeekPoint | None) -> list[str]:
         layout = self._probe.layout
-        arguments = [*input_arguments(self._path, self._limits), *FRAME_STAMPS]
+        # Everything from the key frame before it on, so that what is dropped is decided by its time, and here.
+        seek = [] if point is None else ["-noaccurate_seek", "-seek_timestamp", "1", "-ss", f"{point.pts_seconds:.6f}"]
+        arguments = [*seek, *input_arguments(self._path, self._limits), *FRAME_STAMPS]
         if layout.filter is not None:
             arguments += ["-vf", layout.filter]
-        if self._selection.end is not None:
+        if self._selection.end is not None and point is None:
             arguments += ["-frames:v", str(self._selection.end)]
         return [*arguments, "-pix_fmt", layout.output_format, "-f", "rawvideo", "pipe:1"]
 
@@ -157,15 +232,20 @@ class VideoSource(SelectedSource):
         buffer = memoryview(data).cast("B")  # type: ignore[arg-type]
         return child.readinto(buffer) == len(buffer)
 
-    def _seconds(self, stamp: FrameStamp, index: int) -> float:
-        # Some containers (MPEG program streams) store times of some frames only; raw streams have none at all.
+    def _seconds(self, stamp: FrameStamp, index: int, following: float) -> float:
+        """Return the time of a frame that should come at `following`."""
+        if self._probe.timeless:
+            # What ffmpeg says of some of them is when they were decoded.
+            return float(index / self.info.frame_rate)
+        # Some containers (MPEG program streams) store times of some frames only.
         exact = stamp.pts_seconds if self.info.time_base is None else stamp.estimated_seconds
-        return float(index / self.info.frame_rate if exact is None else exact)
+        return following if exact is None else float(exact)
 
     def _is_complaint(self, level: str, text: str) -> bool:
         """Tell what must not pass in silence: ffmpeg conceals damage and scales to the first size without an error."""
         if is_error(level, text):
-            return True
+            # The raw output has no times, so those that meet in its coarse unit, or go back, do no harm.
+            return "non monotonically increasing dts to muxer" not in text
         if level == "warning":
             return text.startswith(("corrupt decoded frame", "corrupt input packet"))
         match = _RECONFIGURED.match(text)
@@ -197,21 +277,35 @@ class VideoSource(SelectedSource):
         self._refuse_closed()
         if status != 0 or child.errors or child.stalled:
             raise self._damage(child, n_frames, following)
-        if not self._selection.indices(n_frames):
+        promise = self._probe.promise
+        if promise.cut is not None:
+            raise self._damaged(n_frames, following, promise.cut)
+        if promise.n_frames is not None and n_frames != promise.n_frames:
+            reason = f"it ends there, but its index promises {promise.n_frames} frames"
+            raise self._damaged(n_frames, following, reason)
+        if not self._selection.indices(n_frames) and not self._selection.done:
             raise self._selection.nothing_selected(self._path, n_frames)
+
+    def _damaged(self, index: int, seconds: float, reason: str) -> DamagedInputError:
+        return DamagedInputError(
+            f"input {self._path!r} is damaged at {_where(index, seconds)} or soon after: {reason}; the frames before "
+            f"it are good"
+        )
 
     def _damage(self, child: FfmpegChild, index: int, seconds: float) -> SourceError:
         """Build the error that says why there is no good frame `index`."""
-        where = f"frame {index} ({seconds:.3f} s)"
+        where = _where(index, seconds)
         # When the child has not complained, its end tells more; the complaint may also still be on its way.
         status = 0 if child.errors else child.finish()
         if self._closed:
             return SourceError(f"input {self._path!r} was closed while it was being read")
         reason = child.explain().rstrip(".")
-        if child.stalled or (status < 0 and not child.errors):
+        if child.stalled or child.short_of_memory or (status < 0 and not child.errors):
             return SourceError(f"input {self._path!r} cannot be read on from {where}: {reason}")
         if self._change is not None and _RECONFIGURED.match(reason):
             reason = self._change
-        return DamagedInputError(
-            f"input {self._path!r} is damaged at {where} or soon after: {reason}; the frames before it are good"
-        )
+        return self._damaged(index, seconds, reason)
+
+
+def _where(index: int, seconds: float) -> str:
+    return f"frame {index} ({seconds:.3f} s)"

@@ -82,6 +82,14 @@ class LimitsSpec(Model):
         description="the same for an input that unpacks to more GiB in all; an hour of 4K at 60 frames a second is "
         "1700 in 8 bits",
     )
+    decoder_memory_mib: Integer = Field(
+        8192,
+        ge=256,
+        le=1 << 24,
+        description="memory that a video's decoder may have, in MiB (Linux only); a large picture needs some for each "
+        "of the decoder's threads",
+        examples=[4096],
+    )
 
 
 class RunSpec(Model):
@@ -137,6 +145,20 @@ class RunSpec(Model):
     )
     allow_gaps: bool = Field(False, description="accept an image sequence with missing numbers")
     overwrite: bool = Field(False, description="replace an existing output")
+    resume: bool = Field(
+        False,
+        description="go on with a run of the same job that was cut off; where there is none, begin; where it is "
+        "finished, do nothing",
+    )
+    segment_frames: Integer = Field(
+        256,
+        ge=1,
+        le=MAX_FRAME_NUMBER,
+        description="maps are sealed in segments of so many: what a run that is cut off has to do again at most",
+    )
+    verify: bool = Field(
+        True, description="decode every output before it takes its name, and compare it with what was written"
+    )
     threads: Integer | None = Field(
         None,
         ge=1,

@@ -1,0 +1,136 @@
+"""Starting children that cannot outlive this process, under limits of their own.
+
+Linux only; elsewhere, and where no Python interpreter can be started to prepare them (inside an application that brings
+its own), children just start.
+
+A child asks the kernel itself to be killed when its parent ends, which it has to do between its start and the program
+proper. `subprocess` would call a function of ours there (`preexec_fn`), but for that it forks for real, and OpenBLAS,
+which NumPy uses, hangs for ever when a process forks while another thread multiplies matrices. So a child begins as a
+small Python program, which prepares itself and then becomes the program.
+"""
+
+import contextlib
+import errno
+import functools
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+Process = subprocess.Popen[bytes]
+
+# Python ignores SIGPIPE and SIGXFSZ, and what is ignored stays so in the program that follows.
+_PREPARATION = """
+import ctypes, os, resource, signal, sys
+PR_SET_PDEATHSIG = 1
+parent, memory_mib, *command = sys.argv[1:]
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+if os.getppid() != int(parent):
+    sys.exit("[fatal] the program that started this has ended")
+def limit(what, wanted):
+    hard = resource.getrlimit(what)[1]
+    value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(what, (value, value))
+limit(resource.RLIMIT_CORE, 0)
+if int(memory_mib):
+    limit(resource.RLIMIT_DATA, int(memory_mib) << 20)
+for number in (signal.SIGPIPE, signal.SIGXFSZ):
+    signal.signal(number, signal.SIG_DFL)
+try:
+    os.execv(command[0], command)
+except OSError as error:
+    sys.exit("[fatal] " + command[0] + " cannot be started: " + error.strerror)
+"""
+
+
+def start_child(command: Sequence[str], *, memory_mib: int | None = None, **options: Any) -> Process:
+    """Start a program that ends when this process does, however that happens.
+
+    Parameters
+    ----------
+    command
+        Program and arguments.
+    memory_mib
+        How much memory of its own it may have; None: as much as it likes.
+    options
+        As of `subprocess.Popen`.
+
+    Raises
+    ------
+    OSError
+        When it cannot be started.
+    """
+    if not _can_prepare():
+        return subprocess.Popen(command, **options)
+    prepared = [sys.executable, "-I", "-S", "-c", _PREPARATION, str(os.getpid()), str(memory_mib or 0)]
+    started: Future[Process] = Future()
+    _starter(os.getpid()).put((started, lambda: subprocess.Popen([*prepared, *_found(command)], **options)))
+    try:
+        return started.result()
+    except BaseException:
+        # Interrupted while it was being started: nobody else will ever know of it.
+        started.add_done_callback(_abandon)
+        raise
+
+
+def kill_child(process: Process) -> None:
+    """Kill a child at once, and what it has started in turn if it leads a session of its own."""
+    if process.poll() is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):  # another thread has just seen it end
+        if sys.platform != "win32" and os.getpgid(process.pid) == process.pid:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+
+
+def _can_prepare() -> bool:
+    return sys.platform == "linux" and Path(sys.executable or "").name.startswith("python")
+
+
+def _found(command: Sequence[str]) -> list[str]:
+    """Resolve the program, whose absence would otherwise be noticed only by the child."""
+    program = shutil.which(command[0])
+    if program is None:
+        code = errno.EACCES if Path(command[0]).exists() else errno.ENOENT
+        raise OSError(code, os.strerror(code), command[0])
+    return [program, *command[1:]]
+
+
+@functools.lru_cache(maxsize=1)
+def _starter(pid: int) -> "queue.SimpleQueue[tuple[Future[Process], Callable[[], Process]]]":  # noqa: ARG001
+    """Return the way to the thread that starts children; a fork of this process has to make its own.
+
+    The kernel takes the end of the thread that started a child for the end of its parent, so that must be a thread that
+    lasts as long as the process.
+    """
+    requests: queue.SimpleQueue[tuple[Future[Process], Callable[[], Process]]] = queue.SimpleQueue()
+
+    def serve() -> None:
+        while True:
+            started, start = requests.get()
+            try:
+                started.set_result(start())
+            except BaseException as error:  # noqa: BLE001  (carried to the thread that asked)
+                started.set_exception(error)
+            del started, start  # whoever asked is to be the only one who holds the child
+
+    threading.Thread(target=serve, name="framencc-starter", daemon=True).start()
+    return requests
+
+
+def _abandon(started: "Future[Process]") -> None:
+    if started.exception() is None:
+        process = started.result()
+        kill_child(process)
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()

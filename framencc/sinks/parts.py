@@ -1,0 +1,339 @@
+"""Outputs that grow part by part, so that a run that was cut off can go on: a part that is sealed stays as it is.
+
+A part is written by an ordinary sink into the output's work folder. Sealing makes it durable and says how to know it
+again; a later run goes on behind the sealed parts, and the parts are the same wherever it was cut off.
+"""
+
+import contextlib
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from framencc.errors import SinkError
+from framencc.frames import Picture
+from framencc.sinks.arrays import GrowingArray
+from framencc.sinks.base import MapFormat, Sink, sink_error
+from framencc.sinks.images import ImageSink
+from framencc.sinks.joining import join_videos
+from framencc.sinks.targets import NumberedFiles, is_numbered
+from framencc.sinks.video import VideoClock, VideoSink
+from framencc.spec import Codec
+from framencc.workfolder import WorkFolder
+
+Record = dict[str, Any]
+Seal = Callable[[], Record]
+_READ_BYTES = 1 << 20
+
+
+class Parts(ABC):
+    """One output of a run, growing in its work folder.
+
+    Parameters
+    ----------
+    work
+        The locked work folder; it names the output.
+    map_format
+        What the output is going to be given.
+    """
+
+    def __init__(self, work: WorkFolder, map_format: MapFormat) -> None:
+        self.format = map_format
+        self.target = work.target
+        self._work = work
+        self._number = 0
+
+    def go_on(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Continue behind parts that were sealed before."""
+        self._number = len(records)
+
+    @abstractmethod
+    def write(self, data: Picture, index: int, pts_seconds: float) -> None:
+        """Write the next map of the current part; see `Sink.write`."""
+
+    @abstractmethod
+    def seal(self) -> Seal:
+        """End the current part, which has a map; what is returned makes it durable and describes it.
+
+        That may be called in another thread while the next part is written.
+        """
+
+    @abstractmethod
+    def complete(self, records: Sequence[Mapping[str, Any]], times: Iterable[tuple[int, float]]) -> Path:
+        """Make the whole output of its parts, durable under a hidden name.
+
+        Parameters
+        ----------
+        records
+            What sealing said of each part.
+        times
+            The number and time of each map.
+
+        Returns
+        -------
+        pathlib.Path
+            A file; or the work folder, which holds a folder with files for each part.
+        """
+
+    def pieces(self, whole: Path, records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Path, int]]:
+        """Yield what the whole output is read from, in order, and how many maps each of it holds."""
+        n_maps = sum(int(record["maps"]) for record in records)
+        yield whole, n_maps
+
+    @abstractmethod
+    def abort(self) -> None:
+        """End everything that works on the current part. Safe to call twice, from any thread."""
+
+    def abort_sealing(self) -> None:  # noqa: B027  (most have nothing that could hang)
+        """End everything that works on the part that is being sealed. Safe to call twice, from any thread."""
+
+    def publish(self, whole: Path, name: str) -> None:
+        """Give the whole output its name. Safe to call again after it was cut off.
+
+        Raises
+        ------
+        OSError
+            When the name cannot be taken.
+        """
+        if whole.exists():
+            whole.replace(self._work.folder / name)
+
+    def withdraw(self, whole: Path, name: str) -> None:
+        """Undo `publish`, as far as it has come."""
+        published = self._work.folder / name
+        if not whole.exists() and published.exists():
+            published.replace(whole)
+
+    def look_at(self, record: Mapping[str, Any]) -> Path:
+        """Return where a sealed part is.
+
+        Raises
+        ------
+        ValueError
+            When it is not as it was sealed.
+        """
+        path = self._work.path / str(record["file"])
+        if not path.is_file() or path.stat().st_size != record["bytes"]:
+            raise ValueError(f"part {path.name!r} is missing or cut")
+        if _sha256([path]) != record["sha256"]:
+            raise ValueError(f"part {path.name!r} has changed")
+        return path
+
+    def _record(self, path: Path, n_maps: int) -> Record:
+        return {"file": path.name, "maps": n_maps, "bytes": path.stat().st_size, "sha256": _sha256([path])}
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except SinkError:
+            raise
+        except OSError as error:
+            raise sink_error(self.target, error) from error
+
+
+class SinkParts(Parts):
+    """Parts that are written by one sink each."""
+
+    _sink: Sink | None = None
+    _sealing: Sink | None = None
+
+    @abstractmethod
+    def _open(self) -> Sink:
+        """Open the sink of the current part."""
+
+    def _describe(self, path: Path, n_maps: int) -> Record:
+        return self._record(path, n_maps)
+
+    def write(self, data: Picture, index: int, pts_seconds: float) -> None:
+        """Write the next map; see `Parts.write`."""
+        if self._sink is None:
+            self._sink = self._open()
+        self._sink.write(data, index, pts_seconds)
+
+    def seal(self) -> Seal:
+        """End the current part; see `Parts.seal`."""
+        sink, self._sink = self._sink, None
+        assert sink is not None, "a part without a map"
+        self._sealing = sink
+        self._number += 1
+
+        def finish() -> Record:
+            with self._explained():
+                path = sink.commit()
+                return self._describe(path, sink.n_written)
+
+        return finish
+
+    def abort(self) -> None:
+        """End the current part; see `Parts.abort`."""
+        if self._sink is not None:
+            self._sink.abort()
+
+    def abort_sealing(self) -> None:
+        """End the part that is being sealed; see `Parts.abort_sealing`."""
+        if self._sealing is not None:
+            self._sealing.abort()
+
+
+class VideoParts(SinkParts):
+    """A video; parameters as of `Parts` and `VideoSink`."""
+
+    def __init__(
+        self, work: WorkFolder, map_format: MapFormat, *, codec: Codec, quality: int, stall_seconds: float
+    ) -> None:
+        super().__init__(work, map_format)
+        self._options: dict[str, Any] = {"codec": codec, "quality": quality, "stall_seconds": stall_seconds}
+        self._codec: Codec = codec
+        self._clock = VideoClock(self.target, map_format, codec)
+
+    def _open(self) -> Sink:
+        path = self._work.path / f"{self._number:06d}.mkv"
+        return VideoSink(path, self.format, overwrite=True, clock=self._clock, shown=self.target, **self._options)
+
+    def complete(self, records: Sequence[Mapping[str, Any]], times: Iterable[tuple[int, float]]) -> Path:
+        """Join the parts' packets; see `Parts.complete`."""
+        parts = [self._work.path / str(record["file"]) for record in records]
+        if len(parts) == 1 and self.target.suffix.lower() == ".mkv" and self._codec == "ffv1":
+            return parts[0]  # it already is what joining would make of it
+        whole = self._work.path / f"whole{self.target.suffix.lower()}"
+        clock = VideoClock(self.target, self.format, self._codec)
+        with self._explained():
+            join_videos(
+                parts,
+                (clock.nanoseconds(index, seconds) for index, seconds in times),
+                whole,
+                self.format,
+                unit=clock.unit,
+                stall_seconds=self._options["stall_seconds"],
+                shown=self.target,
+            )
+        return whole
+
+
+class ImageParts(SinkParts):
+    """One picture file a map: a part is a folder of them. Parameters as of `Parts`."""
+
+    def _open(self) -> Sink:
+        folder = self._work.path / f"{self._number:06d}"
+        return ImageSink(folder / self.target.name, self.format, overwrite=True, shown=self.target)
+
+    def _describe(self, path: Path, n_maps: int) -> Record:
+        files = _files(path.parent)
+        n_bytes = sum(file.stat().st_size for file in files)
+        return {"file": path.parent.name, "maps": n_maps, "bytes": n_bytes, "sha256": _sha256(files)}
+
+    def look_at(self, record: Mapping[str, Any]) -> Path:
+        """Return where a sealed part is; see `Parts.look_at`."""
+        folder = self._work.path / str(record["file"])
+        files = _files(folder) if folder.is_dir() else []
+        if len(files) != record["maps"] or _sha256(files) != record["sha256"]:
+            raise ValueError(f"part {folder.name!r} is missing or has changed")
+        return folder
+
+    def complete(self, records: Sequence[Mapping[str, Any]], times: Iterable[tuple[int, float]]) -> Path:  # noqa: ARG002
+        """Leave the files where they are; see `Parts.complete`."""
+        return self._work.path
+
+    def pieces(self, whole: Path, records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Path, int]]:
+        """Yield the pattern of each part's files; see `Parts.pieces`."""
+        for record in records:
+            yield whole / str(record["file"]) / self.target.name, int(record["maps"])
+
+    def publish(self, whole: Path, name: str) -> None:
+        """Move every file to its place; see `Parts.publish`.
+
+        One rename cannot move them all: a process killed in between leaves a part of them until it is gone on with.
+        """
+        written, published = NumberedFiles(self.target), NumberedFiles(self._work.folder / name)
+        for folder in sorted(path for path in whole.iterdir() if path.is_dir() and path.name.isdigit()):
+            for file in _files(folder):
+                file.replace(published.path(written.index(file.name)))
+
+    def withdraw(self, whole: Path, name: str) -> None:
+        """Undo `publish`; see `Parts.withdraw`. The files are to be published again, so any part's folder will do."""
+        written, published = NumberedFiles(self.target), NumberedFiles(self._work.folder / name)
+        folder = whole / "000000"
+        for file in list(published.existing()):
+            file.replace(folder / written.name(published.index(file.name)))
+
+
+class ArrayParts(Parts):
+    """One .npy array, in one file that grows; a part is a stretch of it. Parameters as of `Parts`."""
+
+    def __init__(self, work: WorkFolder, map_format: MapFormat) -> None:
+        super().__init__(work, map_format)
+        self._array: GrowingArray | None = None
+        self._n_sealed = 0
+        self._path = work.path / "whole.npy"
+
+    def go_on(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Cut the file behind the last sealed map; see `Parts.go_on`."""
+        super().go_on(records)
+        if records:
+            self._n_sealed = self._open(int(records[-1]["end"])).n_maps
+
+    def write(self, data: Picture, index: int, pts_seconds: float) -> None:  # noqa: ARG002  (an array has neither)
+        """Write the next map; see `Parts.write`."""
+        with self._explained():
+            self._open(0).write(data)
+
+    def seal(self) -> Seal:
+        """End the current part; see `Parts.seal`."""
+        array = self._open(0)
+        before, n_maps = self._n_sealed, array.n_maps
+        self._n_sealed = n_maps
+        self._number += 1
+
+        def finish() -> Record:
+            with self._explained():
+                array.sync()
+            return {"file": self._path.name, "maps": n_maps - before, "end": n_maps}
+
+        return finish
+
+    def look_at(self, record: Mapping[str, Any]) -> Path:
+        """Return where the file is; see `Parts.look_at`."""
+        if not self._path.is_file() or self._path.stat().st_size < GrowingArray.size(self.format, int(record["end"])):
+            raise ValueError(f"{self._path.name!r} is missing or cut")
+        return self._path
+
+    def complete(self, records: Sequence[Mapping[str, Any]], times: Iterable[tuple[int, float]]) -> Path:  # noqa: ARG002
+        """Write the number of maps into the header; see `Parts.complete`."""
+        with self._explained():
+            self._open(int(records[-1]["end"])).complete()
+            self._array = None
+        return self._path
+
+    def abort(self) -> None:
+        """Close the file; see `Parts.abort`."""
+        if self._array is not None:
+            self._array.close()
+
+    def _open(self, n_maps: int) -> GrowingArray:
+        if self._array is None:
+            self._array = GrowingArray(self._path, self.format, n_maps)
+        return self._array
+
+
+def open_parts(
+    work: WorkFolder, map_format: MapFormat, *, codec: Codec | None, quality: int, stall_seconds: float
+) -> Parts:
+    """Open the parts of an output, of the kind that its name asks for; `codec` is None where it is no video."""
+    if codec is not None:
+        return VideoParts(work, map_format, codec=codec, quality=quality, stall_seconds=stall_seconds)
+    return ImageParts(work, map_format) if is_numbered(work.target) else ArrayParts(work, map_format)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+
+
+def _sha256(files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb", buffering=0) as file:
+            while chunk := file.read(_READ_BYTES):
+                digest.update(chunk)
+    return digest.hexdigest()

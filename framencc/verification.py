@@ -1,0 +1,193 @@
+"""Whether an output holds what was written to it: every map is decoded again and compared by its digest and time."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice, zip_longest
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from framencc.errors import FramenccError, SourceError
+from framencc.fields import read_field
+from framencc.frames import Picture
+from framencc.sidecar import read_sidecar
+from framencc.sinks.targets import NumberedFiles, is_numbered
+from framencc.sources import VideoSource, read_picture
+from framencc.spec import VIDEO_OUTPUT_SUFFIXES, LimitsSpec
+from framencc.staging import sidecar_path
+
+Row = Mapping[str, Any]
+_DIGEST_LETTERS = 32
+_MILLISECOND, _MICROSECOND = 0.0005 + 1e-9, 1e-6
+_SHOWN_PROBLEMS = 10
+
+
+class StoredMap(NamedTuple):
+    """One map as it is read from an output; what the kind of file does not tell is None."""
+
+    digest: str
+    pts_seconds: float | None
+
+
+def digest(data: Picture) -> str:
+    """Return the first 128 bits of the SHA-256 of a picture's dtype, shape and samples, in hexadecimal.
+
+    Samples count in C order and little-endian; of a displacement field, NaN counts as one value whatever its bits.
+    """
+    if data.ndim == 3 and data.dtype.kind == "f":
+        unknown = np.isnan(data).any(axis=2)
+        if unknown.any():
+            data = data.copy()
+            data[unknown] = np.nan
+    data = np.ascontiguousarray(data, data.dtype.newbyteorder("<"))
+    total = hashlib.sha256(f"{data.dtype.kind}{data.dtype.itemsize}{data.shape}".encode())
+    total.update(data.data.cast("B"))
+    return total.hexdigest()[:_DIGEST_LETTERS]
+
+
+def stored_maps(
+    path: Path, indices: Iterable[int], *, size: tuple[int, int] | None = None, stall_seconds: float
+) -> Iterator[StoredMap]:
+    """Read an output map by map.
+
+    Parameters
+    ----------
+    path
+        A video, an array, or a printf pattern.
+    indices
+        The frames' numbers, by which the files of a pattern are named.
+    size
+        (H, W) of displacement fields, None where the output holds maps.
+    stall_seconds
+        A decoder without progress for this long is killed.
+
+    Raises
+    ------
+    FramenccError
+        When it cannot be read, or is damaged.
+    """
+    if path.suffix.lower() in VIDEO_OUTPUT_SUFFIXES:
+        with VideoSource(str(path), stall_seconds=stall_seconds) as video:
+            for frame in video.frames():
+                yield StoredMap(digest(frame.data), frame.pts_seconds)
+    elif is_numbered(path):
+        files = NumberedFiles(path)
+        for index in indices:
+            file = files.path(index)
+            yield StoredMap(digest(read_picture(file) if size is None else read_field(file, size)), None)
+    else:
+        for data in _array(path):
+            yield StoredMap(digest(data), None)
+
+
+def find_problems(stored: Iterator[StoredMap], rows: Iterator[Row], name: str, path: Path) -> Iterator[str]:
+    """Compare an output with what was written; yield one line for everything that differs.
+
+    Parameters
+    ----------
+    stored
+        The maps that are read from it.
+    rows
+        The sidecar's rows; one without a digest is compared by its time alone.
+    name
+        The output's name in the spec, by which rows hold its digests.
+    path
+        The output.
+    """
+    where = f"{name} {str(path)!r}"
+    tolerance = _MILLISECOND if path.suffix.lower() == ".mkv" else _MICROSECOND
+    n_stored = n_rows = 0
+    try:
+        for row, got in zip_longest(rows, stored):
+            n_rows += row is not None
+            n_stored += got is not None
+            if row is None or got is None:
+                continue
+            frame = f"{where}: frame {row['index']} ({row['pts_seconds']:.3f} s)"
+            if row.get("digests", {}).get(name) not in (None, got.digest):
+                yield f"{frame} does not hold what was written"
+            if got.pts_seconds is not None and abs(got.pts_seconds - row["pts_seconds"]) > tolerance:
+                yield f"{frame} has time {got.pts_seconds:.6f} s"
+    except (FramenccError, OSError) as error:
+        yield f"{where} cannot be read from map {n_stored} on: {error}"
+        return
+    if n_stored != n_rows:
+        yield f"{where} holds {n_stored} maps, {n_rows} were written"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What comparing a finished output with its sidecar has found.
+
+    Parameters
+    ----------
+    n_frames
+        How many frames the sidecar describes.
+    outputs
+        The outputs that were compared, by their names in the spec.
+    problems
+        One line for everything that differs; empty where all is as it was written.
+    """
+
+    n_frames: int
+    outputs: Mapping[str, Path]
+    problems: Sequence[str]
+
+
+def verify(output: str | Path) -> Verification:
+    """Decode a finished output, and the other outputs of its run, and compare them with the sidecar.
+
+    Parameters
+    ----------
+    output
+        The maps, as named when they were made: a video, an array, or a printf pattern.
+
+    Raises
+    ------
+    SourceError
+        When there is no sidecar beside it, or none that can be read.
+    """
+    output = Path(output)
+    path = sidecar_path(output)
+    content = read_sidecar(path)
+    rows: list[Row] = content["frames"]
+    recorded = content.get("outputs")
+    if not isinstance(recorded, dict) or "output" not in recorded:
+        raise SourceError(f"sidecar {str(path)!r} does not say what was written; it is of an earlier framencc")
+    problems = []
+    if content.get("complete") is not True:
+        problems.append(f"output {str(output)!r} is what was kept of a damaged input: {content.get('error')}")
+    outputs = {name: output if name == "output" else path.parent / file for name, file in recorded.items()}
+    stream = content["stream"]
+    for name, target in outputs.items():
+        size = (int(stream["height"]), int(stream["width"])) if name == "fields" else None
+        indices = (int(row["index"]) for row in rows)
+        stored = stored_maps(target, indices, size=size, stall_seconds=LimitsSpec().stall_seconds)
+        problems += _bounded(find_problems(stored, iter(rows), name, target), f"{name} {str(target)!r}")
+        if is_numbered(target):
+            problems += _strangers(target, name, rows)
+    return Verification(len(rows), outputs, problems)
+
+
+def _bounded(problems: Iterator[str], where: str) -> list[str]:
+    shown = list(islice(problems, _SHOWN_PROBLEMS))
+    n_more = sum(1 for _ in problems)
+    return [*shown, f"{where}: {n_more} more of its maps differ"] if n_more else shown
+
+
+def _strangers(pattern: Path, name: str, rows: Sequence[Row]) -> Iterator[str]:
+    """Name the files that are called like an output's, but were not written by its run."""
+    files, written = NumberedFiles(pattern), {int(row["index"]) for row in rows}
+    for file in sorted(files.existing()):
+        if files.index(file.name) not in written:
+            yield f"{name} {str(pattern)!r}: {file.name!r} is none of its maps"
+
+
+def _array(path: Path) -> Iterator[Picture]:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise SourceError(f"{str(path)!r} cannot be read as .npy: {' '.join(str(error).split())}") from None
+    yield from array

@@ -1,0 +1,141 @@
+"""The hidden folder beside an output in which it grows: its name is known beforehand, and one run at a time has it."""
+
+import contextlib
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import IO
+
+from framencc.errors import SinkError
+from framencc.staging import make_folders, remove_folders, sync_folder
+
+_LOCK = "lock"
+
+
+def work_folder_path(target: Path) -> Path:
+    """Name the folder in which `target` grows."""
+    # Absolute, so that a later change of the working folder cannot strand it.
+    return target.absolute().parent / f".{target.name}.framencc"
+
+
+class WorkFolder:
+    """The folder in which an output grows, locked for this process until it is released.
+
+    Parameters
+    ----------
+    target
+        The output. Missing parent folders are made.
+
+    Raises
+    ------
+    SinkError
+        When another run has it.
+    OSError
+        When it cannot be made; nothing is left behind.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.path = work_folder_path(target)
+        self._made = make_folders(self.path.parent)
+        try:
+            self._lock = self._take()
+        except BaseException:
+            remove_folders(self._made)
+            raise
+
+    @property
+    def folder(self) -> Path:
+        """Where the output is going to appear."""
+        return self.path.parent
+
+    def clear(self) -> None:
+        """Remove everything in it that an earlier run left.
+
+        Raises
+        ------
+        OSError
+            When something cannot be removed.
+        """
+        for entry in list(self.path.iterdir()):
+            if entry.name == _LOCK:
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+
+    def clear_hidden(self) -> None:
+        """Remove what a run that was cut off was just writing: it has a hidden name until it is whole."""
+        for path in list(self.path.rglob(".*")):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Remove the folder with all that is in it, and the parents that were made for it if they are empty."""
+        # The lock goes last: whoever waits for it must not find a half-removed folder.
+        with contextlib.suppress(OSError):
+            self.clear()
+        self._unlock(remove=True)
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
+        remove_folders(self._made)
+
+    def release(self) -> None:
+        """Leave the folder to a later run."""
+        self._unlock(remove=False)
+
+    def sync_names(self) -> None:
+        """Flush the names in the output's folder, and of the folders that were made for it, to the disk."""
+        sync_folder(self.folder)
+        for folder in self._made:
+            sync_folder(folder.parent)
+
+    def _take(self) -> IO[bytes]:
+        while True:
+            self.path.mkdir(exist_ok=True)
+            try:
+                lock = (self.path / _LOCK).open("ab")
+            except FileNotFoundError:
+                continue  # another run has just removed it
+            try:
+                if not _try_to_lock(lock):
+                    raise SinkError(f"output {str(self.target)!r} is being written by another run")
+                with contextlib.suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(lock.fileno()), (self.path / _LOCK).stat()):
+                        return lock
+            except BaseException:
+                lock.close()
+                raise
+            lock.close()  # it was removed between opening and locking it
+
+    def _unlock(self, *, remove: bool) -> None:
+        if self._lock.closed:
+            return
+        path = self.path / _LOCK
+        if remove and sys.platform != "win32":
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it holds nothing
+            self._lock.close()
+        if remove and sys.platform == "win32":  # where an open file cannot be removed
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def _try_to_lock(file: IO[bytes]) -> bool:
+    """Lock a file for this process; the system unlocks it when the process ends, however it does."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt  # noqa: PLC0415
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl  # noqa: PLC0415
+
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
