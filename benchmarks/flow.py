@@ -19,7 +19,8 @@ DECODE, FLOW, ENCODE = "ffmpeg decodes the gray plane", "OpenCV DIS, preset fast
 NOTES = """\
 Each part works alone on the same clip: ffmpeg decodes it to nowhere; OpenCV finds the flow of each frame in memory, of
 the plain pictures, from a cold start; ffmpeg encodes the maps of the run. framencc does all three side by side, and
-besides evens out both pictures, samples the frame, correlates, scores and writes the sidecar."""
+besides evens out both pictures, samples the frame, correlates, scores and writes the sidecar; it does not decode the
+maps again (--no-verify), which is no part of either side."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -56,6 +57,7 @@ def time_parts(clip: Path, folder: Path, rounds: int, threads: int, n_frames: in
         reference=0,
         threads=threads,
         overwrite=True,
+        verify=False,
         warp=WarpSpec(method="flow"),
     )
     run(spec)

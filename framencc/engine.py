@@ -25,8 +25,9 @@ VALIDITY_CODES = (
     "too few usable pixels",
     "not finite",
     "forward-backward check failed",
+    "damaged frame",
 )
-MASKED, NOT_FINITE, OUTSIDE = np.uint8(4), np.uint8(6), np.uint8(3)
+MASKED, NOT_FINITE, OUTSIDE, DAMAGED = np.uint8(4), np.uint8(6), np.uint8(3), np.uint8(8)
 # One row without a pixel: kernels look at the first row of an empty array.
 NO_MAP: Map = np.empty((1, 0), np.float32)
 NO_CODES: Validity = np.empty((1, 0), np.uint8)

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from types import TracebackType
 from typing import IO, Self
@@ -37,9 +37,9 @@ INPUT_SAFETY = (
 # With these output options the child writes a line for every frame that reaches the encoder, among its messages: as
 # both travel through one pipe, what ffmpeg had complained about by then stands before the frame's own line.
 # ffmpeg prints what a file says of itself as well, and no file can know the mark.
+MARK = f"@{secrets.token_hex(6)}"
 # A frame without a stored time gets ffmpeg's own estimate, which is exact only in the input's unit; in so fine a unit
 # frames must be passed through (-fps_mode), as a constant rate would repeat them to fill it.
-MARK = f"@{secrets.token_hex(6)}"
 FRAME_STAMPS = (
     *("-enc_time_base", "demux", "-stats_enc_pre", "pipe:2"),
     *("-stats_enc_pre_fmt", MARK + " frame {n} {ptsi} {tbi} {pts} {tb} @"),
@@ -98,6 +98,8 @@ class FrameStamp:
         Nothing had been complained about when the frame left the decoder, so the frame is good.
     estimated_seconds
         The time where the input has one, and else what ffmpeg makes of the frames around; None where it cannot tell.
+    n_complaints
+        How often something had been.
     """
 
     index: int
@@ -105,6 +107,7 @@ class FrameStamp:
     time_base: Fraction | None
     clean: bool
     estimated_seconds: Fraction | None
+    n_complaints: int = field(default=0, compare=False)
 
 
 def is_error(level: str, text: str) -> bool:  # noqa: ARG001  (the text is for those who look closer)
@@ -133,6 +136,8 @@ class FfmpegChild:
     ----------
     stalled, short_of_memory
         Why the child was killed here, if it was.
+    n_complaints, latest_complaint
+        How often it has complained, and what of last.
     """
 
     def __init__(
@@ -164,6 +169,8 @@ class FfmpegChild:
             raise FramenccError(f"ffmpeg {command[0]!r} cannot be started: {error.strerror}") from None
         self.stalled = False
         self.short_of_memory = False
+        self.n_complaints = 0
+        self.latest_complaint = ""
         self._n_heard = 0
         self._memory_mib = memory_mib
         self._stall_seconds = stall_seconds
@@ -329,7 +336,7 @@ class FfmpegChild:
                     # ffmpeg writes a message in pieces, and a stamp may come between two of them.
                     torn += line[: stamp.start()]
                     if stamp["index"] is not None:
-                        self._stamps.put(_read_stamp(stamp, clean=not self._errors))
+                        self._stamps.put(_read_stamp(stamp, self.n_complaints))
             rest = rest[-4096:]
         self._keep(torn + rest)
         self._stamps.put(None)
@@ -344,8 +351,11 @@ class FfmpegChild:
             self.short_of_memory = self._memory_mib is not None
             if self.short_of_memory:
                 kill_child(self._process)  # some of its threads wait for ever for one that has given up
-        if match and len(self._errors) < _KEPT_ERRORS and self._is_complaint(match["level"], match["text"]):
-            self._errors.append(match["text"])
+        if match and self._is_complaint(match["level"], match["text"]):
+            self.n_complaints += 1
+            self.latest_complaint = match["text"]
+            if len(self._errors) < _KEPT_ERRORS:
+                self._errors.append(match["text"])
 
     def _watch(self) -> None:
         while not self._over.wait(min(1.0, self._stall_seconds / 4)):
@@ -356,10 +366,12 @@ class FfmpegChild:
                 return
 
 
-def _read_stamp(match: re.Match[bytes], *, clean: bool) -> FrameStamp:
+def _read_stamp(match: re.Match[bytes], n_complaints: int) -> FrameStamp:
     stored, unit = _read_time(match["pts"], match["unit"])
     estimate, _ = _read_time(match["estimate"], match["estimate_unit"])
-    return FrameStamp(int(match["index"]), stored, unit, clean, estimate if stored is None else stored)
+    return FrameStamp(
+        int(match["index"]), stored, unit, n_complaints == 0, estimate if stored is None else stored, n_complaints
+    )
 
 
 def _read_time(ticks: bytes, unit: bytes) -> tuple[Fraction | None, Fraction | None]:

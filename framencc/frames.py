@@ -40,6 +40,8 @@ class Frame:
         Name of the picture in a sequence, whose own number may differ from `index`; None for all else.
     wanted
         False for a frame that is not asked for, but leads to one that is: its warp is where the next one's begins.
+    damaged
+        Why there is no picture in the frame's place: `data` then means nothing. None for a good frame.
     """
 
     data: Picture
@@ -48,6 +50,7 @@ class Frame:
     use: Use | None = None
     file_name: str | None = None
     wanted: bool = True
+    damaged: str | None = None
 
     def digest(self) -> str:
         """Return the SHA-256 of the samples, in hexadecimal."""

@@ -1,6 +1,8 @@
 """The hidden folder beside an output in which it grows: its name is known beforehand, and one run at a time has it."""
 
 import contextlib
+import errno
+import logging
 import os
 import shutil
 import sys
@@ -11,6 +13,10 @@ from framencc.errors import SinkError
 from framencc.staging import make_folders, remove_folders, sync_folder
 
 _LOCK = "lock"
+# What network file systems answer that have no locks.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+logger = logging.getLogger(__name__)
 
 
 def work_folder_path(target: Path) -> Path:
@@ -138,4 +144,8 @@ def _try_to_lock(file: IO[bytes]) -> bool:
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        logger.info("%s: files cannot be locked here; nothing keeps two runs from one output", file.name)
     return True

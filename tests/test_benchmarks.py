@@ -132,6 +132,18 @@ def test_pipeline_prints_both_runs_and_the_time_to_start() -> None:
 
 
 @pytest.mark.slow
+def test_reliability_prints_what_each_guarantee_costs() -> None:
+    result = run_benchmark("reliability", *TINY, "--frames", 9, "--segment-frames", 4)
+    assert result.returncode == 0, result.stderr
+    assert [row[0].partition(":")[0] for row in rows(result.stdout)] == [
+        "9 frames of 96 x 64",
+        "one file, written straight",
+        "framencc --no-verify",
+        "framencc",
+    ]
+
+
+@pytest.mark.slow
 @needs_peers
 def test_flow_prints_the_run_beside_its_parts() -> None:
     result = run_benchmark("flow", *TINY, "--frames", 4)

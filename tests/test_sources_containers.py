@@ -70,7 +70,7 @@ WHOLE = {
     "mpeg4.mp4": (("-c:v", "mpeg4", "-bf", "2"), None),
     "interlaced.mp4": ((*X264, "-flags", "+ilme+ildct", "-x264-params", "interlaced=1"), None),
     "fragments.mp4": ((*X264, "-g", "8", "-movflags", "+frag_keyframe+empty_moov"), None),
-    "a.avi": (("-c:v", "mjpeg"), None),
+    "a.avi": (("-c:v", "mjpeg"), N),
     "b.avi": (("-c:v", "mpeg4", "-bf", "2"), None),
     "a.mkv": (X264, None),
     "a.webm": (("-c:v", "libvpx-vp9", "-cpu-used", "8"), None),
@@ -219,10 +219,21 @@ def test_more_or_fewer_frames_than_promised_are_damage(short: Path, promised: in
     frames = []
     with VideoSource(str(short), probe=probe) as source, pytest.raises(DamagedInputError) as caught:
         frames.extend(source.frames())
-    reason = "it ends there, but its index promises 29 frames" if promised > N else "its index promises only 19 frames"
     assert len(frames) == min(promised, N)
-    where = rf"is damaged at frame {len(frames)} \(0\.\d\d\d s\) or soon after"
-    assert re.search(rf"{where}: {reason}; the frames before it are good$", str(caught.value))
+    where = rf"frame {len(frames)} \(0\.\d\d\d s\)"
+    more = rf"is damaged at {where} or soon after: its index promises only 19 frames; the frames before it are good$"
+    fewer = rf"is damaged: it ends at {where}, but its index promises 29 frames; which are missing is not known$"
+    assert re.search(fewer if promised > N else more, str(caught.value))
+
+
+def test_a_frame_that_an_avi_loses_without_a_word_is_damage(short: Path, tmp_path: Path) -> None:
+    media.ffmpeg("-i", short, "-c:v", "mjpeg", tmp_path / "in.avi")
+    content = bytearray((tmp_path / "in.avi").read_bytes())
+    begin, end = cuts_of_avi(bytes(content))[9:11]
+    content[begin:end] = b"JUNK" + struct.pack("<I", end - begin - 8) + bytes(end - begin - 8)
+    (tmp_path / "in.avi").write_bytes(content)
+    with pytest.raises(DamagedInputError, match=rf"its index promises {N} frames; which are missing is not known$"):
+        read(tmp_path / "in.avi")
 
 
 # ---------------------------------------------------------------------------------------------------- times of AVI

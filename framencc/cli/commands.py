@@ -79,12 +79,16 @@ def run(
         _print_json(pipeline.describe(spec))
         return
     report = pipeline.run(spec, progress=not quiet)
+    if report.n_damaged:
+        damaged = f"{report.n_damaged} of {report.n_frames} frames are damaged and marked invalid"
+        say(f"warning: {damaged}; {report.sidecar} says which, and why")
     if not quiet:
         mean = (
             "no pixel measured" if report.mean_confidence is None else f"mean confidence {report.mean_confidence:.3f}"
         )
-        speed = f"{report.n_frames / report.seconds:.1f} frames/s"
-        say(f"{report.n_frames} maps in {report.seconds:.1f} s ({speed}), {mean}; described in {report.sidecar}")
+        speed = f"{(report.n_frames - report.n_resumed) / report.seconds:.1f} frames/s"
+        kept = f" ({report.n_resumed} from before)" if report.n_resumed else ""
+        say(f"{report.n_frames} maps{kept} in {report.seconds:.1f} s ({speed}), {mean}; described in {report.sidecar}")
         if report.n_failed_warps:
             failed = f"no warp was found for {report.n_failed_warps} of {report.n_frames} frames"
             say(f"{failed}; the sidecar says for which, and what served instead")

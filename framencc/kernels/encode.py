@@ -32,9 +32,9 @@ def weigh_rows(validity, distance, scale, y0, y1, rho):
 @kernel()
 def _seen(codes):
     """Return the codes of a row as the bits of a number."""
-    seen = np.uint8(0)
+    seen = np.uint16(0)
     for x in range(codes.size):
-        seen |= np.uint8(1) << codes[x]
+        seen |= np.uint16(np.uint16(1) << codes[x])
     return seen
 
 
@@ -48,7 +48,7 @@ def _count(codes, code):
 
 @kernel()
 def measure_rows(rho, validity, y0, y1, totals, counts):
-    """Sum rho over the measured pixels of each row (in units of 2^-30), and count its pixels of each code (H, 8)."""
+    """Sum rho over the measured pixels of each row (in units of 2^-30), and count its pixels of each code (H, 9)."""
     unit = np.float32(UNITS_PER_ONE)
     for y in range(y0, y1):
         row, why = rho[y], validity[y]

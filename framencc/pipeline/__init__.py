@@ -19,7 +19,7 @@ from framencc.pipeline.workplace import MAPS, Workplace, look, tidy_up
 from framencc.sidecar import read_sidecar
 from framencc.sinks import check_targets
 from framencc.sinks.targets import existing_files, try_folders
-from framencc.sources import ReferencePicture, Selection, Source, open_mask, open_source, read_reference
+from framencc.sources import ReferencePicture, SeekPoint, Selection, Source, open_mask, open_source, read_reference
 from framencc.spec import RunSpec, parse_frames
 from framencc.staging import sidecar_path
 from framencc.warps import WarpStage, open_warp
@@ -45,6 +45,10 @@ class RunReport:
         Where the other outputs are, by their names in the spec (validity, warped, fields).
     n_failed_warps
         For how many frames no warp was found.
+    n_resumed
+        How many of the maps an earlier run had made.
+    n_damaged
+        How many frames are damaged; 0 unless `spec.tolerant`.
     """
 
     output: Path
@@ -54,6 +58,8 @@ class RunReport:
     seconds: float
     others: Mapping[str, Path] = field(default_factory=dict)
     n_failed_warps: int = 0
+    n_resumed: int = 0
+    n_damaged: int = 0
 
 
 def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
@@ -81,42 +87,63 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
         When the input ends in damage: the maps before it are kept beside the output, as ``NAME.partial.EXT``.
     """
     started = time.perf_counter()
+    if spec.resume and (done := _finished_before(spec)) is not None:
+        return done
+    check_targets(spec, published=spec.resume and look(spec).publishing)
     with contextlib.ExitStack() as cleanup:
-        if spec.resume and (done := _finished_before(spec)) is not None:
-            return done
-        check_targets(spec, published=spec.resume and look(spec).publishing)
         work = cleanup.enter_context(_workplace(spec))
-        left = work.left
+        left, tally = work.left, Tally()
         nothing_left = left.ended or Selection.parse(spec.frames).exhausted_by(left.n_maps)
-        source = cleanup.enter_context(open_source(spec, 0 if nothing_left else left.n_maps, left.points))
-        picture = read_reference(spec, source)
-        require_fit(picture, source.info, spec)
-        source, mask = open_mask(spec, source, 0 if nothing_left else left.n_maps)
-        cleanup.callback(source.close)
-        warp = _open_warp(spec, source, picture, mask)
-        if warp is not None:
-            cleanup.enter_context(warp.limited())
-        gain = 1 if warp is None else warp.gain
-        description = RunDescription(spec, source, picture)
-        description.gain = None if warp is None else gain
-        reference, description.rescaled = fit_reference(picture, mask, source.info, spec, gain)
-        work.begin(description.identity())
-        outputs = cleanup.enter_context(
-            contextlib.closing(Outputs(spec, output_formats(spec, source.info, gain), work))
-        )
-        tally = Tally()
+        stages = Stages(spec, cleanup, 0 if nothing_left else left.n_maps, left.points)
+        work.begin(stages.description.identity())
+        outputs = cleanup.enter_context(contextlib.closing(Outputs(spec, stages.formats, work)))
         for row in work.rows():
             tally.add(row)
         damage = left.damage
         if not left.ended:
-            job = Job(spec, source, reference, outputs, tally=tally, warp=warp, progress=progress)
+            job = Job(spec, stages.source, stages.reference, outputs, tally=tally, warp=stages.warp, progress=progress)
             damage = _carry_out(job, outputs, work, nothing_left=nothing_left)
         seconds = time.perf_counter() - started
-        paths, sidecar = outputs.commit(description.head(tally, seconds, damage), damage, progress=progress)
+        head = stages.description.head(tally, seconds, damage, left.n_maps)
+        paths, sidecar = outputs.commit(head, damage, progress=progress)
     output = paths.pop(MAPS)
     if damage is not None:
         raise DamagedInputError(f"{damage}; {tally.n_frames} maps are kept in {str(output)!r}") from None
-    return RunReport(output, sidecar, tally.n_frames, tally.mean_confidence, seconds, paths, tally.n_failed_warps)
+    n_frames, mean, n_failed = tally.n_frames, tally.mean_confidence, tally.n_failed_warps
+    return RunReport(output, sidecar, n_frames, mean, seconds, paths, n_failed, left.n_maps, tally.n_damaged)
+
+
+class Stages:
+    """Everything that a job reads and computes with, open and found to fit.
+
+    Parameters
+    ----------
+    spec
+        The job.
+    cleanup
+        Closes it all in the end.
+    done
+        How many frames are done.
+    points
+        Frames of the input that have been read before.
+    """
+
+    def __init__(
+        self, spec: RunSpec, cleanup: contextlib.ExitStack, done: int = 0, points: Sequence[SeekPoint] = ()
+    ) -> None:
+        source = cleanup.enter_context(open_source(spec, done, points))
+        picture = read_reference(spec, source)
+        require_fit(picture, source.info, spec)
+        self.source, mask = open_mask(spec, source, done)
+        cleanup.callback(self.source.close)
+        self.warp = _open_warp(spec, self.source, picture, mask)
+        if self.warp is not None:
+            cleanup.enter_context(self.warp.limited())
+        gain = 1 if self.warp is None else self.warp.gain
+        self.formats = output_formats(spec, source.info, gain)
+        self.description = RunDescription(spec, self.source, picture)
+        self.description.gain = None if self.warp is None else gain
+        self.reference, self.description.rescaled = fit_reference(picture, mask, source.info, spec, gain)
 
 
 def _carry_out(job: Job, outputs: Outputs, work: Workplace, *, nothing_left: bool) -> str | None:
@@ -143,12 +170,15 @@ def _finished_before(spec: RunSpec) -> RunReport | None:
     path = sidecar_path(spec.output)
     if not path.exists() or look(spec).n_maps:
         return None
-    content = read_sidecar(path)
+    try:
+        content = read_sidecar(path)
+    except SourceError:
+        return None  # it is no sidecar of ours, and in the way
     names = {name: Path(text) for name, text in spec.outputs.items()}
     if content.get("complete") is not True or not all(any(existing_files(name)) for name in names.values()):
         return None
-    with _described(spec) as (_, description):
-        if content.get("job") != description.digest():
+    with contextlib.ExitStack() as cleanup:
+        if content.get("job") != Stages(spec, cleanup).description.digest():
             return None
     tidy_up(spec)
     summary = content["summary"]
@@ -160,19 +190,8 @@ def _finished_before(spec: RunSpec) -> RunReport | None:
         time.perf_counter() - began,
         names,
         summary["failed_warps"],
+        summary["n_frames"],
     )
-
-
-@contextlib.contextmanager
-def _described(spec: RunSpec) -> Iterator[tuple[Source, RunDescription]]:
-    """Open everything that a job reads, check that it fits, and describe it."""
-    with open_source(spec) as source:
-        picture = read_reference(spec, source)
-        require_fit(picture, source.info, spec)
-        masked, mask = open_mask(spec, source)
-        with masked:
-            _open_warp(spec, masked, picture, mask)
-            yield source, RunDescription(spec, masked, picture)
 
 
 @contextlib.contextmanager
@@ -199,16 +218,17 @@ def describe(spec: RunSpec) -> dict[str, Any]:
     """
     check_targets(spec, published=spec.resume and look(spec).publishing)
     try_folders(spec)
-    with _described(spec) as (source, description):
+    with contextlib.ExitStack() as cleanup:
+        stages = Stages(spec, cleanup)
         return {
             "spec": json.loads(spec.model_dump_json()),
             # Wherever a config's `..` and links lead.
             **{name: os.path.realpath(path) for name, path in spec.outputs.items()},
             "sidecar": os.path.realpath(sidecar_path(spec.output)),
             "encoding": describe_encoding(spec),
-            "stream": describe_stream(source.info),
-            "reference": description.reference,
-            "mask": description.mask,
+            "stream": describe_stream(stages.source.info),
+            "reference": stages.description.reference,
+            "mask": stages.description.mask,
             "maps_to_resume_from": look(spec).n_maps if spec.resume else 0,
         }
 

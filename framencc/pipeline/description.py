@@ -65,16 +65,18 @@ class RunDescription:
             "mask": self.mask,
             "warp_fields": self.fields,
             "stream": describe_stream(self._info),
-            "versions": _versions(),
+            # Not the platform as a whole, which has another name after every update of the system.
+            "versions": {name: version for name, version in _versions().items() if name != "platform"},
+            "machine": platform.machine(),
         }
         return identify(self._spec, facts)
 
     def digest(self) -> str:
         """Return the SHA-256 of the identity without the versions of libraries, by which a finished job is known."""
-        facts = {name: value for name, value in self.identity().items() if name != "versions"}
+        facts = {name: value for name, value in self.identity().items() if name not in ("versions", "machine")}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
-    def head(self, tally: Tally, seconds: float, damage: str | None) -> dict[str, Any]:
+    def head(self, tally: Tally, seconds: float, damage: str | None, n_resumed: int) -> dict[str, Any]:
         """Put together the sidecar's head.
 
         Parameters
@@ -85,6 +87,8 @@ class RunDescription:
             Wall time of the run.
         damage
             Why the result is partial; None where it is complete.
+        n_resumed
+            How many of the maps an earlier run had made.
         """
         rescaled = {} if self.rescaled is None else {"rescaled_by": self.rescaled}
         return {
@@ -102,14 +106,16 @@ class RunDescription:
             "versions": _versions(),
             "timings": {
                 "seconds": seconds,
-                "frames_per_second": tally.n_frames / seconds,
+                "frames_per_second": (tally.n_frames - n_resumed) / seconds,
                 "compute_seconds": tally.compute_seconds,
+                "resumed_from": n_resumed,
             },
             "summary": {
                 "n_frames": tally.n_frames,
                 "mean_confidence": tally.mean_confidence,
                 "code_shares": tally.code_shares,
                 "failed_warps": tally.n_failed_warps,
+                "damaged_frames": tally.n_damaged,
             },
             "complete": damage is None,
             "error": damage,

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from framencc.conveyor import BufferPool, Conveyor, Stopped
-from framencc.engine import VALIDITY_CODES
+from framencc.engine import DAMAGED, VALIDITY_CODES
 from framencc.errors import DamagedInputError
 from framencc.frames import Frame, Picture
 from framencc.ncc import Reference
@@ -43,6 +43,7 @@ class Tally:
 
     n_frames: int = 0
     n_failed_warps: int = 0
+    n_damaged: int = 0
     compute_seconds: float = 0.0
     _n_measured: int = 0
     _confidence: float = 0.0
@@ -56,6 +57,7 @@ class Tally:
         if row["mean_confidence"] is not None:
             self._n_measured += 1
             self._confidence += row["mean_confidence"]
+        self.n_damaged += "damaged" in row
         if "warp" in row and row["warp"]["status"] != "estimated":
             self.n_failed_warps += 1
 
@@ -195,7 +197,8 @@ class Job:
         scratch = Scratch(np.empty(shape, np.float32), np.empty(shape, np.uint8))
         for frame in self._shown(self._frames):
             began = time.perf_counter()
-            warp = None if self._warp is None else self._warp.estimate(frame)
+            # After a frame without a warp the next one begins anew.
+            warp = None if self._warp is None or frame.damaged else self._warp.estimate(frame)
             if not frame.wanted:
                 self._give_back(frame)
                 continue
@@ -203,7 +206,11 @@ class Job:
                 name: buffers.take(self._outputs.formats[name].shape, self._outputs.formats[name].dtype)
                 for name, buffers in self._output_buffers.items()
             }
-            scores = self._measure(frame, warp, pictures, scratch)
+            scores = (
+                self._measure(frame, warp, pictures, scratch)
+                if frame.damaged is None
+                else self._leave_out(pictures, scratch)
+            )
             row = _row(frame, scores, warp)
             self.tally.add(row, time.perf_counter() - began)
             ends_segment = self.tally.n_frames % self._spec.segment_frames == 0
@@ -229,6 +236,20 @@ class Job:
                 weigh(rho, validity, distance, spec.warp.forward_backward_scale, threads=spec.threads)
             if "fields" in pictures:
                 np.copyto(pictures["fields"], warp.field((validity.shape[0], validity.shape[1])))
+        encode(rho, spec.encoding, spec.output_format.bits, out=data, threads=spec.threads)
+        return score(rho, validity, threads=spec.threads)
+
+    def _leave_out(self, pictures: dict[str, Picture], scratch: Scratch) -> FrameScores:
+        """Fill the outputs of a damaged frame."""
+        spec, data = self._spec, pictures[MAPS]
+        rho = data if spec.encoding == "float" else scratch.rho
+        validity = pictures.get("validity", scratch.validity)
+        rho.fill(spec.ncc.fill)
+        validity.fill(DAMAGED)
+        if "warped" in pictures:
+            pictures["warped"].fill(0)
+        if "fields" in pictures:
+            pictures["fields"].fill(np.nan)
         encode(rho, spec.encoding, spec.output_format.bits, out=data, threads=spec.threads)
         return score(rho, validity, threads=spec.threads)
 
@@ -267,6 +288,8 @@ def _row(frame: Frame, scores: FrameScores, warp: Warp | None) -> dict[str, Any]
     row: dict[str, Any] = {"index": frame.index, "pts_seconds": frame.pts_seconds}
     if frame.file_name is not None:
         row["file"] = frame.file_name
+    if frame.damaged is not None:
+        row["damaged"] = frame.damaged
     row |= dataclasses.asdict(scores)
     if warp is not None:
         row["warp"] = warp.report

@@ -71,27 +71,38 @@ def join_videos(
         *("-f", "matroska", "-i", "pipe:0", "-map", "0:v:0", "-map_metadata", "-1", "-c", "copy", "-copyts"),
         *muxing_arguments(map_format, unit, target),
     ]
-    times = iter(nanoseconds)
-    n_pictures = 0
     with FfmpegChild(arguments, stdin=True, stall_seconds=stall_seconds) as child:
         try:
-            first = None
-            for part in parts:
-                for tracks, packet in read_part(part):
-                    if first is None:
-                        first = tracks
-                        child.write(matroska.header_of(tracks))
-                    elif tracks != first:
-                        raise SinkError(f"output {str(shown)!r}: its parts were not encoded alike; start anew")
-                    child.write(matroska.picture_header(next(times), len(packet.data), is_key=packet.is_key))
-                    child.write(packet.data)
-                    n_pictures += 1
+            n_pictures = _feed(child, parts, nanoseconds, shown)
         except BrokenPipeError:
             child.finish()
             raise failure(child, shown) from None
-        except (ValueError, StopIteration) as error:
-            raise SinkError(f"output {str(shown)!r}: part {part.name!r} is damaged ({error}); start anew") from None
         require_written(child, n_pictures, shown)
+
+
+def _feed(child: FfmpegChild, parts: Sequence[Path], nanoseconds: Iterable[int], shown: Path) -> int:
+    """Pass the parts' packets on as one stream; return how many there were."""
+    times = iter(nanoseconds)
+    first, n_pictures = None, 0
+    for part in parts:
+        try:
+            for tracks, packet in read_part(part):
+                time = next(times, None)
+                if time is None:
+                    raise ValueError("it holds another number of maps than were written")
+                if first is None:
+                    first = tracks
+                    child.write(matroska.header_of(tracks))
+                elif tracks != first:
+                    raise SinkError(f"output {str(shown)!r}: its parts were not encoded alike; start anew")
+                child.write(matroska.picture_header(time, len(packet.data), is_key=packet.is_key))
+                child.write(packet.data)
+                n_pictures += 1
+        except ValueError as error:
+            raise SinkError(f"output {str(shown)!r}: part {part.name!r} is damaged: {error}; start anew") from None
+    if next(times, None) is not None:
+        raise SinkError(f"output {str(shown)!r}: its parts hold another number of maps than were written; start anew")
+    return n_pictures
 
 
 def read_part(path: Path) -> Iterator[tuple[bytes, Packet]]:
@@ -127,6 +138,8 @@ def _blocks(content: mmap.mmap, start: int, end: int) -> Iterator[Packet]:
         elif number == _BLOCK_GROUP:
             # A block of a group has no such flag: it refers to no other picture if it is a key frame.
             inside = {child: (first, final) for child, _, first, final in _elements(content, body, last)}
+            if _BLOCK not in inside:
+                raise ValueError("a group holds no block")
             yield _packet(content, *inside[_BLOCK], is_key=_REFERENCE_BLOCK not in inside)
 
 

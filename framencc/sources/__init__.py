@@ -153,6 +153,8 @@ def read_reference(spec: RunSpec, source: Source | None = None) -> ReferencePict
             frame = next(opened.frames())
         except DamagedInputError as error:
             raise SourceError(f"reference = {spec.reference}: {error}") from None
+        if frame.damaged is not None:
+            raise SourceError(f"reference = {spec.reference}: {frame.damaged}")
         details = {
             "kind": "frame",
             "path": spec.input,
@@ -183,7 +185,8 @@ def _open(
         frame_rate=DEFAULT_FRAME_RATE if spec.frame_rate is None else parse_frame_rate(spec.frame_rate),
         allow_gaps=spec.allow_gaps,
         stall_seconds=spec.limits.stall_seconds,
-        limits=SizeLimits.of(spec.limits),
         points=points,
         memory_mib=spec.limits.decoder_memory_mib,
+        tolerant=spec.tolerant,
+        limits=SizeLimits.of(spec.limits),
     )

@@ -32,6 +32,8 @@ class ImageSequenceSource(IndexedSource):
         Accept missing numbers; the frames then close ranks.
     wanted
         What to take out of each picture.
+    tolerant
+        Missing numbers, and pictures that cannot be read or are unlike the first one, are damaged frames.
     limits
         How much is read at most.
 
@@ -51,19 +53,22 @@ class ImageSequenceSource(IndexedSource):
         frame_rate: Fraction = DEFAULT_FRAME_RATE,
         allow_gaps: bool = False,
         wanted: Wanted = LUMA,
+        tolerant: bool = False,
         limits: SizeLimits = DEFAULT_LIMITS,
     ) -> None:
         self._wanted = wanted
+        self._tolerant = tolerant
         self.files: Sequence[Path] = list_pictures(path)
-        missing = _check_numbers(path, self.files, allow_gaps=allow_gaps)
-        super().__init__(path, selection, len(self.files), frame_rate, limits)
-        first = selection.origin
-        try:
-            taken = take_from_file(self.files[first], wanted, max_pixels=limits.max_pixels)
-        except DamagedInputError as error:
-            # Nothing has been read before the damage, so there is no partial result to keep.
-            raise SourceError(str(error)) from None
-        self._first_name = self.files[first].name
+        missing = _check_numbers(path, self.files, allow_gaps=allow_gaps or tolerant)
+        # The file of each frame; in the place of a missing number there is none.
+        self._places = dict(enumerate(self.files))
+        if missing and not allow_gaps:
+            if missing > len(self.files):
+                raise SpecError(f"input {path!r} has {len(self.files)} pictures and lacks {missing} between them")
+            numbers = sequence_numbers(path, self.files)
+            self._places = {number - numbers[0]: file for number, file in zip(numbers, self.files, strict=True)}
+        super().__init__(path, selection, max(self._places) + 1, frame_rate, limits)
+        self._first_name, taken = self._take_first(selection, limits.max_pixels)
         self.info = StreamInfo(
             height=taken.data.shape[-2],
             width=taken.data.shape[-1],
@@ -84,8 +89,29 @@ class ImageSequenceSource(IndexedSource):
         )
         self._check_length()
 
+    def _take_first(self, selection: Selection, max_pixels: int) -> tuple[str, Taken]:
+        """Read the first selected picture, or the first of them that can be read."""
+        problem: SourceError | None = None
+        for index in range(selection.origin, max(self._places) + 1, selection.step):
+            if (file := self._places.get(index)) is None:
+                continue
+            try:
+                return file.name, take_from_file(file, self._wanted, max_pixels=max_pixels)
+            except SourceError as error:
+                problem = problem or error
+                if not self._tolerant:
+                    break
+        # Nothing has been read before the damage, so there is no partial result to keep.
+        raise SourceError(str(problem or f"input {self._path!r} has no picture that is selected")) from None
+
+    def _file_name(self, index: int) -> str | None:
+        file = self._places.get(index)
+        return None if file is None else file.name
+
     def _load(self, index: int) -> Taken:
-        file = self.files[index]
+        file = self._places.get(index)
+        if file is None:
+            raise DamagedInputError(f"the picture of frame {index} is missing")
         if not file.exists():
             raise SourceError(f"picture {str(file)!r} (frame {index}) is gone since the run began")
         try:

@@ -13,6 +13,7 @@ from framencc.sources.images import ImageSequenceSource
 from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.pictures import PICTURE_SUFFIXES
 from framencc.sources.selection import DEFAULT_FRAME_RATE, EVERYTHING, SeekPoint, Selection
+from framencc.sources.tolerant import TolerantVideoSource
 from framencc.sources.video import VideoSource
 from framencc.sources.wanted import LUMA, Wanted
 from framencc.spec import is_sequence_pattern
@@ -28,9 +29,10 @@ def open_kind(
     frame_rate: Fraction = DEFAULT_FRAME_RATE,
     allow_gaps: bool = False,
     stall_seconds: float,
-    limits: SizeLimits = DEFAULT_LIMITS,
     points: Sequence[SeekPoint] = (),
     memory_mib: int | None = None,
+    tolerant: bool = False,
+    limits: SizeLimits = DEFAULT_LIMITS,
 ) -> Source:
     """Open a path as the source that it is; options that do not apply to its kind are not used.
 
@@ -44,11 +46,17 @@ def open_kind(
     kind = kind_of(path)
     if kind == "pictures":
         return ImageSequenceSource(
-            path, selection=selection, frame_rate=frame_rate, allow_gaps=allow_gaps, wanted=wanted, limits=limits
+            path,
+            selection=selection,
+            frame_rate=frame_rate,
+            allow_gaps=allow_gaps,
+            wanted=wanted,
+            tolerant=tolerant,
+            limits=limits,
         )
     if kind == "array":
         return ArraySource(path, selection=selection, frame_rate=frame_rate, wanted=wanted, limits=limits)
-    return VideoSource(
+    return (TolerantVideoSource if tolerant else VideoSource)(
         path,
         selection=selection,
         stall_seconds=stall_seconds,

@@ -59,8 +59,9 @@ def open_mask(spec: RunSpec, source: Source, done: int = 0) -> tuple[Source, Use
             wanted=wanted,
             allow_gaps=spec.allow_gaps,
             stall_seconds=spec.limits.stall_seconds,
-            limits=SizeLimits.of(spec.limits),
             memory_mib=spec.limits.decoder_memory_mib,
+            tolerant=spec.tolerant,
+            limits=SizeLimits.of(spec.limits),
         )
         try:
             return MaskedSource(source, masks, path), None
@@ -107,7 +108,9 @@ class MaskedSource(Source):
             given, needed = masks.n_input_frames, source.n_input_frames
             if given != needed:
                 raise SpecError(f"{path!r} has {given} masks, the input {needed} frames; each frame needs its own")
-        if source.files is not None and masks.files is not None:
+        if _are_complete(source) and _are_complete(masks):
+            assert source.files is not None
+            assert masks.files is not None
             _require_same_numbers(path, masks.files, source.files)
 
     def frames(self, allocate: Allocate = allocate_new) -> Iterator[Frame]:
@@ -121,7 +124,8 @@ class MaskedSource(Source):
                     raise SourceError(f"{self._path!r} ends before frame {frame.index}; each frame needs a mask")
             use = allocate(buffer.shape, np.dtype(np.bool_)) if frame.use is None else frame.use
             np.copyto(use, mask.data.view(np.bool_)) if frame.use is None else np.logical_and(use, mask.data, out=use)
-            yield dataclasses.replace(frame, use=use)
+            damaged = frame.damaged or (mask.damaged and f"ncc.mask: {mask.damaged}")
+            yield dataclasses.replace(frame, use=use, damaged=damaged)
         with _about_mask():
             if next(masks, None) is not None:
                 raise SourceError(f"{self._path!r} has more masks than the input has frames; each frame needs its own")
@@ -132,6 +136,11 @@ class MaskedSource(Source):
             self._source.close()
         finally:
             self._masks.close()
+
+
+def _are_complete(pictures: Source) -> bool:
+    """Whether each frame is a picture of a sequence; where numbers are missing, every place has the right one."""
+    return pictures.files is not None and len(pictures.files) == pictures.n_input_frames
 
 
 def _require_same_numbers(path: str, masks: Sequence[Path], frames: Sequence[Path]) -> None:

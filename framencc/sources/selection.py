@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from framencc.errors import SourceError, SpecError
-from framencc.frames import Frame, Picture
+from framencc.frames import Frame, Picture, StreamInfo
 from framencc.sources.base import Allocate, Source, allocate_new
 from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.wanted import Taken
@@ -185,7 +185,7 @@ class SelectedSource(Source):
 class IndexedSource(SelectedSource):
     """A source whose frames can be read one by one by their number, at a rate that the user gives.
 
-    The constructor of a subclass sets `info`.
+    The constructor of a subclass sets `info`, and `_tolerant` where a frame that cannot be read is to be a damaged one.
 
     Parameters
     ----------
@@ -198,6 +198,8 @@ class IndexedSource(SelectedSource):
     limits
         How much is read at most.
     """
+
+    _tolerant = False
 
     def __init__(
         self,
@@ -230,15 +232,47 @@ class IndexedSource(SelectedSource):
             if not self._selection.reads(index):
                 continue
             self._refuse_closed()
-            taken = self._load(index)
+            try:
+                taken = self._load(index)
+            except SourceError as error:
+                if not self._tolerant:
+                    raise
+                self._refuse_closed()
+                yield self._damaged(index, str(error), allocate)
+                continue
             data = allocate(taken.data.shape, self.info.dtype)
             copy_into(data, taken.data)
             use = None
             if taken.use is not None:
                 use = allocate(taken.use.shape, np.dtype(np.bool_))
                 np.copyto(use, taken.use)
-            file_name = None if self.files is None else self.files[index].name
-            yield Frame(data, index, float(index / self._frame_rate), use, file_name, index in self._selection)
+            seconds = float(index / self._frame_rate)
+            yield Frame(data, index, seconds, use, self._file_name(index), index in self._selection)
+
+    def _file_name(self, index: int) -> str | None:
+        """Name the picture of a frame; None where it has none."""
+        return None if self.files is None else self.files[index].name
+
+    def _damaged(self, index: int, why: str, allocate: Allocate) -> Frame:
+        seconds, wanted = float(index / self._frame_rate), index in self._selection
+        return damaged_frame(self.info, index, seconds, why, allocate, self._file_name(index), wanted=wanted)
+
+
+def damaged_frame(
+    info: StreamInfo,
+    index: int,
+    seconds: float,
+    why: str,
+    allocate: Allocate,
+    file_name: str | None = None,
+    *,
+    wanted: bool,
+) -> Frame:
+    """Return what stands in the place of a picture that is not there."""
+    shape = (info.height, info.width)
+    data = allocate(shape if info.n_channels == 1 else (info.n_channels, *shape), info.dtype)
+    data.fill(0)
+    return Frame(data, index, seconds, None, file_name, wanted, why)
 
 
 def copy_into(out: Picture, picture: Picture) -> None:

@@ -49,11 +49,11 @@ class VideoSource(SelectedSource):
         What to take out of each frame.
     probe
         What is known of the file already; it is asked otherwise.
-    limits
-        How much is read at most; a file that turns out to be longer is an error when it does.
     points
         Frames that have been read before. Decoding may begin at one of them, if that finds the same frame with the same
         time there; otherwise it begins at the beginning.
+    limits
+        How much is read at most; a file that turns out to be longer is an error when it does.
 
     Raises
     ------
@@ -72,15 +72,15 @@ class VideoSource(SelectedSource):
         memory_mib: int | None = None,
         wanted: Wanted = LUMA,
         probe: VideoProbe | None = None,
-        limits: SizeLimits = DEFAULT_LIMITS,
         points: Sequence[SeekPoint] = (),
+        limits: SizeLimits = DEFAULT_LIMITS,
     ) -> None:
         super().__init__(path, selection)
         self.wanted = wanted
         self._stall_seconds = stall_seconds
-        self._limits = limits
         self._points = points
         self._memory_mib = memory_mib
+        self._limits = limits
         self._child: FfmpegChild | None = None
         self._change: str | None = None
         if not Path(path).exists():
@@ -281,10 +281,15 @@ class VideoSource(SelectedSource):
         if promise.cut is not None:
             raise self._damaged(n_frames, following, promise.cut)
         if promise.n_frames is not None and n_frames != promise.n_frames:
-            reason = f"it ends there, but its index promises {promise.n_frames} frames"
-            raise self._damaged(n_frames, following, reason)
+            raise self._too_few(n_frames, following)
         if not self._selection.indices(n_frames) and not self._selection.done:
             raise self._selection.nothing_selected(self._path, n_frames)
+
+    def _too_few(self, n_frames: int, seconds: float) -> DamagedInputError:
+        return DamagedInputError(
+            f"input {self._path!r} is damaged: it ends at {_where(n_frames, seconds)}, but its index promises "
+            f"{self._probe.promise.n_frames} frames; which are missing is not known"
+        )
 
     def _damaged(self, index: int, seconds: float, reason: str) -> DamagedInputError:
         return DamagedInputError(

@@ -61,6 +61,14 @@ class LimitsSpec(Model):
         allow_inf_nan=False,
         description="a decoder or encoder without progress for this long is killed",
     )
+    decoder_memory_mib: Integer = Field(
+        8192,
+        ge=256,
+        le=1 << 24,
+        description="memory that a video's decoder may have, in MiB (Linux only); a large picture needs some for each "
+        "of the decoder's threads",
+        examples=[4096],
+    )
     max_pixels: Integer = Field(
         MAX_PIXELS,
         ge=1,
@@ -81,14 +89,6 @@ class LimitsSpec(Model):
         allow_inf_nan=False,
         description="the same for an input that unpacks to more GiB in all; an hour of 4K at 60 frames a second is "
         "1700 in 8 bits",
-    )
-    decoder_memory_mib: Integer = Field(
-        8192,
-        ge=256,
-        le=1 << 24,
-        description="memory that a video's decoder may have, in MiB (Linux only); a large picture needs some for each "
-        "of the decoder's threads",
-        examples=[4096],
     )
 
 
@@ -113,7 +113,7 @@ class RunSpec(Model):
     validity: str | None = Field(
         None,
         min_length=1,
-        description="a second output: why each pixel has no measured value, as codes 0 to 7 (docs/definition.md); .mkv "
+        description="a second output: why each pixel has no measured value, as codes 0 to 8 (docs/definition.md); .mkv "
         "(FFV1), dir/%06d.png, .tif or .npy, or one .npy array",
         examples=["out/take01_validity.mkv"],
     )
@@ -144,6 +144,11 @@ class RunSpec(Model):
         examples=["30000/1001"],
     )
     allow_gaps: bool = Field(False, description="accept an image sequence with missing numbers")
+    tolerant: bool = Field(
+        False,
+        description="go on over damage: frames that are missing or cannot be relied on keep their place and are marked "
+        "invalid",
+    )
     overwrite: bool = Field(False, description="replace an existing output")
     resume: bool = Field(
         False,

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from framencc.sources.containers.promise import MAX_CHUNKS, Promise, Window
 
@@ -16,6 +17,8 @@ _TOLERANCE = 8
 _UNKNOWN = (0, 0xFFFFFFFF, 0x7FFFFFFF)
 # A decoder holds at most so many pictures back to show them in another order.
 _MOST_REORDERED = 16
+# Codecs whose every chunk is a picture that is shown; one of MPEG-4 part 2 may be none.
+_ONE_FRAME_A_CHUNK = (b"MJPG", b"FFV1", b"HFYU", b"FFVH", b"H264", bytes(4))
 # An encoder that holds pictures back leaves so many places empty at most before the first of them.
 _DELAY = 8
 
@@ -29,17 +32,22 @@ def read_avi(window: Window, stream: int) -> Promise:
         When they make no sense.
     """
     cut, holes, n_good = None, False, None
+    n_places: int | None = None
+    sizes = np.zeros(0, np.uint32)
     for part, kind, start, end in _lists(window):
         if end > window.size + _TOLERANCE and kind == b"movi":
             cut = f"its pictures should go on for another {end - window.size} bytes"
             n_good = max(0, _n_pictures(window, start + 4, stream) - _MOST_REORDERED)
         elif kind == b"strl" and part == stream:
+            n_places = _n_places(window, start, min(end, window.size))
             beyond = _beyond(window, start, min(end, window.size))
             if beyond is not None:
                 cut = f"its index names pictures up to byte {beyond}, and it ends at byte {window.size}"
         elif kind == b"idx1":
-            holes = _has_holes(window, start, min(end, window.size), stream)
-    return Promise(cut=cut, n_good=n_good, has_holes=holes)
+            sizes = np.append(sizes, _indexed_sizes(window, start, min(end, window.size), stream))
+    holes = bool((sizes[_DELAY:] == 0).any())
+    is_counted = n_places == len(sizes) > 0 and bool(np.all(sizes > 0))
+    return Promise(n_places if is_counted else None, n_places, cut, n_good=n_good, has_holes=holes)
 
 
 def _lists(window: Window) -> Iterator[tuple[int, bytes, int, int]]:
@@ -102,10 +110,20 @@ def _picture_names(stream: int) -> tuple[bytes, bytes]:
     return number + b"dc", number + b"db"
 
 
-def _has_holes(window: Window, start: int, end: int, stream: int) -> bool:
+def _n_places(window: Window, start: int, end: int) -> int | None:
+    """Return how many chunks a stream has by its header, where each is one frame."""
+    parts = {name: begin for name, _, begin, stop in _chunks(window, start + 4, end) if stop <= end}
+    if window.read(parts[b"strf"] + 16, 4).upper() not in _ONE_FRAME_A_CHUNK:
+        return None
+    (length,) = struct.unpack("<I", window.read(parts[b"strh"] + 32, 4))
+    return int(length)
+
+
+def _indexed_sizes(window: Window, start: int, end: int, stream: int) -> npt.NDArray[np.uint32]:
+    """Return the sizes of a stream's pictures as the old index names them."""
     count = (end - start) // 16
     rows = np.frombuffer(
         window.read(start, 16 * count), [("name", "S4"), ("flags", "<u4"), ("at", "<u4"), ("size", "<u4")]
     )
-    sizes = rows["size"][np.isin(rows["name"], _picture_names(stream))]
-    return bool((sizes[_DELAY:] == 0).any())
+    sizes: npt.NDArray[np.uint32] = rows["size"][np.isin(rows["name"], _picture_names(stream))]
+    return sizes
