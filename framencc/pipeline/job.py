@@ -11,6 +11,7 @@ keeps one core busy at best, and what else has to be done fills the others.
 
 import dataclasses
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -237,6 +238,7 @@ class Job:
     def _compute(self) -> None:
         shape = (self._source.info.height, self._source.info.width)
         scratch = Scratch(np.empty(shape, np.float32), np.empty(shape, np.uint8))
+        latest = -math.inf
         for found in self._shown(self._frames_to_measure()):
             began = time.perf_counter()
             frame = found.frame
@@ -250,8 +252,11 @@ class Job:
             row = _row(frame, scores, found.warp)
             self.tally.warp_seconds += found.seconds
             self.tally.add(row, time.perf_counter() - began)
-            ends_segment = self.tally.n_frames % self._spec.segment_frames == 0
-            point = SeekPoint(frame.index, frame.pts_seconds, frame.digest()) if ends_segment else None
+            point = None
+            # A frame is known again by its time, if none before it has the same.
+            if self.tally.n_frames % self._spec.segment_frames == 0 and frame.pts_seconds > latest:
+                point = SeekPoint(frame.index, frame.pts_seconds, frame.digest())
+            latest = frame.pts_seconds
             self._give_back(frame)
             self._maps.put(Map(pictures, frame, row, point))
 
