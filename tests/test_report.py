@@ -22,6 +22,9 @@ from framencc.report.series import Thinning, pack
 from framencc.report.stretches import find_stretches, worst_places
 
 
+NO_NUMBER = re.compile(r"\b(nan|NaN|None|null|inf|Infinity)\b")
+
+
 class Visible(HTMLParser):
     """The text that people read, and every tag."""
 
@@ -81,12 +84,12 @@ def test_a_report_shows_where_the_match_breaks(take):
     stretches = find_stretches(read_run(take))
     assert {stretch.where for stretch in stretches} == {"whole frame", "mouth", "left_eye"}
     whole = [stretch for stretch in stretches if stretch.where == "whole frame"]
-    assert [(stretch.first, stretch.last) for stretch in whole] == [(19, 25)] or whole[0].last == 25
+    assert [(stretch.first, stretch.last) for stretch in whole] == [(19, 25)]  # in frame 18 it has hardly come in
     assert "mouth" in text
     assert "Confidence falls to 0.20 (usually 0.90)" in text
     assert "Nothing was measured in 1 frame" in text
     assert "no pixel of the picture has this label" in text
-    assert not re.search(r"\bnan\b|\bNone\b|Infinity", text, re.IGNORECASE)
+    assert not NO_NUMBER.search(text)
 
 
 def test_the_timeline_holds_the_sidecars_numbers(take, tmp_path):
@@ -174,7 +177,7 @@ def test_what_is_gone_or_changed_is_left_out_and_said(tmp_path):
 )
 def test_runs_with_little_to_show(tmp_path, rows):
     page = write_report(write_sidecar(tmp_path / "maps.mkv", rows))
-    assert not re.search(r"\bnan\b|\bNone\b", seen(page).text, re.IGNORECASE)
+    assert not NO_NUMBER.search(seen(page).text)
     assert drawn(page)["times"]["values"] == [400 * index for index in range(len(rows))]
 
 

@@ -139,10 +139,11 @@ def _stretches_of(run: Run, where: str, scores: Mapping[str, Column]) -> Iterato
     for first, last in _runs_of(severity > 0, _BRIDGED):
         part = slice(first, last + 1)
         worst = first + int(np.argmax(severity[part]))
+        n_empty = int((~np.isfinite(scores["mean_confidence"][part])).sum())
         reasons = [
             *_count(int(failed[part].sum()), "no warp was found"),
-            *_count(int((~np.isfinite(scores["mean_confidence"][part])).sum()), "nothing was measured"),
-            *_falls(watched, drops, part),
+            *_count(n_empty, "nothing was measured"),
+            *(_falls(watched, drops, part) if n_empty <= last - first else ()),
             *_ratios(scores, worst),
         ]
         yield Stretch(where, first, last, worst, float(severity[worst]), tuple(reasons))
