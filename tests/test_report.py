@@ -21,7 +21,6 @@ from framencc.report.runs import read_run
 from framencc.report.series import Thinning, pack
 from framencc.report.stretches import find_stretches, worst_places
 
-
 NO_NUMBER = re.compile(r"\b(nan|NaN|None|null|inf|Infinity)\b")
 
 

@@ -1,5 +1,7 @@
 """Reports in a real browser: opened from the disk, without a network, by mouse and by keyboard."""
 
+from itertools import pairwise
+
 import pytest
 from browsing import choose_scheme, complaints, open_browser, open_page, requests, resize, wait_for
 from report_runs import add_preview, add_regions, change, frame_row, real_run, write_sidecar
@@ -15,7 +17,8 @@ return pictures.length > 0 && pictures.every((one) => one.complete && one.natura
 CONTRAST = """
 const numbers = (text) => text.match(/[\\d.]+/g).map(Number);
 const light = (colour) => {
-  const [r, g, b] = colour.slice(0, 3).map((one) => one / 255).map((one) => one <= 0.03928 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4);
+  const linear = (one) => one <= 0.03928 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4;
+  const [r, g, b] = colour.slice(0, 3).map((one) => linear(one / 255));
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 };
 const behind = (element) => {
@@ -95,8 +98,8 @@ def test_clicking_the_timeline_seeks_the_video(opened):
         ActionChains(opened).move_to_element_with_offset(area, offset, 0).pause(0.2).click().perform()
         shown = wait_for(
             opened,
-            f"const v = document.getElementById('video'); return !v.seeking && Math.abs(v.currentTime - {expected}) < 0.1 "
-            "&& v.currentTime",
+            "const v = document.getElementById('video');"
+            f"return !v.seeking && Math.abs(v.currentTime - {expected}) < 0.1 && v.currentTime",
         )
         frame = opened.execute_script(CURRENT)
         assert frame / 25 <= shown < (frame + 1) / 25
@@ -109,7 +112,9 @@ def test_dragging_zooms_and_the_buttons_zoom_back(opened):
     span = "const r = document.getElementById('plot').layout.xaxis.range; return r[1] - r[0]"
     whole = opened.execute_script(span)
     area = opened.find_element("css selector", "#plot .nsewdrag")
-    ActionChains(opened).move_to_element_with_offset(area, -100, 0).click_and_hold().move_by_offset(200, 0).release().perform()
+    ActionChains(opened).move_to_element_with_offset(area, -100, 0).click_and_hold().move_by_offset(
+        200, 0
+    ).release().perform()
     wait_for(opened, f"{span} < {whole / 2}")
     opened.find_element("id", "zoom-all").click()
     wait_for(opened, f"{span} > {whole * 0.99}")
@@ -166,7 +171,7 @@ def test_it_is_made_for_screen_readers(opened):
     levels = structure["levels"]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
 def test_names_are_shown_as_they_are(opened):
@@ -179,7 +184,9 @@ def test_another_score_can_be_chosen(opened):
 
     choice = Select(opened.find_element("id", "view"))
     choice.select_by_visible_text("5th percentile")
-    mean = opened.execute_script("return document.getElementById('plot').data.find((one) => one.name === 'whole frame').y[0]")
+    mean = opened.execute_script(
+        "return document.getElementById('plot').data.find((one) => one.name === 'whole frame').y[0]"
+    )
     assert mean == pytest.approx(0.7, abs=0.2)
 
 

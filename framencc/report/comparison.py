@@ -1,7 +1,6 @@
 """What the report of two runs over the same frames shows: where, when and why they differ."""
 
 import contextlib
-import heapq
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,10 +14,11 @@ from framencc.errors import SourceError, SpecError
 from framencc.frames import Picture
 from framencc.report.facts import describe_machine, describe_run, differing_options, text
 from framencc.report.overview import MOST_PANELS, Page, card, histogram, mean_of, moment
-from framencc.report.page import find_video, format_percent, format_score
+from framencc.report.page import find_video, format_change, format_percent, format_score
 from framencc.report.panels import Panel, confidence_gray, data_uri, decode, join
 from framencc.report.pictures import ArrayPictures, NumberedPictures, Pictures, open_output
-from framencc.report.runs import Column, Run, same_input
+from framencc.report.runs import SCORES, Column, Run, same_input
+from framencc.report.stretches import WHOLE
 from framencc.report.timeline import Timeline
 from framencc.sources import VideoSource
 from framencc.spec import VIDEO_OUTPUT_SUFFIXES
@@ -26,6 +26,7 @@ from framencc.spec import VIDEO_OUTPUT_SUFFIXES
 Map = npt.NDArray[np.float32]
 
 _BINS = 40
+_REGION_SCORES = ("mean_confidence", "valid_share", "share_below")  # all of every region would bury the rest
 _STRONG = 0.5  # a difference of so much has the full colour
 # Colours for people of any colour vision: orange where the second run is higher, blue where the first is.
 _HIGHER, _LOWER, _EQUAL = np.array([230, 120, 0]), np.array([0, 105, 200]), np.array([245, 245, 245])
@@ -65,9 +66,8 @@ def comparison_page(first: Run, second: Run, folder: Path, *, progress: bool = F
     except (OSError, ValueError) as error:  # SourceError is one of them
         problems.append(f"the maps cannot be compared: {error}")
     difference = second.scores["mean_confidence"] - first.scores["mean_confidence"]
-    counts = [] if found is None or not sum(found.counts) else [found.counts]
-    videos = {"preview of B": second.output("preview"), "preview of A": first.output("preview")}
     names = _names(first, second)
+    both = (("A", first), ("B", second))
     page: Page = {
         "title": f"{first.name} and {second.name} – framencc comparison",
         "heading": f"{names[0]} and {names[1]}",
@@ -77,20 +77,13 @@ def comparison_page(first: Run, second: Run, folder: Path, *, progress: bool = F
         "figures": _figures(first, second, difference, found),
         "stretches": [],
         "more_stretches": 0,
-        "video": find_video(videos, folder),
-        "panels_heading": "Frames that differ most",
-        "panels_lead": "By the mean of |B - A| over their pixels. Orange: B is higher. Blue: A is higher.",
-        "panels": [] if found is None else [_card(first, panel, found, difference) for panel in found.panels],
+        "video": find_video({f"Preview of {letter}": run.output("preview") for letter, run in reversed(both)}, folder),
         "problems": problems,
-        "histograms": [
-            histogram("How far the maps differ", "|B - A| of all pixels of all frames", one) for one in counts
-        ],
+        **_pictures(first, difference, found),
         "validity": [],
         "regions": [],
-        "runs": [
-            {"heading": f"{letter}: {run.name}", "facts": describe_run(run)}
-            for letter, run in (("A", first), ("B", second))
-        ],
+        "sides": _sides(first, second),
+        "runs": [{"heading": f"{letter}: {run.name}", "facts": describe_run(run)} for letter, run in both],
         "options": {
             "heading": "Options that differ",
             "columns": ["A", "B"],
@@ -98,12 +91,23 @@ def comparison_page(first: Run, second: Run, folder: Path, *, progress: bool = F
             "none": "Both runs have the same options.",
         },
         "machines": [
-            {"heading": f"Environment and timings of {letter}", "facts": describe_machine(run)}
-            for letter, run in (("A", first), ("B", second))
+            {"heading": f"Environment and timings of {letter}", "facts": describe_machine(run)} for letter, run in both
         ],
     }
     start = found.panels[0].place if found is not None and found.panels else 0
     return page, _timeline(first, second, difference, found).as_json([], start)
+
+
+def _pictures(first: Run, difference: Column, found: Differences | None) -> Page:
+    counts = [] if found is None or not sum(found.counts) else [found.counts]
+    return {
+        "panels_heading": "Frames that differ most",
+        "panels_lead": "By the mean of |B - A| over their pixels. Orange: B is higher. Blue: A is higher.",
+        "panels": [] if found is None else [_card(first, panel, found, difference) for panel in found.panels],
+        "histograms": [
+            histogram("How far the maps differ", "|B - A| of all pixels of all frames", one) for one in counts
+        ],
+    }
 
 
 def require_comparable(first: Run, second: Run) -> None:
@@ -141,25 +145,32 @@ def compare_maps(first: Run, second: Run, *, progress: bool = False) -> Differen
     """
     mean_absolute = np.full(first.n_frames, np.nan)
     counts = np.zeros(_BINS, np.int64)
-    most: list[tuple[float, int, Panel]] = []
+    part_frames = max(1, first.n_frames // (2 * MOST_PANELS))
+    most: dict[int, tuple[float, Panel]] = {}  # of each part of the clip, as neighbours differ alike
     with contextlib.ExitStack() as cleanup:
         both = zip(*(_maps(run, cleanup) for run in (first, second)), strict=True)
         for place, (ours, theirs) in enumerate(_shown(both, first.n_frames, progress=progress)):
-            if ours.shape != theirs.shape:
-                raise ValueError(f"they have {ours.shape} and {theirs.shape} pixels")
+            if ours.shape != theirs.shape or place >= first.n_frames:
+                raise ValueError(f"they are {ours.shape} and {theirs.shape}, map {place} of {first.n_frames} frames")
             difference = theirs - ours
             size = np.abs(difference[np.isfinite(difference)])
             if not size.size:
                 continue
             mean = mean_absolute[place] = float(size.mean(dtype=np.float64))
             counts += np.histogram(np.minimum(size, 1), _BINS, (0, 1))[0]
-            if len(most) < MOST_PANELS or mean > most[0][0]:
-                # An earlier frame goes before a later one that differs as much.
-                heapq.heappush(most, (mean, -place, _draw(place, ours, theirs, difference)))
-                if len(most) > MOST_PANELS:
-                    heapq.heappop(most)
-    panels = [panel for mean, _, panel in sorted(most, key=lambda one: one[:2], reverse=True) if mean > 0]
-    return Differences(mean_absolute, counts.tolist(), panels)
+            part = place // part_frames
+            if mean > 0 and (part not in most or mean > most[part][0]):
+                most[part] = mean, _draw(place, ours, theirs, difference)
+    return Differences(mean_absolute, counts.tolist(), _apart(most.values(), part_frames))
+
+
+def _apart(candidates: Iterable[tuple[float, Panel]], part_frames: int) -> list[Panel]:
+    """Choose the panels that differ most and are no neighbours, most first."""
+    chosen: list[Panel] = []
+    for _, panel in sorted(candidates, key=lambda one: (-one[0], one[1].place)):
+        if len(chosen) < MOST_PANELS and all(abs(panel.place - other.place) > part_frames // 2 for other in chosen):
+            chosen.append(panel)
+    return chosen
 
 
 def difference_colours(difference: Map) -> npt.NDArray[np.uint8]:
@@ -237,8 +248,7 @@ def _figures(first: Run, second: Run, difference: Column, found: Differences | N
         for letter, mean, share in zip("AB", means, measured, strict=True)
     ]
     average = mean_of(difference)
-    change = "–" if average is None else f"{average:+.3f}"
-    figures.append({"name": "B - A", "value": change, "note": "mean over frames"})
+    figures.append({"name": "B - A", "value": format_change(average), "note": "mean over frames"})
     if found is not None:
         overall = mean_of(found.mean_absolute)
         figures.append({"name": "Mean |B - A|", "value": format_score(overall), "note": "over all pixels"})
@@ -274,13 +284,30 @@ def _timeline(first: Run, second: Run, difference: Column, found: Differences | 
         share=True,
         weight=2.2,
     )
+    for letter, run in (("A", first), ("B", second)):
+        timeline.failures(run, f"{letter}: no warp found")
     lines = [timeline.line("difference", "B - A, mean confidence", difference, 2)]
     if found is not None:
         lines.append(timeline.line("absolute", "mean |B - A| of pixels", found.mean_absolute, 3))
-    timeline.strip("difference", {"": lines}, share=False, weight=1.4)
+    timeline.strip("difference", {"": lines}, named=True, weight=1.4)
     timeline.strip("measured share", {"": pair("valid_share")}, share=True)
-    timeline.strip("mean displacement in pixels", {"": pair("warp_magnitude")}, share=False)
+    timeline.strip("mean displacement in pixels", {"": pair("warp_magnitude")})
     return timeline
+
+
+def _sides(first: Run, second: Run) -> list[Page]:
+    """Lay the means of all scores beside each other, for the whole frame and for the regions that both runs have."""
+    rows = []
+    for where in (None, *(name for name in first.regions if name in second.regions)):
+        for score, label in SCORES.items():
+            means = [mean_of(_scores(run, where)[score]) for run in (first, second)]
+            if where is not None and score not in _REGION_SCORES:
+                continue
+            if means[0] is not None or means[1] is not None:
+                change = None if None in means else means[1] - means[0]  # type: ignore[operator]
+                name = WHOLE if where is None else where
+                rows.append({"where": name, "score": label, "first": means[0], "second": means[1], "change": change})
+    return rows
 
 
 def _scores(run: Run, region: str | None) -> Any:

@@ -44,7 +44,7 @@ def run_page(run: Run, folder: Path) -> tuple[Page, Page]:
         "figures": _figures(run, stretches),
         "stretches": [_stretch(run, stretch) for stretch in stretches[:_SHOWN_STRETCHES]],
         "more_stretches": max(0, len(stretches) - _SHOWN_STRETCHES),
-        "video": find_video({"preview": run.output("preview"), "confidence maps": run.output("output")}, folder),
+        "video": find_video({"Preview": run.output("preview"), "Confidence maps": run.output("output")}, folder),
         "panels_heading": "Worst frames",
         "panels_lead": "The worst frame of each stretch first, then the lowest of the rest.",
         "panels": [_card(run, panel, run.scores["mean_confidence"]) for panel in panels],
@@ -52,6 +52,7 @@ def run_page(run: Run, folder: Path) -> tuple[Page, Page]:
         "histograms": histograms,
         "validity": validity_shares(run),
         "regions": [_region(run, name, region) for name, region in run.regions.items()],
+        "sides": [],
         "runs": [{"heading": "What was run", "facts": describe_run(run)}],
         "options": {
             "heading": "Options that differ from their defaults",

@@ -52,7 +52,7 @@ def render(page: Mapping[str, Any], data: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"score": format_score, "percent": format_percent, "seconds": format_seconds}
+    environment.filters |= {"score": format_score, "percent": format_percent, "change": format_change}
     assets = files("framencc.report") / "assets"
     return str(
         environment.get_template("report.html.j2").render(
@@ -68,6 +68,11 @@ def render(page: Mapping[str, Any], data: Mapping[str, Any]) -> str:
 def format_score(value: float | None, digits: int = 3) -> str:
     """Write a score, or a dash where nothing was measured."""
     return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def format_change(value: float | None) -> str:
+    """Write a difference of scores with its sign, or a dash where there is none."""
+    return "–" if value is None or math.isnan(value) else f"{value:+.3f}"
 
 
 def format_percent(value: float | None) -> str:

@@ -23,6 +23,7 @@ class Timeline:
         self._run = run
         self._columns: dict[str, Column] = {}
         self._strips: list[dict[str, Any]] = []
+        self._failures: list[dict[str, Any]] = []
 
     def column(self, name: str, values: Column) -> str | None:
         """Keep a column; return its name, or None where it holds no number and so cannot be drawn."""
@@ -37,7 +38,13 @@ class Timeline:
         return None if kept is None else {"column": kept, "label": label, "colour": colour}
 
     def strip(
-        self, title: str, views: Mapping[str, Iterable[dict[str, Any] | None]], *, share: bool, weight: float = 1.0
+        self,
+        title: str,
+        views: Mapping[str, Iterable[dict[str, Any] | None]],
+        *,
+        share: bool = False,
+        named: bool = False,
+        weight: float = 1.0,
     ) -> None:
         """Add a strip.
 
@@ -49,6 +56,8 @@ class Timeline:
             Lines by what a user chooses between; None stands for a line without any number.
         share
             Whether its values lie between 0 and 1.
+        named
+            Whether its lines' labels say what they are without the title.
         weight
             Its height against the others'.
         """
@@ -58,7 +67,14 @@ class Timeline:
             if (lines := [line for line in given if line is not None])
         ]
         if kept:
-            self._strips.append({"title": title, "views": kept, "share": share, "weight": weight})
+            strip = {"title": title, "views": kept, "share": share, "named": named, "weight": weight}
+            self._strips.append(strip)
+
+    def failures(self, run: Run, label: str) -> None:
+        """Mark the frames for which a run found no warp."""
+        if run.failures:
+            times = [float(run.pts_seconds[place]) for place in sorted(run.failures)]
+            self._failures.append({"label": label, "times": times})
 
     def as_json(self, broken: Sequence[tuple[int, int]], start: int) -> dict[str, Any]:
         """Put together what the script needs.
@@ -81,7 +97,7 @@ class Timeline:
             "strips": self._strips,
             "start": float(run.pts_seconds[start]) if run.n_frames else 0.0,
             "broken": [[float(run.pts_seconds[first]), float(run.pts_seconds[last])] for first, last in broken],
-            "failures": [float(run.pts_seconds[place]) for place in sorted(run.failures)],
+            "failures": self._failures,
         }
 
 
@@ -96,14 +112,15 @@ def run_timeline(run: Run) -> Timeline:
     if low and high:
         band = {"column": high, "base": low, "label": "5th to 95th percentile", "colour": 0}
         views[SCORES["mean_confidence"]].insert(0, band)
-    timeline.strip("confidence", views, share=True, weight=2.2)
+    timeline.strip("confidence", views, share=True, named=True, weight=2.2)
     timeline.strip("measured share", {"": region_lines(timeline, run, "valid_share")}, share=True)
-    timeline.strip("mean displacement in pixels", {"": region_lines(timeline, run, "warp_magnitude")}, share=False)
+    timeline.strip("mean displacement in pixels", {"": region_lines(timeline, run, "warp_magnitude")})
     ratios = [
         timeline.line("sharpness_ratio", "sharpness", run.scores["sharpness_ratio"], 5),
         timeline.line("gain", "contrast", run.scores["gain"], 6),
     ]
-    timeline.strip("sharpness and contrast over the reference's", {"": ratios}, share=False)
+    timeline.failures(run, "no warp found")
+    timeline.strip("sharpness and contrast over the reference's", {"": ratios}, named=True)
     return timeline
 
 

@@ -83,11 +83,11 @@
       line: { color: ink, width: line.colour === 0 ? 2 : 1.6 },
       hovertemplate: `%{y:.3f}<extra>${escaped(line.label)}</extra>`,
     }];
-  })).concat(data.failures.length && data.strips.length ? [{
-    type: "scatter", mode: "markers", x: data.failures, y: data.failures.map(() => 0.02), xaxis: "x", yaxis: "y",
-    name: "no warp found", marker: { color: colour("--alert"), symbol: "x", size: 8 },
-    hovertemplate: "no warp found<extra></extra>",
-  }] : []);
+  })).concat(data.failures.map((one, number) => ({
+    type: "scatter", mode: "markers", x: one.times, y: one.times.map(() => 0.02 + 0.06 * number), xaxis: "x", yaxis: "y",
+    name: escaped(one.label), marker: { color: colour("--alert"), symbol: number ? "cross" : "x", size: 8 },
+    hovertemplate: `${escaped(one.label)}<extra></extra>`,
+  })));
 
   const shapes = () => data.broken.map(([start, end]) => ({
     type: "rect", xref: "x", yref: "paper", x0: start - step / 2, x1: end + step / 2, y0: 0, y1: 1, line: { width: 0 },
@@ -118,7 +118,7 @@
       const lowest = strip.share && shownLines(strip, number).every((line) => (columns[line.column] || []).every((v) => v === null || v >= 0));
       made[`yaxis${axis(number)}`] = {
         ...grid, domain: [Math.max(top - height, 0), top], fixedrange: true,
-        nticks: number ? 3 : 6, automargin: false, ...(lowest ? { range: [-0.02, 1.04] } : { rangemode: "tozero" }),
+        nticks: number ? 4 : 6, automargin: false, ...(lowest ? { range: [-0.02, 1.04] } : { rangemode: "tozero" }),
       };
       made.annotations.push({ xref: "paper", yref: "paper", x: 0, y: top, xanchor: "left", yanchor: "bottom",
         showarrow: false, text: escaped(strip.title), font: { size: narrow ? 11 : 13, color: colour("--quiet") } });
@@ -142,7 +142,7 @@
     data.strips.forEach((strip, number) => shownLines(strip, number).forEach((line) => {
       if (line.base || (number && line.column.includes("/") && data.strips[0].views.length > 1)) return;
       const value = columns[line.column][place];
-      const name = number && strip.views[0].lines.length !== 2 ? strip.title : line.label;
+      const name = strip.named ? line.label : line.label === "whole frame" ? strip.title : `${strip.title}, ${line.label}`;
       const item = element("span", `${name} ${value === null ? "not measured" : value.toFixed(3)}`);
       const swatch = document.createElement("i");
       swatch.style.background = `var(--line-${line.colour % 8})`;
