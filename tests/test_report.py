@@ -119,6 +119,19 @@ def test_thumbnails_show_the_frames_themselves(take):
     assert gallery.problems == []
 
 
+def test_the_survey_shows_where_in_the_picture(tmp_path):
+    output = real_run(tmp_path, validity=str(tmp_path / "why.mkv"))
+    survey = Gallery(read_run(output)).survey()
+    assert survey is not None
+    assert survey.panel.labels == ("static reference", "mean confidence", "lowest confidence")
+    assert (survey.n_sampled, survey.only_measured) == (24, True)
+    assert survey.counts[-1] > 0.9 * sum(survey.counts)
+    assert 0 < 24 * 96 * 128 - sum(survey.counts) < 6 * 70 * 118  # what passes is flat, and so not measured
+    change(output, lambda content: content["outputs"].pop("validity"))
+    survey = Gallery(read_run(output)).survey()
+    assert sum(survey.counts) == 24 * 96 * 128
+
+
 @pytest.mark.parametrize("name", ["maps.npy", "maps/%03d.png", "maps/%03d.tif"])
 def test_maps_are_found_in_every_kind_of_output(tmp_path, name):
     output = real_run(tmp_path, name, n_frames=24, frames="4:24:3")
@@ -266,7 +279,7 @@ def test_ten_thousand_frames(tmp_path):
     data = drawn(page)
     assert min(column(data, "mouth/mean_confidence")) < 0.3
     assert len(data["broken"]) >= 14
-    assert len([tag for tag, _ in seen(page).tags if tag == "img"]) == 12
+    assert len([tag for tag, _ in seen(page).tags if tag == "img"]) == 12 + 1
 
 
 def test_memory_does_not_hold_the_frames(tmp_path):

@@ -145,6 +145,7 @@ def test_the_keyboard_reaches_everything_and_moves_the_timeline(opened):
             break
         reached.append(focused[0])
     assert {"skip", "view", "zoom-in", "zoom-out", "zoom-all", "previous", "frame", "next", "video"} <= set(reached)
+    assert "jump" in reached
     assert reached.count("card jump") == len(opened.find_elements("css selector", ".card"))
     slider = opened.find_element("id", "frame")
     before = opened.execute_script(CURRENT)
@@ -202,6 +203,12 @@ def test_a_large_preview_is_played_from_beside_the_page(browser, tmp_path, monke
     (tmp_path / "pre view #1?.mp4").unlink()
     open_page(browser, tmp_path / "100% #1?.mkv.html")
     wait_for(browser, "return !document.getElementById('video-problem').hidden")
+
+
+def test_maps_for_viewing_serve_where_there_is_no_preview(browser, tmp_path):
+    open_page(browser, write_report(real_run(tmp_path, "maps.mp4")))
+    wait_for(browser, "return document.getElementById('video').duration > 1")
+    assert "Confidence maps" in browser.find_element("css selector", ".video figcaption").text
 
 
 @pytest.mark.parametrize(

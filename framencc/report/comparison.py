@@ -78,6 +78,7 @@ def comparison_page(first: Run, second: Run, folder: Path, *, progress: bool = F
         "stretches": [],
         "more_stretches": 0,
         "video": find_video({f"Preview of {letter}": run.output("preview") for letter, run in reversed(both)}, folder),
+        "clip": None,
         "problems": problems,
         **_pictures(first, difference, found),
         "validity": [],

@@ -8,13 +8,13 @@ import numpy as np
 
 from framencc.report.facts import changed_options, describe_machine, describe_run, join_reasons, text, validity_shares
 from framencc.report.page import find_video, format_percent, format_score, format_seconds
-from framencc.report.panels import Gallery, Panel
+from framencc.report.panels import Gallery, Panel, Survey
 from framencc.report.runs import Column, Region, Run
 from framencc.report.stretches import WHOLE, Stretch, broken, find_stretches, worst_places
 from framencc.report.timeline import run_timeline
 
 MOST_PANELS = 12
-_SHOWN_STRETCHES = 40
+_SHOWN_STRETCHES = 60
 _BINS = 40
 
 Page = dict[str, Any]
@@ -34,7 +34,8 @@ def run_page(run: Run, folder: Path) -> tuple[Page, Page]:
     gallery = Gallery(run)
     places = worst_places(run, stretches, MOST_PANELS)
     panels = [panel for place in places if (panel := gallery.draw(place))]
-    histograms = [*_pixel_histogram(gallery), *_frame_histogram(run.scores["mean_confidence"])]
+    survey = gallery.survey()
+    histograms = [*_pixel_histogram(survey), *_frame_histogram(run.scores["mean_confidence"])]
     page: Page = {
         "title": f"{run.name} – framencc report",
         "heading": run.name,
@@ -48,6 +49,7 @@ def run_page(run: Run, folder: Path) -> tuple[Page, Page]:
         "panels_heading": "Worst frames",
         "panels_lead": "The worst frame of each stretch first, then the lowest of the rest.",
         "panels": [_card(run, panel, run.scores["mean_confidence"]) for panel in panels],
+        "clip": _clip_picture(survey),
         "problems": gallery.problems,
         "histograms": histograms,
         "validity": validity_shares(run),
@@ -188,15 +190,28 @@ def _region(run: Run, name: str, region: Region) -> Page:
     return row
 
 
-def _pixel_histogram(gallery: Gallery) -> list[Page]:
-    found = gallery.histogram()
-    if found is None or sum(found[0]) == 0:
+def _pixel_histogram(survey: Survey | None) -> list[Page]:
+    if survey is None or sum(survey.counts) == 0:
         return []
-    counts, n_sampled, only_measured = found
-    note = f"Pixels of {n_sampled} frames spread evenly over the clip"
-    if not only_measured:
+    note = f"Pixels of {survey.n_sampled} frames spread evenly over the clip"
+    if not survey.only_measured:
         note += ", with those that hold no measurement (a --validity output tells them apart)"
-    return [histogram("Confidence of pixels", note, counts)]
+    return [histogram("Confidence of pixels", note, survey.counts)]
+
+
+def _clip_picture(survey: Survey | None) -> Page | None:
+    if survey is None:
+        return None
+    panel = survey.panel
+    alt = f"From left to right: {', '.join(panel.labels)}, of {survey.n_sampled} frames spread evenly over the clip"
+    return {
+        "uri": panel.uri,
+        "width": panel.width,
+        "height": panel.height,
+        "labels": panel.labels,
+        "alt": alt,
+        "n_sampled": survey.n_sampled,
+    }
 
 
 def _frame_histogram(confidence: Column) -> list[Page]:

@@ -27,6 +27,7 @@ _BINS = 40
 _SAMPLED = 24
 
 Gray = npt.NDArray[np.uint8]
+Confidence = npt.NDArray[np.float32]
 T = TypeVar("T")
 
 
@@ -51,6 +52,28 @@ class Panel:
     width: int
     height: int
     labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What frames that are spread evenly over a clip have in common.
+
+    Parameters
+    ----------
+    counts
+        Their pixels by confidence, in equal bins from 0 to 1; what is below 0 counts as 0.
+    n_sampled
+        How many frames were looked at.
+    only_measured
+        Whether pixels without a measurement were left out, which takes a validity output.
+    panel
+        Static reference, mean and lowest confidence of every pixel.
+    """
+
+    counts: list[int]
+    n_sampled: int
+    only_measured: bool
+    panel: Panel
 
 
 class Gallery:
@@ -88,7 +111,7 @@ class Gallery:
         cells: list[tuple[str, Gray]] = []
         if self._static is not None:
             cells.append(("static reference", self._static))
-        where = (place, int(self._run.index[place]), float(self._run.pts_seconds[place]))
+        where = self._where(place)
         if self._frames is not None:
             frames = self._frames
             data = self._try(lambda: frames.take(*where))
@@ -96,50 +119,59 @@ class Gallery:
                 cells.append((self._frame_label, to_gray(data, self._frame_scale)))
         if (rho := self.confidence(place)) is not None:
             cells.append(("confidence", confidence_gray(rho)))
-        if not cells:
-            return None
-        image = join([Image.fromarray(gray) for _, gray in cells])
-        return Panel(place, data_uri(image), *image.size, tuple(label for label, _ in cells))
+        return _panel(place, cells) if cells else None
 
-    def confidence(self, place: int) -> npt.NDArray[np.float32] | None:
+    def confidence(self, place: int) -> Confidence | None:
         """Return the map of one frame as it is stored, in [-1, 1]; None where it is gone."""
         maps = self._maps
         if maps is None:
             return None
-        where = (place, int(self._run.index[place]), float(self._run.pts_seconds[place]))
+        where = self._where(place)
         data = self._try(lambda: maps.take(*where))
         return None if data is None else decode(data, self._run)
 
-    def histogram(self) -> tuple[list[int], int, bool] | None:
-        """Count the pixels of frames that are spread evenly over the clip, by their confidence.
-
-        Returns
-        -------
-        counts : list of int
-            Pixels in equal bins from 0 to 1; what is below 0 counts as 0.
-        n_sampled : int
-            How many frames were looked at.
-        only_measured : bool
-            Whether pixels without a measurement were left out, which takes a validity output.
-        """
+    def survey(self) -> Survey | None:
+        """Look at frames that are spread evenly over the clip; None where there are no maps to look at."""
         n_frames = self._run.n_frames
         places = sorted({round(place) for place in np.linspace(0, n_frames - 1, min(_SAMPLED, n_frames))})
         counts, n_sampled = np.zeros(_BINS, np.int64), 0
         for place in places:
-            rho = self.confidence(place)
-            if rho is None:
+            found = self._measured(place)
+            if found is None:
                 break
-            used = np.isfinite(rho)
-            if self._validity is not None:
-                validity = self._validity
-                where = (place, int(self._run.index[place]), float(self._run.pts_seconds[place]))
-                codes = self._try(lambda: validity.take(*where))  # noqa: B023  (called at once)
-                if codes is None or codes.shape != rho.shape:
-                    break
-                used &= codes == 0
+            rho, used = found
+            if n_sampled == 0:
+                total, n_used, least = np.zeros(rho.shape), np.zeros(rho.shape, np.int64), np.full_like(rho, np.inf)
             counts += np.histogram(np.clip(rho[used], 0, 1), _BINS, (0, 1))[0]
+            total += np.where(used, rho, 0)
+            n_used += used
+            np.minimum(least, rho, out=least, where=used)
             n_sampled += 1
-        return (counts.tolist(), n_sampled, self._validity is not None) if n_sampled else None
+        if not n_sampled:
+            return None
+        # Where nothing was measured both are black, like every map.
+        mean = np.where(n_used > 0, total / np.maximum(n_used, 1), 0).astype(np.float32)
+        cells = [] if self._static is None else [("static reference", self._static)]
+        cells += [("mean confidence", confidence_gray(mean))]
+        cells += [("lowest confidence", confidence_gray(np.where(n_used > 0, least, np.float32(0))))]
+        return Survey(counts.tolist(), n_sampled, self._validity is not None, _panel(0, cells))
+
+    def _measured(self, place: int) -> tuple[Confidence, npt.NDArray[np.bool_]] | None:
+        """Return the map of one frame and where it holds a measurement, as far as that is known."""
+        rho = self.confidence(place)
+        if rho is None:
+            return None
+        used = np.isfinite(rho)
+        if self._validity is not None:
+            validity, where = self._validity, self._where(place)
+            codes = self._try(lambda: validity.take(*where))
+            if codes is None or codes.shape != rho.shape:
+                return None
+            used &= codes == 0
+        return rho, used
+
+    def _where(self, place: int) -> tuple[int, int, float]:
+        return place, int(self._run.index[place]), float(self._run.pts_seconds[place])
 
     def _gain(self) -> float:
         return number(self._run.head.get("warp_gain"), 1.0) or 1.0
@@ -187,7 +219,12 @@ class Gallery:
             return None
 
 
-def decode(data: Picture, run: Run) -> npt.NDArray[np.float32]:
+def _panel(place: int, cells: Sequence[tuple[str, Gray]]) -> Panel:
+    image = join([Image.fromarray(gray) for _, gray in cells])
+    return Panel(place, data_uri(image), *image.size, tuple(label for label, _ in cells))
+
+
+def decode(data: Picture, run: Run) -> Confidence:
     """Turn stored codes back into confidences, by what the sidecar says of their encoding."""
     encoding = run.section("encoding")
     if data.dtype.kind == "f":
@@ -197,7 +234,7 @@ def decode(data: Picture, run: Run) -> npt.NDArray[np.float32]:
     return 2 * share - 1 if encoding.get("encoding") == "signed" else share
 
 
-def confidence_gray(rho: npt.NDArray[np.float32]) -> Gray:
+def confidence_gray(rho: Confidence) -> Gray:
     """Turn confidences into grays: black is none, white is full; where nothing was measured it is black."""
     return np.rint(np.clip(np.nan_to_num(rho), 0, 1) * 255).astype(np.uint8)
 

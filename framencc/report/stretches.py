@@ -16,6 +16,7 @@ _DEVIATIONS = 4.0
 _NORMAL = 1.4826  # by this the median absolute deviation becomes a standard deviation, if the values are normal
 _BRIDGED = 2  # so few good frames in between do not end a stretch
 _RATIO = 1.25  # sharpness or contrast that differs by more from the clip's own is worth a word
+_NEIGHBOURS = 25  # stretches of several regions often have one cause, and look alike
 _FAILED, _EMPTY = 1.0, 2.0
 
 
@@ -117,14 +118,18 @@ def worst_places(run: Run, stretches: Sequence[Stretch], most: int) -> list[int]
     list of int
         Places among the rows, worst first.
     """
-    chosen = list(dict.fromkeys(stretch.worst for stretch in stretches))[:most]
     confidence = run.scores["mean_confidence"]
-    apart = max(2, run.n_frames // (2 * most))
-    for place in np.argsort(np.where(np.isfinite(confidence), confidence, -1.0), kind="stable"):
-        if len(chosen) >= most // 2:
-            break
-        if all(abs(int(place) - other) >= apart for other in chosen):
-            chosen.append(int(place))
+    lowest = np.argsort(np.where(np.isfinite(confidence), confidence, -1.0), kind="stable")
+    chosen: list[int] = []
+    for candidates, wanted, apart in (
+        ([stretch.worst for stretch in stretches], most, min(_NEIGHBOURS, run.n_frames // (4 * most))),
+        (lowest.tolist(), most // 2, run.n_frames // (2 * most)),
+    ):
+        for place in candidates:
+            if len(chosen) >= wanted:
+                break
+            if all(abs(place - other) >= max(2, apart) for other in chosen):
+                chosen.append(place)
     return chosen
 
 

@@ -116,8 +116,8 @@ def run_timeline(run: Run) -> Timeline:
     timeline.strip("measured share", {"": region_lines(timeline, run, "valid_share")}, share=True)
     timeline.strip("mean displacement in pixels", {"": region_lines(timeline, run, "warp_magnitude")})
     ratios = [
-        timeline.line("sharpness_ratio", "sharpness", run.scores["sharpness_ratio"], 5),
-        timeline.line("gain", "contrast", run.scores["gain"], 6),
+        timeline.line("sharpness_ratio", "sharpness", run.scores["sharpness_ratio"], 6),
+        timeline.line("gain", "contrast", run.scores["gain"], 7),
     ]
     timeline.failures(run, "no warp found")
     timeline.strip("sharpness and contrast over the reference's", {"": ratios}, named=True)

@@ -80,7 +80,8 @@
     }
     return [{
       ...common, y: at.map((one) => values[one]), marker: { color: ink, size: 8 },
-      line: { color: ink, width: line.colour === 0 ? 2 : 1.6 },
+      line: { color: ink, width: line.colour === 0 ? 2 : 1.6,
+        dash: ["solid", "dot", "dash"][Math.floor(line.colour / 8) % 3] },
       hovertemplate: `%{y:.3f}<extra>${escaped(line.label)}</extra>`,
     }];
   })).concat(data.failures.map((one, number) => ({
