@@ -193,6 +193,34 @@ def test_runs_with_little_to_show(tmp_path, rows):
     assert drawn(page)["times"]["values"] == [400 * index for index in range(len(rows))]
 
 
+@pytest.mark.parametrize(
+    ("means", "sentence"),
+    [
+        ([0.9] * 9, "The match holds. No frame falls clearly below what is usual for this take."),
+        ([0.2] * 9, "The match is weak throughout: its mean confidence is 0.200. No frame falls clearly below"),
+        ([0.9] * 8 + [0.1], "The match breaks in 1 of 9 frames; worst at frame 8 (0:00.320)."),
+        ([None] * 9, "Nothing was measured in any frame"),
+    ],
+)
+def test_the_first_sentence_says_it_all(tmp_path, means, sentence):
+    sidecar = write_sidecar(tmp_path / "maps.mkv", [frame_row(index, mean) for index, mean in enumerate(means)])
+    assert sentence in seen(write_report(sidecar)).text
+
+
+def test_a_stretch_names_its_likely_cause(tmp_path):
+    rows = [frame_row(index, 0.9) for index in range(30)]
+    rows[7] |= {"mean_confidence": 0.4, "sharpness_ratio": 0.3, "gain": 2.0}
+    rows[20] |= {"warp": {"status": "previous", "problem": "too dark"}}
+    first, second = find_stretches(read_run(write_sidecar(tmp_path / "maps.mkv", rows)))
+    assert (first.first, first.last, first.reasons) == (20, 20, ("no warp was found in 1 frame",))
+    assert (second.first, second.last) == (7, 7)
+    assert second.reasons == (
+        "confidence falls to 0.40 (usually 0.90)",
+        "blurred: sharpness 0.30 (usually 1.00)",
+        "light or exposure: contrast 2.00 (usually 0.90)",
+    )
+
+
 def test_nothing_of_a_sidecar_becomes_markup(tmp_path):
     evil = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u2028&quot;'\""
     rows = [frame_row(index, 0.2 if index == 3 else 0.9, {evil: 0.5}) for index in range(8)]

@@ -109,12 +109,17 @@ def _lead(run: Run, stretches: Sequence[Stretch]) -> str:
         return "The run has no frames."
     if not np.isfinite(run.scores["mean_confidence"]).any():
         return "Nothing was measured in any frame: every pixel is masked, outside, flat or failed its check."
+    mean = mean_of(run.scores["mean_confidence"])
+    # What is usual for a take says nothing of one that is bad from beginning to end.
+    is_weak = mean is not None and mean < run.threshold
+    weak = f"The match is weak throughout: its mean confidence is {format_score(mean)}. " if is_weak else ""
     if not stretches:
-        return "The match holds: no frame falls clearly below what is usual for this take."
+        holds = "No frame falls clearly below what is usual for this take."
+        return weak + (holds if weak else f"The match holds. {holds}")
     worst = stretches[0]
     where = "" if worst.where == WHOLE else f" in {worst.where}"
     return (
-        f"The match breaks in {_n_broken(run, stretches)} of {run.n_frames} frames; worst at frame "
+        f"{weak}The match breaks in {_n_broken(run, stretches)} of {run.n_frames} frames; worst at frame "
         f"{int(run.index[worst.worst])} ({format_seconds(float(run.pts_seconds[worst.worst]))}){where}."
     )
 

@@ -12,6 +12,7 @@
   const count = times.length;
   const MOST_POINTS = 1600;
   const dark = matchMedia("(prefers-color-scheme: dark)");
+  const touch = matchMedia("(pointer: coarse)"); // there a drag has to scroll the page; the buttons zoom
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   let place = 0, view = 0, range = null, touched = false;
 
@@ -107,7 +108,7 @@
       height: 130 + (narrow ? 75 : 88) * total, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       margin: { l: narrow ? 34 : 44, r: 10, t: 24, b: 38 }, font: { color: colour("--ink"), size: narrow ? 11 : 13,
         family: getComputedStyle(document.body).fontFamily },
-      annotations: [], hovermode: "x unified", hoverdistance: -1, dragmode: "zoom", shapes: shapes(),
+      annotations: [], hovermode: "x unified", hoverdistance: -1, dragmode: touch.matches ? false : "zoom", shapes: shapes(),
       hoverlabel: { bgcolor: colour("--card"), bordercolor: colour("--rule"), font: { color: colour("--ink") } },
       legend: { orientation: "h", x: 0, y: -0.14, yanchor: "top" }, showlegend: true,
       xaxis: { ...grid, range: range || whole(), title: { text: "seconds", standoff: 4 }, anchor: `y${axis(data.strips.length - 1)}`,
@@ -165,9 +166,11 @@
 
   const show = ({ moveVideo = true } = {}) => {
     slider.value = String(place);
-    slider.setAttribute("aria-valuetext", `Frame ${frames[place]}, ${clock(times[place])}`);
+    const first = shownLines(data.strips[0], 0).find((line) => !line.base), score = columns[first.column][place];
+    const said = score === null ? "not measured" : score.toFixed(3);
+    slider.setAttribute("aria-valuetext", `Frame ${frames[place]}, ${clock(times[place])}, ${first.label} ${said}`);
     describe();
-    if (data.strips.length && plot.layout) Plotly.relayout(plot, { [`shapes[${data.broken.length}].x0`]: times[place], [`shapes[${data.broken.length}].x1`]: times[place] });
+    Plotly.relayout(plot, { [`shapes[${data.broken.length}].x0`]: times[place], [`shapes[${data.broken.length}].x1`]: times[place] });
     if (moveVideo) { touched = true; seek(); }
   };
   const goTo = (seconds, options) => { place = nearest(seconds); show(options); };
@@ -214,6 +217,7 @@
       byId("view").addEventListener("change", (event) => { view = Number(event.target.value); draw().then(() => show({ moveVideo: false })); });
     }
     plot.on("plotly_click", (event) => goTo(event.points[0].x));
+    plot.on("plotly_doubleclick", () => { zoomTo(null); });
     plot.on("plotly_relayout", (change) => {
       if (drawing || change["xaxis.range[0]"] === undefined) return;
       zoomTo([change["xaxis.range[0]"], change["xaxis.range[1]"]]);
