@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from skimage import data
 
-OPTIONAL = ("cv2", "OpenEXR", "plotly", "dask")
+OPTIONAL = ("cv2", "OpenEXR", "jinja2", "plotly", "dask")
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
@@ -44,6 +44,9 @@ def main() -> None:
         shift = np.median(np.load("shifted.npy")[1])
         if not shift > 0.99:
             raise SystemExit(f"the shifted frame was not registered: {shift}")
+        report = command("report", "plain.mkv")
+        if report.returncode != 2 or 'pip install "framencc[report]"' not in report.stderr:
+            raise SystemExit(f"report: exit {report.returncode}, {report.stderr}")
         for options, extra in (
             (("--output", "o.mkv", "--warp", "flow"), "opencv"),
             (("--output", "o.mkv", "--warp", "affine"), "opencv"),

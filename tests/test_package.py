@@ -14,7 +14,7 @@ import framencc
 from framencc import cli, errors
 
 PUBLIC = [name for name in framencc.__all__ if name != "__version__"]
-OPTIONAL = {"cv2", "dask", "distributed"}
+OPTIONAL = {"cv2", "dask", "distributed", "jinja2", "plotly"}
 HEAVY = {"numba", "llvmlite", "numpy", "imageio", "imageio_ffmpeg", "skimage", "PIL", "tqdm"} | OPTIONAL
 
 

@@ -56,6 +56,9 @@ Verbose = Annotated[bool, _switch("say what is done, on stderr", "--verbose", "-
 Overwrite = Annotated[bool, _switch("replace existing files")]
 DryRun = Annotated[bool, _switch("check everything, say what would be done, write nothing")]
 Schema = Annotated[bool, _switch("print the JSON Schema of the config file instead")]
+ReportFile = Annotated[
+    Path | None, Parameter(name=("--output", "-o"), help="the HTML file; beside the (first) run's output if not given")
+]
 AsJson = Annotated[bool, _switch("print JSON", "--json")]
 
 
@@ -169,6 +172,40 @@ def verify(
         for problem in found.problems:
             print(problem)
     raise SinkError(f"output {output!r} is not as it was written: {len(found.problems)} problems")
+
+
+@app.command
+def report(
+    run: Annotated[str, Parameter(name="RUN", help="a run's output or its sidecar")],
+    *,
+    output: ReportFile = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write the report of a finished run: one HTML file that shows where and when the match breaks."""
+    from framencc.report import write_report  # noqa: PLC0415  (brings NumPy)
+
+    work_begins()
+    page = write_report(run, output, overwrite=overwrite)
+    with results(f"report {str(page)!r} is complete, but its name is not told: "):
+        print(page)
+
+
+@app.command
+def compare(
+    first: Annotated[str, Parameter(name="A", help="a run's output or its sidecar")],
+    second: Annotated[str, Parameter(name="B", help="another run's, over the same frames of the same input")],
+    *,
+    output: ReportFile = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare two runs over the same input in one HTML file: their scores, options and maps."""
+    from framencc.report import write_comparison  # noqa: PLC0415  (brings NumPy)
+
+    work_begins()
+    page = write_comparison(first, second, output, overwrite=overwrite, progress=not quiet)
+    with results(f"report {str(page)!r} is complete, but its name is not told: "):
+        print(page)
 
 
 @app.command

@@ -1,0 +1,315 @@
+"""What the report of two runs over the same frames shows: where, when and why they differ."""
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from framencc.errors import SourceError, SpecError
+from framencc.frames import Picture
+from framencc.report.facts import describe_machine, describe_run, differing_options, text
+from framencc.report.overview import MOST_PANELS, Page, card, histogram, mean_of, moment
+from framencc.report.page import find_video, format_change, format_percent, format_score
+from framencc.report.panels import Panel, confidence_gray, data_uri, decode, join
+from framencc.report.pictures import ArrayPictures, NumberedPictures, Pictures, open_output
+from framencc.report.runs import SCORES, Column, Run, same_input
+from framencc.report.stretches import WHOLE
+from framencc.report.timeline import Timeline
+from framencc.sources import VideoSource
+from framencc.spec import VIDEO_OUTPUT_SUFFIXES
+
+Map = npt.NDArray[np.float32]
+
+_BINS = 40
+_REGION_SCORES = ("mean_confidence", "valid_share", "share_below")  # all of every region would bury the rest
+_STRONG = 0.5  # a difference of so much has the full colour
+# Colours for people of any colour vision: orange where the second run is higher, blue where the first is.
+_HIGHER, _LOWER, _EQUAL = np.array([230, 120, 0]), np.array([0, 105, 200]), np.array([245, 245, 245])
+
+
+class Differences(NamedTuple):
+    """What comparing all maps has found.
+
+    Parameters
+    ----------
+    mean_absolute
+        Mean of |second - first| over the pixels of each frame; NaN where a map has no number at all.
+    counts
+        Pixels of all frames by |second - first|, in equal bins from 0 to 1.
+    panels
+        The frames that differ most, most first.
+    """
+
+    mean_absolute: Column
+    counts: list[int]
+    panels: list[Panel]
+
+
+def comparison_page(first: Run, second: Run, folder: Path, *, progress: bool = False) -> tuple[Page, Page]:
+    """Put together what the template and the page's script need.
+
+    Raises
+    ------
+    SpecError
+        When the runs are not over the same frames of the same input.
+    """
+    require_comparable(first, second)
+    problems: list[str] = []
+    found = None
+    try:
+        found = compare_maps(first, second, progress=progress)
+    except (OSError, ValueError) as error:  # SourceError is one of them
+        problems.append(f"the maps cannot be compared: {error}")
+    difference = second.scores["mean_confidence"] - first.scores["mean_confidence"]
+    names = _names(first, second)
+    both = (("A", first), ("B", second))
+    page: Page = {
+        "title": f"{first.name} and {second.name} – framencc comparison",
+        "heading": f"{names[0]} and {names[1]}",
+        "kind": "comparison",
+        "lead": _lead(difference),
+        "partial": None,
+        "figures": _figures(first, second, difference, found),
+        "stretches": [],
+        "more_stretches": 0,
+        "video": find_video({f"Preview of {letter}": run.output("preview") for letter, run in reversed(both)}, folder),
+        "clip": None,
+        "problems": problems,
+        **_pictures(first, difference, found),
+        "validity": [],
+        "regions": [],
+        "sides": _sides(first, second),
+        "runs": [{"heading": f"{letter}: {run.name}", "facts": describe_run(run)} for letter, run in both],
+        "options": {
+            "heading": "Options that differ",
+            "columns": ["A", "B"],
+            "rows": differing_options(first, second),
+            "none": "Both runs have the same options.",
+        },
+        "machines": [
+            {"heading": f"Environment and timings of {letter}", "facts": describe_machine(run)} for letter, run in both
+        ],
+    }
+    start = found.panels[0].place if found is not None and found.panels else 0
+    return page, _timeline(first, second, difference, found).as_json([], start)
+
+
+def _pictures(first: Run, difference: Column, found: Differences | None) -> Page:
+    counts = [] if found is None or not sum(found.counts) else [found.counts]
+    return {
+        "panels_heading": "Frames that differ most",
+        "panels_lead": "By the mean of |B - A| over their pixels. Orange: B is higher. Blue: A is higher.",
+        "panels": [] if found is None else [_card(first, panel, found, difference) for panel in found.panels],
+        "histograms": [
+            histogram("How far the maps differ", "|B - A| of all pixels of all frames", one) for one in counts
+        ],
+    }
+
+
+def require_comparable(first: Run, second: Run) -> None:
+    """Refuse runs whose frames cannot be laid beside each other.
+
+    Raises
+    ------
+    SpecError
+        When they are not over the same frames of the same input.
+    """
+    names = f"{first.name!r} and {second.name!r}"
+    if not same_input(first, second):
+        paths = [text(run.section("input").get("path")) for run in (first, second)]
+        other = f"{paths[0]!r} and {paths[1]!r}" if paths[0] != paths[1] else f"two versions of {paths[0]!r}"
+        raise SpecError(f"{names} cannot be compared: they are runs over different inputs, {other}")
+    if not np.array_equal(first.index, second.index):
+        spans = [
+            f"{run.n_frames} frames" + (f" ({run.index[0]} to {run.index[-1]})" if run.n_frames else "")
+            for run in (first, second)
+        ]
+        raise SpecError(f"{names} cannot be compared: they are over different frames, {spans[0]} and {spans[1]}")
+
+
+def compare_maps(first: Run, second: Run, *, progress: bool = False) -> Differences:
+    """Read all maps of both runs side by side; only one frame of each is held at a time.
+
+    What is compared are confidences, max(rho, 0), as not every encoding holds more.
+
+    Raises
+    ------
+    SourceError
+        When they cannot be read.
+    ValueError
+        When they have different sizes or numbers.
+    """
+    mean_absolute = np.full(first.n_frames, np.nan)
+    counts = np.zeros(_BINS, np.int64)
+    part_frames = max(1, first.n_frames // (2 * MOST_PANELS))
+    most: dict[int, tuple[float, Panel]] = {}  # of each part of the clip, as neighbours differ alike
+    with contextlib.ExitStack() as cleanup:
+        both = zip(*(_maps(run, cleanup) for run in (first, second)), strict=True)
+        for place, (ours, theirs) in enumerate(_shown(both, first.n_frames, progress=progress)):
+            if ours.shape != theirs.shape or place >= first.n_frames:
+                raise ValueError(f"they are {ours.shape} and {theirs.shape}, map {place} of {first.n_frames} frames")
+            difference = theirs - ours
+            size = np.abs(difference[np.isfinite(difference)])
+            if not size.size:
+                continue
+            mean = mean_absolute[place] = float(size.mean(dtype=np.float64))
+            counts += np.histogram(np.minimum(size, 1), _BINS, (0, 1))[0]
+            part = place // part_frames
+            if mean > 0 and (part not in most or mean > most[part][0]):
+                most[part] = mean, _draw(place, ours, theirs, difference)
+    return Differences(mean_absolute, counts.tolist(), _apart(most.values(), part_frames))
+
+
+def _apart(candidates: Iterable[tuple[float, Panel]], part_frames: int) -> list[Panel]:
+    """Choose the panels that differ most and are no neighbours, most first."""
+    chosen: list[Panel] = []
+    for _, panel in sorted(candidates, key=lambda one: (-one[0], one[1].place)):
+        if len(chosen) < MOST_PANELS and all(abs(panel.place - other.place) > part_frames // 2 for other in chosen):
+            chosen.append(panel)
+    return chosen
+
+
+def difference_colours(difference: Map) -> npt.NDArray[np.uint8]:
+    """Colour the differences of two maps: white none, orange the second is higher, blue the first is."""
+    strength = np.clip(np.nan_to_num(difference) / _STRONG, -1, 1)[..., np.newaxis]
+    higher, lower = np.maximum(strength, 0), np.maximum(-strength, 0)
+    coloured = _EQUAL + higher * (_HIGHER - _EQUAL) + lower * (_LOWER - _EQUAL)
+    codes: npt.NDArray[np.uint8] = np.rint(coloured).astype(np.uint8)
+    return codes
+
+
+def _maps(run: Run, cleanup: contextlib.ExitStack) -> Iterator[Map]:
+    """Yield the confidences of every frame of a run."""
+    path = run.output("output")
+    if path is None:
+        raise SourceError(f"the sidecar of {run.name!r} names no maps")
+    for data in _stored(run, path, cleanup):
+        yield np.maximum(decode(data, run), 0)
+
+
+def _stored(run: Run, path: Path, cleanup: contextlib.ExitStack) -> Iterator[Picture]:
+    if path.suffix.lower() in VIDEO_OUTPUT_SUFFIXES:
+        source = cleanup.enter_context(VideoSource(str(path)))
+        yield from (frame.data for frame in source.frames())
+        return
+    pictures: Pictures = open_output(path)
+    assert isinstance(pictures, ArrayPictures | NumberedPictures)
+    for place in range(run.n_frames):
+        yield pictures.take(place, int(run.index[place]), float(run.pts_seconds[place]))
+
+
+def _shown(maps: Iterable[Any], n_frames: int, *, progress: bool) -> Iterable[Any]:
+    if not (progress and sys.stderr is not None and sys.stderr.isatty()):
+        return maps
+    from tqdm import tqdm  # noqa: PLC0415  (wanted on terminals only)
+
+    bar: Iterable[Any] = tqdm(maps, total=n_frames, desc="comparing", unit="frame", file=sys.stderr, dynamic_ncols=True)
+    return bar
+
+
+def _draw(place: int, ours: Map, theirs: Map, difference: Map) -> Panel:
+    images = [Image.fromarray(confidence_gray(ours)), Image.fromarray(confidence_gray(theirs))]
+    image = join([*images, Image.fromarray(difference_colours(difference))])
+    return Panel(place, data_uri(image), *image.size, ("confidence of A", "confidence of B", "B - A"))
+
+
+def _names(first: Run, second: Run) -> tuple[str, str]:
+    """Name the runs by their files, and by their folders as well where those have the same names."""
+    if first.name != second.name:
+        return first.name, second.name
+    return str(first.sidecar.parent / first.name), str(second.sidecar.parent / second.name)
+
+
+def _lead(difference: Column) -> str:
+    known = difference[np.isfinite(difference)]
+    if not known.size:
+        return "There is no frame in which both runs measured something."
+    n_higher = int(np.count_nonzero(known > 0))
+    mean = float(known.mean())
+    if not np.abs(known).max() > 0:
+        return "Both runs have the same mean confidence in every frame."
+    which = "B" if mean > 0 else "A"
+    share = n_higher if mean > 0 else int(np.count_nonzero(known < 0))
+    return (
+        f"{which} has the higher confidence, by {abs(mean):.3f} on average, and in {share} of {known.size} frames. "
+        f"Higher is not better by itself: see where."
+    )
+
+
+def _figures(first: Run, second: Run, difference: Column, found: Differences | None) -> list[Page]:
+    means = [mean_of(run.scores["mean_confidence"]) for run in (first, second)]
+    measured = [mean_of(run.scores["valid_share"]) for run in (first, second)]
+    figures = [
+        {"name": f"Confidence of {letter}", "value": format_score(mean), "note": f"{format_percent(share)} measured"}
+        for letter, mean, share in zip("AB", means, measured, strict=True)
+    ]
+    average = mean_of(difference)
+    figures.append({"name": "B - A", "value": format_change(average), "note": "mean over frames"})
+    if found is not None:
+        overall = mean_of(found.mean_absolute)
+        figures.append({"name": "Mean |B - A|", "value": format_score(overall), "note": "over all pixels"})
+    failed = [str(len(run.failures)) for run in (first, second)]
+    figures.append({"name": "Failed warps", "value": " / ".join(failed), "note": "A / B"})
+    return figures
+
+
+def _card(run: Run, panel: Panel, found: Differences, difference: Column) -> Page:
+    change = difference[panel.place]
+    caption = f"mean |B - A| {format_score(float(found.mean_absolute[panel.place]))}"
+    if np.isfinite(change):
+        caption += f", mean confidence {change:+.3f}"
+    where = moment(run, panel.place)
+    alt = f"Frame {where['index']} at {where['clock']}, from left to right: {', '.join(panel.labels)}; {caption}"
+    return card(run, panel, caption, alt)
+
+
+def _timeline(first: Run, second: Run, difference: Column, found: Differences | None) -> Timeline:
+    timeline = Timeline(first)
+
+    def pair(score: str, region: str | None = None) -> list[dict[str, Any] | None]:
+        return [
+            timeline.line(f"{letter}/{region or ''}/{score}", letter, _scores(run, region)[score], colour)
+            for letter, run, colour in (("A", first, 0), ("B", second, 1))
+            if region is None or region in run.regions
+        ]
+
+    shared = [name for name in first.regions if name in second.regions]
+    timeline.strip(
+        "confidence",
+        {"whole frame": pair("mean_confidence"), **{name: pair("mean_confidence", name) for name in shared}},
+        share=True,
+        weight=2.2,
+    )
+    for letter, run in (("A", first), ("B", second)):
+        timeline.failures(run, f"{letter}: no warp found")
+    lines = [timeline.line("difference", "B - A, mean confidence", difference, 2)]
+    if found is not None:
+        lines.append(timeline.line("absolute", "mean |B - A| of pixels", found.mean_absolute, 3))
+    timeline.strip("difference", {"": lines}, named=True, weight=1.4)
+    timeline.strip("measured share", {"": pair("valid_share")}, share=True)
+    timeline.strip("mean displacement in pixels", {"": pair("warp_magnitude")})
+    return timeline
+
+
+def _sides(first: Run, second: Run) -> list[Page]:
+    """Lay the means of all scores beside each other, for the whole frame and for the regions that both runs have."""
+    rows = []
+    for where in (None, *(name for name in first.regions if name in second.regions)):
+        for score, label in SCORES.items():
+            means = [mean_of(_scores(run, where)[score]) for run in (first, second)]
+            if where is not None and score not in _REGION_SCORES:
+                continue
+            if means[0] is not None or means[1] is not None:
+                change = None if None in means else means[1] - means[0]  # type: ignore[operator]
+                name = WHOLE if where is None else where
+                rows.append({"where": name, "score": label, "first": means[0], "second": means[1], "change": change})
+    return rows
+
+
+def _scores(run: Run, region: str | None) -> Any:
+    return run.scores if region is None else run.regions[region].scores

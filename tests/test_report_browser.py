@@ -1,0 +1,247 @@
+"""Reports in a real browser: opened from the disk, without a network, by mouse and by keyboard."""
+
+from itertools import pairwise
+
+import pytest
+from browsing import choose_scheme, complaints, open_browser, open_page, requests, resize, wait_for
+from report_runs import add_preview, add_regions, change, frame_row, real_run, write_sidecar
+
+from framencc.report import write_comparison, write_report
+
+CURRENT = "return Number(document.getElementById('frame').value)"
+LOADED = """
+const pictures = [...document.images];
+return pictures.length > 0 && pictures.every((one) => one.complete && one.naturalWidth > 0) && pictures.length
+"""
+# Of everything that can be seen, what is too faint; backgrounds are plain here, so the nearest one that is set counts.
+CONTRAST = """
+const numbers = (text) => text.match(/[\\d.]+/g).map(Number);
+const light = (colour) => {
+  const linear = (one) => one <= 0.03928 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4;
+  const [r, g, b] = colour.slice(0, 3).map((one) => linear(one / 255));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const behind = (element) => {
+  for (let one = element; one; one = one.parentElement) {
+    const colour = numbers(getComputedStyle(one).backgroundColor);
+    if (colour.length === 3 || colour[3] === 1) return colour;
+  }
+  return [255, 255, 255];
+};
+const faint = [];
+document.querySelectorAll("main *, header *").forEach((element) => {
+  if (![...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim())) return;
+  if (element.closest("svg") || !element.getClientRects().length) return;
+  const pair = [light(numbers(getComputedStyle(element).color)), light(behind(element))].sort((a, b) => a - b);
+  if ((pair[1] + 0.05) / (pair[0] + 0.05) < 4.5) faint.push(element.outerHTML.slice(0, 80));
+});
+return faint;
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with open_browser(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    output = real_run(tmp_path_factory.mktemp("take"))
+    add_preview(output)
+    add_regions(output, {"mouth <b>": lambda index: 0.2 if 30 <= index < 34 else 0.9, "none": lambda _: None}, none=0)
+    return write_report(output)
+
+
+@pytest.fixture
+def opened(browser, page):
+    """The page, fresh, at a desktop's size, light, without motion."""
+    resize(browser, 1600)
+    choose_scheme(browser, "light", still=True)
+    open_page(browser, page)
+    return browser
+
+
+@pytest.mark.parametrize("width", [400, 1600])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_opens_whole_without_a_network(browser, page, width, scheme):
+    resize(browser, width)
+    choose_scheme(browser, scheme, still=True)
+    requests(browser), complaints(browser)
+    open_page(browser, page)
+    assert wait_for(browser, LOADED) >= 3
+    assert browser.execute_script("return document.documentElement.scrollWidth") == width
+    assert browser.execute_script("return document.querySelectorAll('#plot .trace').length") >= 2
+    assert browser.execute_script(CONTRAST) == []
+    asked = requests(browser)
+    assert page.absolute().as_uri() in asked
+    assert [url[:80] for url in asked if not url.startswith(("data:", "blob:", page.absolute().as_uri()))] == []
+    assert complaints(browser) == []
+
+
+def test_it_is_dark_for_those_who_like_it_dark(browser, page):
+    shades = []
+    for scheme in ("light", "dark"):
+        choose_scheme(browser, scheme)
+        open_page(browser, page)
+        shades.append(browser.execute_script("return getComputedStyle(document.body).backgroundColor"))
+    assert shades == ["rgb(251, 251, 250)", "rgb(19, 21, 24)"]
+
+
+def test_clicking_the_timeline_seeks_the_video(opened):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    wait_for(opened, "return document.getElementById('video').duration > 0")
+    area = opened.find_element("css selector", "#plot .nsewdrag")
+    for share, expected in ((0.25, 0.4), (0.75, 1.2)):
+        offset = round((share - 0.5) * area.size["width"])
+        ActionChains(opened).move_to_element_with_offset(area, offset, 0).pause(0.2).click().perform()
+        shown = wait_for(
+            opened,
+            "const v = document.getElementById('video');"
+            f"return !v.seeking && Math.abs(v.currentTime - {expected}) < 0.1 && v.currentTime",
+        )
+        frame = opened.execute_script(CURRENT)
+        assert frame / 25 <= shown < (frame + 1) / 25
+        assert f"Frame {frame}," in opened.find_element("id", "readout").text
+
+
+def test_dragging_zooms_and_the_buttons_zoom_back(opened):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    span = "const r = document.getElementById('plot').layout.xaxis.range; return r[1] - r[0]"
+    whole = opened.execute_script(span)
+    area = opened.find_element("css selector", "#plot .nsewdrag")
+    ActionChains(opened).move_to_element_with_offset(area, -100, 0).click_and_hold().move_by_offset(
+        200, 0
+    ).release().perform()
+    wait_for(opened, f"{span} < {whole / 2}")
+    opened.find_element("id", "zoom-all").click()
+    wait_for(opened, f"{span} > {whole * 0.99}")
+    opened.find_element("id", "zoom-in").click()
+    wait_for(opened, f"{span} < {whole / 2}")
+
+
+def test_thumbnails_and_stretches_jump_to_their_place(opened):
+    buttons = opened.find_elements("css selector", ".jump")
+    assert len(buttons) >= 6
+    for button in buttons:
+        wanted = round(float(button.get_attribute("data-time")) * 25)
+        opened.execute_script("arguments[0].focus()", button)
+        button.send_keys("\ue007")
+        wait_for(opened, f"{CURRENT} === {wanted}")
+
+
+def test_the_keyboard_reaches_everything_and_moves_the_timeline(opened):
+    from selenium.webdriver.common.keys import Keys
+
+    reached = []
+    for _ in range(60):
+        opened.switch_to.active_element.send_keys(Keys.TAB)
+        focused = opened.execute_script(
+            "const e = document.activeElement; return [e.id || e.className, getComputedStyle(e).outlineStyle]"
+        )
+        if focused[0] == "skip" and reached:
+            break
+        reached.append(focused[0])
+    assert {"skip", "view", "zoom-in", "zoom-out", "zoom-all", "previous", "frame", "next", "video"} <= set(reached)
+    assert "jump" in reached
+    assert reached.count("card jump") == len(opened.find_elements("css selector", ".card"))
+    slider = opened.find_element("id", "frame")
+    before = opened.execute_script(CURRENT)
+    slider.send_keys(Keys.ARROW_LEFT)
+    wait_for(opened, f"{CURRENT} === {before - 1}")
+    assert f"Frame {before - 1}" in slider.get_attribute("aria-valuetext")
+    slider.send_keys(Keys.HOME)
+    wait_for(opened, f"{CURRENT} === 0")
+
+
+def test_it_is_made_for_screen_readers(opened):
+    structure = opened.execute_script("""
+        const names = (selector) => [...document.querySelectorAll(selector)];
+        return {
+          lang: document.documentElement.lang,
+          landmarks: names("header, main").length,
+          levels: names("h1, h2, h3").map((one) => Number(one.tagName[1])),
+          silent: names("img").filter((one) => !one.alt).length + names("section").filter((one) =>
+            !document.getElementById(one.getAttribute("aria-labelledby"))).length,
+          unnamed: names("button, input, select, video").filter((one) => !(one.ariaLabel || one.textContent.trim()
+            || (one.labels && one.labels.length))).length,
+        }""")
+    assert (structure["lang"], structure["landmarks"], structure["silent"], structure["unnamed"]) == ("en", 2, 0, 0)
+    levels = structure["levels"]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_names_are_shown_as_they_are(opened):
+    legend = opened.execute_script("return document.querySelector('#plot .legend').textContent")
+    assert "mouth <b>" in legend
+
+
+def test_another_score_can_be_chosen(opened):
+    from selenium.webdriver.support.ui import Select
+
+    choice = Select(opened.find_element("id", "view"))
+    choice.select_by_visible_text("5th percentile")
+    mean = opened.execute_script(
+        "return document.getElementById('plot').data.find((one) => one.name === 'whole frame').y[0]"
+    )
+    assert mean == pytest.approx(0.7, abs=0.2)
+
+
+def test_a_large_preview_is_played_from_beside_the_page(browser, tmp_path, monkeypatch):
+    from framencc.report import page as page_module
+
+    monkeypatch.setattr(page_module, "_EMBEDDED_BYTES", 10)
+    output = real_run(tmp_path, "100% #1?.mkv")
+    add_preview(output, "pre view #1?.mp4")
+    choose_scheme(browser, "light", still=True)
+    open_page(browser, write_report(output))
+    wait_for(browser, "return document.getElementById('video').duration > 1")
+    (tmp_path / "pre view #1?.mp4").unlink()
+    open_page(browser, tmp_path / "100% #1?.mkv.html")
+    wait_for(browser, "return !document.getElementById('video-problem').hidden")
+
+
+def test_maps_for_viewing_serve_where_there_is_no_preview(browser, tmp_path):
+    open_page(browser, write_report(real_run(tmp_path, "maps.mp4")))
+    wait_for(browser, "return document.getElementById('video').duration > 1")
+    assert "Confidence maps" in browser.find_element("css selector", ".video figcaption").text
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [[], [frame_row(3, 0.7)], [frame_row(0, None)], [{"index": i, "pts_seconds": 0.0} for i in range(3)]],
+    ids=["none", "single", "invalid", "without scores or times"],
+)
+def test_runs_with_little_to_show(browser, tmp_path, rows):
+    complaints(browser)
+    open_page(browser, write_report(write_sidecar(tmp_path / "maps.mkv", rows)))
+    assert complaints(browser) == []
+    assert "NaN" not in browser.find_element("tag name", "body").text
+
+
+def test_names_from_a_sidecar_run_nothing(browser, tmp_path):
+    evil = "</script><img src=x onerror=\"document.title='owned'\"><a href='javascript:alert(1)'>x</a>"
+    rows = [frame_row(index, 0.2 if index == 3 else 0.9, {evil: 0.5}) for index in range(8)]
+    complaints(browser)
+    open_page(browser, write_report(write_sidecar(tmp_path / f"{'a' * 9}<b>.mkv", rows, outputs={evil: evil})))
+    assert browser.title == "aaaaaaaaa<b>.mkv – framencc report"
+    assert browser.execute_script("return document.querySelectorAll('img, a[href^=javascript]').length") == 0
+    assert complaints(browser) == []
+
+
+def test_a_comparison_opens_like_a_report(browser, tmp_path):
+    outputs = [real_run(tmp_path, "a.mkv"), real_run(tmp_path, "b.mkv", ncc={"radius": 6})]
+    change(outputs[0], lambda content: content["frames"][3].update(mean_confidence=None))
+    page = write_comparison(*outputs)
+    for width in (400, 1600):
+        resize(browser, width)
+        complaints(browser), requests(browser)
+        open_page(browser, page)
+        assert wait_for(browser, LOADED)
+        assert browser.execute_script("return document.documentElement.scrollWidth") == width
+        assert complaints(browser) == []
+        assert all(url.startswith(("data:", "file:", "blob:")) for url in requests(browser))

@@ -1,0 +1,102 @@
+"""What comparisons of two runs say."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from report_runs import change, frame_row, real_run, write_sidecar
+from running import command
+from test_report import NO_NUMBER, column, drawn, seen
+
+from framencc import SpecError
+from framencc.report import write_comparison
+from framencc.report.comparison import compare_maps, difference_colours
+from framencc.report.runs import read_run
+
+HEIGHT, WIDTH = 96, 128
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """Two runs over one clip, into a video and an array."""
+    folder = tmp_path_factory.mktemp("pair")
+    return real_run(folder, "a.mkv", n_frames=24), real_run(folder, "b.npy", n_frames=24, ncc={"radius": 6})
+
+
+def test_all_maps_are_compared_as_confidences(pair):
+    found = compare_maps(*map(read_run, pair))
+    rho = real_run(pair[0].parent, "a.npy", n_frames=24)
+    ours, theirs = (np.maximum(np.load(path).astype(np.float64), 0) for path in (rho, pair[1]))
+    expected = np.abs(theirs - ours).mean(axis=(1, 2))
+    np.testing.assert_allclose(found.mean_absolute, expected, atol=0.51 / 255)
+    assert sum(found.counts) == 24 * HEIGHT * WIDTH
+    assert found.panels[0].place == int(np.argmax(expected))
+    assert len(found.panels) <= 12
+
+
+def test_a_comparison_shows_scores_options_and_pictures(pair):
+    page = write_comparison(*pair)
+    assert page == pair[0].with_name("a.mkv.vs.b.npy.html")
+    parsed, data = seen(page), drawn(page)
+    assert "ncc.radius" in parsed.text
+    assert not NO_NUMBER.search(parsed.text)
+    rows = [json.loads(path.with_name(path.name + ".json").read_text())["frames"] for path in pair]
+    means = np.array([[row["mean_confidence"] for row in one] for one in rows])
+    np.testing.assert_allclose(column(data, "difference"), means[1] - means[0], atol=1e-4)
+    np.testing.assert_allclose(column(data, "A//mean_confidence"), means[0], atol=1e-4)
+    pictures = [attributes for tag, attributes in parsed.tags if tag == "img"]
+    assert pictures
+    assert all("B - A" in picture["alt"] for picture in pictures)
+
+
+def test_a_run_compared_with_itself_differs_in_nothing(pair, tmp_path):
+    page = seen(write_comparison(pair[0], pair[0], tmp_path / "page.html"))
+    assert "the same mean confidence in every frame" in page.text
+    assert "Both runs have the same options." in page.text
+    assert not [tag for tag, _ in page.tags if tag == "img"]
+
+
+def test_maps_that_are_gone_leave_the_scores(tmp_path):
+    outputs = [real_run(tmp_path, name, n_frames=24) for name in ("a.mkv", "b.mkv")]
+    outputs[1].unlink()
+    page = seen(write_comparison(*outputs))
+    assert "the maps cannot be compared" in page.text
+
+
+def test_runs_over_other_inputs_or_frames_are_refused(pair, tmp_path):
+    other = real_run(tmp_path, "c.mkv", n_frames=20)
+    with pytest.raises(SpecError, match=r"^[^\n]*different inputs, '.*take\.mkv' and '.*take\.mkv'$"):
+        write_comparison(pair[0], other)
+    part = real_run(pair[0].parent, "part.mkv", frames="2:9")
+    with pytest.raises(SpecError, match=r"different frames, 24 frames \(0 to 23\) and 7 frames \(2 to 8\)$"):
+        write_comparison(pair[0], part)
+    result = command("compare", pair[0], part)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert len(result.stderr.splitlines()) == 1
+    assert not list(pair[0].parent.glob("*part*.html"))
+
+
+def test_a_moved_input_is_the_same_input(tmp_path):
+    outputs = [real_run(tmp_path, name, n_frames=24) for name in ("a.mkv", "b.mkv")]
+    change(outputs[1], lambda content: content["input"].update(path="/elsewhere/take.mkv", modified="2020"))
+    assert write_comparison(*outputs).is_file()
+
+
+def test_maps_without_numbers_and_runs_without_maps(tmp_path):
+    sidecars = [write_sidecar(tmp_path / name, [frame_row(0, None), frame_row(1, 0.5)]) for name in ("a.mkv", "b.mkv")]
+    page = write_comparison(*sidecars)
+    assert not NO_NUMBER.search(seen(page).text)
+    assert column(drawn(page), "difference") == [None, 0]
+
+
+def test_colours_of_differences():
+    colours = difference_colours(np.array([[0.0, 1, -1, np.nan]], np.float32))
+    assert colours.tolist() == [[[245, 245, 245], [230, 120, 0], [0, 105, 200], [245, 245, 245]]]
+
+
+def test_the_command(pair, tmp_path):
+    page = tmp_path / "page.html"
+    result = command("compare", *pair, "-o", page)
+    assert (result.returncode, result.stderr, result.stdout) == (0, "", f"{page}\n")
+    assert re.search(r"<title>a.mkv and b.npy", page.read_text(encoding="utf-8"))
