@@ -25,7 +25,7 @@ FOOTAGE = media.footage()
 N_KILLS = 200
 JOBS = {
     "video": ("out.mkv", ["--segment-frames", 16, "--validity", "why.npy"]),
-    "pictures": ("maps/%03d.png", ["--segment-frames", 10, "--frames", "0:40", "--validity", "why/%d.png"]),
+    "pictures": ("maps/%03d.png", ["--segment-frames", 10, "--validity", "why/%d.png"]),
     "viewing copy": ("out.mp4", ["--segment-frames", 24]),
 }
 
@@ -48,6 +48,7 @@ def test_killed_at_any_moment_the_bytes_are_the_same(output, options, clip, tmp_
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     chance = random.Random(output)
     n_kills = n_finished = 0
+    frames = ["--frames", "0:40"]
 
     def words(folder: Path) -> list[object]:
         placed = [folder / option if "." in str(option) else option for option in options]
@@ -56,7 +57,7 @@ def test_killed_at_any_moment_the_bytes_are_the_same(output, options, clip, tmp_
     warm_up = {"input": str(clip), "output": str(tmp_path / "warm/up.npy"), "reference": 0, "frames": "0:2"}
     with JobServer(warm_up) as server:
         began = time.monotonic()
-        server.start(words(whole), tmp_path / "log")
+        server.start([*words(whole), *frames], tmp_path / "log")
         assert server.wait() == 0, (tmp_path / "log").read_text()
         seconds = time.monotonic() - began
         expected = contents(whole)
@@ -67,7 +68,7 @@ def test_killed_at_any_moment_the_bytes_are_the_same(output, options, clip, tmp_
         assert old.keys() == expected.keys() or "%" in output
         shutil.copytree(tmp_path / "old", killed)
         while n_kills < -(-N_KILLS // len(JOBS)):
-            pid = server.start(words(killed), tmp_path / "log")
+            pid = server.start([*words(killed), *frames], tmp_path / "log")
             time.sleep(chance.uniform(0, seconds))
             with contextlib.suppress(ProcessLookupError):  # it was faster
                 os.kill(pid, signal.SIGKILL)
