@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from framencc.errors import SinkError
 from framencc.frames import Frame, Picture
+from framencc.pipeline.clip_maps import MEAN, MINIMUM, ClipMaps
 from framencc.pipeline.progress import open_bar
 from framencc.pipeline.publishing import publish, write_sidecar
+from framencc.pipeline.results import seal_result, write_clip_map, write_scores
 from framencc.pipeline.workplace import MAPS, Workplace
-from framencc.sinks import MapFormat, Parts, open_parts, partial_path
+from framencc.sinks import MapFormat, Parts, Product, open_parts, partial_path
 from framencc.sinks.base import sink_error
 from framencc.sources import SeekPoint
 from framencc.spec import RunSpec
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 _LOSSY = "h264"
+_CLIP_MAPS = "clip_maps"
 _SEALING_SECONDS = 1.0
 
 
@@ -47,6 +50,12 @@ class Outputs:
     ------
     SinkError
         When a part that an earlier run sealed is no longer as it was.
+
+    Attributes
+    ----------
+    clip_maps
+        What adds up over the clip; None where it is not wanted. Maps are to be added to it, and its state kept at the
+        end of each segment.
     """
 
     def __init__(self, spec: RunSpec, formats: Mapping[str, MapFormat], work: Workplace) -> None:
@@ -55,7 +64,8 @@ class Outputs:
         self._work = work
         self._records = {name: list(work.left.records.get(name, ())) for name in spec.outputs}
         self._parts: dict[str, Parts] = {}
-        for name, folder in work.folders.items():
+        for name in spec.outputs:
+            folder = work.folders[name]
             codec = spec.codec if name == MAPS else "ffv1" if folder.target.suffix.lower() == ".mkv" else None
             parts = self._parts[name] = open_parts(
                 folder,
@@ -67,7 +77,9 @@ class Outputs:
             if work.left.whole is None:
                 _require_unchanged(parts, self._records[name])
                 parts.go_on(self._records[name])
+        self.clip_maps = self._open_clip_maps()
         self._n_segments = work.left.n_segments
+        self._n_sealed = work.left.n_maps
         self._rows: list[dict[str, Any]] = []
         self._point: SeekPoint | None = None
         self._sealer = ThreadPoolExecutor(1, thread_name_prefix="framencc-sealer")
@@ -136,7 +148,7 @@ class Outputs:
             When something cannot be written or take its name, or does not hold what was written; what had the names
             before has them still.
         """
-        names = {name: Path(path) for name, path in self._spec.outputs.items()}
+        names = {name: Path(path) for name, path in self._spec.targets.items()}
         if damage is not None:
             names = {name: partial_path(path) for name, path in names.items()}
         with self._explained():
@@ -144,7 +156,8 @@ class Outputs:
                 self._finish(head, names, progress=progress)
             whole = self._work.left.whole
             assert whole is not None
-            return publish(self._work, self._parts, whole, names, overwrite=self._spec.overwrite or damage is not None)
+            products = {name: Product(self._work.folders[name]) for name in self._spec.results} | self._parts
+            return publish(self._work, products, whole, names, overwrite=self._spec.overwrite or damage is not None)
 
     def abort(self) -> None:
         """End everything that works on the outputs. Safe to call twice, from any thread.
@@ -163,6 +176,16 @@ class Outputs:
         """End everything and wait for it. Safe to call twice."""
         self.abort()
         self._sealer.shutdown(wait=True, cancel_futures=True)
+
+    def _open_clip_maps(self) -> ClipMaps | None:
+        wanted = {MINIMUM, MEAN} & self._spec.results.keys()
+        if not wanted:
+            return None
+        given = self.formats[MAPS]
+        clip_maps = ClipMaps(wanted, (given.height, given.width), self._spec.threads)
+        if self._work.left.whole is None and (records := self._work.left.records.get(_CLIP_MAPS)):
+            clip_maps.restore(records[-1], self._work.folders[MAPS].path)
+        return clip_maps
 
     def _is_lossy(self, name: str) -> bool:
         return name == MAPS and self._spec.codec == _LOSSY
@@ -186,7 +209,8 @@ class Outputs:
         if end is not None:
             entry["end"] = end
         self._n_segments += 1
-        self._rows, self._point = [], None
+        self._n_sealed += len(self._rows)
+        self._rows, self._point, n_sealed = [], None, self._n_sealed
 
         def seal() -> None:
             records = entry["parts"] = {name: one() for name, one in seals.items()}
@@ -196,7 +220,13 @@ class Outputs:
                 self._look_up_digests(entry["rows"], records[MAPS])
             with self._explained():
                 assert self._work.journal is not None
+                if self.clip_maps is None:
+                    self._work.journal.append(entry)
+                    return
+                folder = self._work.folders[MAPS].path
+                record = entry["parts"][_CLIP_MAPS] = self.clip_maps.seal(n_sealed, folder)
                 self._work.journal.append(entry)
+                self.clip_maps.forget_others(record, folder)
 
         self._sealing = self._sealer.submit(seal)
 
@@ -223,9 +253,26 @@ class Outputs:
             whole[name] = path.name if path.is_file() else "."
         if self._spec.verify:
             self._verify(whole, progress=progress)
-        write_sidecar(self._work, head, names)
+        results = self._write_results()
+        whole |= {name: self._result_path(name).name for name in results}
+        write_sidecar(self._work, {**head, "results": results}, names)
         self._work.journal.append({"kind": "whole", "whole": whole})
         self._work.left.whole = whole
+
+    def _result_path(self, name: str) -> Path:
+        return self._work.folders[name].path / f"whole{Path(self._spec.results[name]).suffix}"
+
+    def _write_results(self) -> dict[str, dict[str, Any]]:
+        """Write what follows from all maps together, durable; return what the sidecar says of it."""
+        results: dict[str, dict[str, Any]] = {}
+        for name in self._spec.results:
+            path, how = self._result_path(name), {}
+            if self.clip_maps is not None and name in (MINIMUM, MEAN):
+                how = write_clip_map(path, self.clip_maps.result(name), name, self._spec)
+            else:
+                write_scores(path, self._work.rows)
+            results[name] = how | seal_result(path)
+        return results
 
     def _verify(self, whole: Mapping[str, str], *, progress: bool) -> None:
         for name, parts in self._parts.items():

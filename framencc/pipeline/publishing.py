@@ -13,7 +13,7 @@ from typing import Any
 from framencc.errors import SinkError
 from framencc.pipeline.workplace import MAPS, Workplace
 from framencc.sidecar import SidecarWriter
-from framencc.sinks import Parts
+from framencc.sinks import Product
 from framencc.sinks.targets import existing_files
 from framencc.staging import sidecar_path, signals_deferred
 from framencc.workfolder import WorkFolder
@@ -42,7 +42,12 @@ def write_sidecar(work: Workplace, head: Mapping[str, Any], names: Mapping[str, 
 
 
 def publish(
-    work: Workplace, parts: Mapping[str, Parts], whole: Mapping[str, str], names: Mapping[str, Path], *, overwrite: bool
+    work: Workplace,
+    products: Mapping[str, Product],
+    whole: Mapping[str, str],
+    names: Mapping[str, Path],
+    *,
+    overwrite: bool,
 ) -> tuple[dict[str, Path], Path]:
     """Let everything take its name.
 
@@ -50,8 +55,8 @@ def publish(
     ----------
     work
         The work folders.
-    parts
-        The outputs, by their names in the spec.
+    products
+        Everything but the sidecar, by their names in the spec.
     whole
         What they are called in their work folders.
     names
@@ -86,15 +91,15 @@ def publish(
                 raise
             work.left.publishing = True
         try:
-            for name in sorted(parts, key=lambda name: name == MAPS):
-                parts[name].publish(work.folders[name].path / whole[name], names[name].name)
+            for name in sorted(products, key=lambda name: name == MAPS):
+                products[name].publish(work.folders[name].path / whole[name], names[name].name)
             written = work.folders[MAPS].path / _SIDECAR
             if written.exists():
                 written.replace(work.folders[MAPS].folder / sidecar.name)
             for folder in work.folders.values():
                 folder.sync_names()
         except BaseException:
-            _withdraw(work, parts, whole, names)
+            _withdraw(work, products, whole, names)
             raise
         work.discard()
     return dict(names), sidecar
@@ -124,12 +129,14 @@ def _put_back(work: Workplace) -> None:
                 path.replace(folder.folder / path.name)
 
 
-def _withdraw(work: Workplace, parts: Mapping[str, Parts], whole: Mapping[str, str], names: Mapping[str, Path]) -> None:
+def _withdraw(
+    work: Workplace, products: Mapping[str, Product], whole: Mapping[str, str], names: Mapping[str, Path]
+) -> None:
     with contextlib.suppress(OSError):
         published = work.folders[MAPS].folder / sidecar_path(names[MAPS]).name
         if not (written := work.folders[MAPS].path / _SIDECAR).exists() and published.exists():
             published.replace(written)
-    for name, one in parts.items():
+    for name, one in products.items():
         with contextlib.suppress(OSError):
             one.withdraw(work.folders[name].path / whole[name], names[name].name)
     _put_back(work)

@@ -96,7 +96,7 @@ def tidy_up(spec: RunSpec) -> None:
     SinkError
         When another run works there.
     """
-    for path in map(Path, spec.outputs.values()):
+    for path in map(Path, spec.targets.values()):
         if work_folder_path(path).is_dir():
             WorkFolder(path).remove()
 
@@ -130,7 +130,7 @@ class Workplace:
         self._keep = True
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
-            for name, path in spec.outputs.items():
+            for name, path in spec.targets.items():
                 try:
                     self.folders[name] = WorkFolder(Path(path))
                 except OSError as error:

@@ -27,7 +27,38 @@ Seal = Callable[[], Record]
 _READ_BYTES = 1 << 20
 
 
-class Parts(ABC):
+class Product:
+    """Something that is made in its target's work folder, and takes its name in the end.
+
+    Parameters
+    ----------
+    work
+        The locked work folder; it names the target.
+    """
+
+    def __init__(self, work: WorkFolder) -> None:
+        self.target = work.target
+        self._work = work
+
+    def publish(self, whole: Path, name: str) -> None:
+        """Give what is finished, `whole`, its name. Safe to call again after it was cut off.
+
+        Raises
+        ------
+        OSError
+            When the name cannot be taken.
+        """
+        if whole.exists():
+            whole.replace(self._work.folder / name)
+
+    def withdraw(self, whole: Path, name: str) -> None:
+        """Undo `publish`, as far as it has come."""
+        published = self._work.folder / name
+        if not whole.exists() and published.exists():
+            published.replace(whole)
+
+
+class Parts(Product, ABC):
     """One output of a run, growing in its work folder.
 
     Parameters
@@ -39,9 +70,8 @@ class Parts(ABC):
     """
 
     def __init__(self, work: WorkFolder, map_format: MapFormat) -> None:
+        super().__init__(work)
         self.format = map_format
-        self.target = work.target
-        self._work = work
         self._number = 0
 
     def go_on(self, records: Sequence[Mapping[str, Any]]) -> None:
@@ -85,25 +115,8 @@ class Parts(ABC):
     def abort(self) -> None:
         """End everything that works on the current part. Safe to call twice, from any thread."""
 
-    def abort_sealing(self) -> None:  # noqa: B027  (most have nothing that could hang)
+    def abort_sealing(self) -> None:  # most have nothing that could hang
         """End everything that works on the part that is being sealed. Safe to call twice, from any thread."""
-
-    def publish(self, whole: Path, name: str) -> None:
-        """Give the whole output its name. Safe to call again after it was cut off.
-
-        Raises
-        ------
-        OSError
-            When the name cannot be taken.
-        """
-        if whole.exists():
-            whole.replace(self._work.folder / name)
-
-    def withdraw(self, whole: Path, name: str) -> None:
-        """Undo `publish`, as far as it has come."""
-        published = self._work.folder / name
-        if not whole.exists() and published.exists():
-            published.replace(whole)
 
     def look_at(self, record: Mapping[str, Any]) -> Path:
         """Return where a sealed part is.
@@ -242,7 +255,7 @@ class ImageParts(SinkParts):
             yield whole / str(record["file"]) / self.target.name, int(record["maps"])
 
     def publish(self, whole: Path, name: str) -> None:
-        """Move every file to its place; see `Parts.publish`.
+        """Move every file to its place; see `Product.publish`.
 
         One rename cannot move them all: a process killed in between leaves a part of them until it is gone on with.
         """
@@ -252,7 +265,7 @@ class ImageParts(SinkParts):
                 file.replace(published.path(written.index(file.name)))
 
     def withdraw(self, whole: Path, name: str) -> None:
-        """Undo `publish`; see `Parts.withdraw`. The files are to be published again, so any part's folder will do."""
+        """Undo `publish`; see `Product.withdraw`. The files are to be published again, so any part's folder will do."""
         written, published = NumberedFiles(self.target), NumberedFiles(self._work.folder / name)
         folder = whole / "000000"
         for file in list(published.existing()):
