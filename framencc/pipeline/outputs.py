@@ -63,6 +63,7 @@ class Outputs:
         self._spec = spec
         self._work = work
         self._records = {name: list(work.left.records.get(name, ())) for name in spec.outputs}
+        self.clip_maps = self._open_clip_maps()
         self._parts: dict[str, Parts] = {}
         for name in spec.outputs:
             folder = work.folders[name]
@@ -77,7 +78,6 @@ class Outputs:
             if work.left.whole is None:
                 _require_unchanged(parts, self._records[name])
                 parts.go_on(self._records[name])
-        self.clip_maps = self._open_clip_maps()
         self._n_segments = work.left.n_segments
         self._n_sealed = work.left.n_maps
         self._rows: list[dict[str, Any]] = []
