@@ -29,6 +29,7 @@ from tolerances import INTEGER, promised
 from framencc.cli import main
 
 _FRAME = re.compile(r"showinfo.*\] n: *\d+ pts: *(\S+) .*\bfmt:(\w+) .*\bs:(\d+)x(\d+) ")
+_WRITTEN = re.compile(r"frame= *(\d+) fps=")
 _CONFIG = re.compile(r"showinfo.*config in time_base: (\d+)/(\d+), frame_rate: (\d+)/(\d+)")
 _ERROR = re.compile(r"^(?:\[[^\]]* @ [^\]]*\] )*\[(?:error|fatal|panic)\] (.*)$")
 _COARSE_OUTPUT = re.compile(r"non monotonically increasing dts to muxer")
@@ -123,17 +124,23 @@ def decode(path: Path) -> Decoded:
 def _decode_as(
     path: Path, pixel_format: str | None
 ) -> tuple[bytes, list[tuple[float | None, str, int, int]], float, list[str]]:
+    """Return the bytes of all frames; of each its time, format and size; the nominal rate; and complaints."""
     arguments = ["-threads", "1", "-copyts", "-i", f"file:{path}", "-map", "0:V:0", "-fps_mode", "passthrough"]
     arguments += ["-vf", "showinfo=checksum=0", "-f", "rawvideo"]
     arguments += ["-pix_fmt", pixel_format] if pixel_format else []
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info"]
-    result = subprocess.run([*command, *arguments, "-"], capture_output=True, check=False, timeout=60)
-    lines = result.stderr.decode(errors="replace").splitlines()
+    for _ in range(9):  # messages of two threads can tear a line in two, now and then
+        result = subprocess.run([*command, *arguments, "-"], capture_output=True, check=False, timeout=60)
+        lines = result.stderr.decode(errors="replace").splitlines()
+        found = [match for line in lines if (match := _FRAME.search(line))]
+        written = [int(match[1]) for line in lines if (match := _WRITTEN.search(line))]
+        if not written or written[-1] == len(found):
+            break
     config = next((match for line in lines if (match := _CONFIG.search(line))), None)
     numbers = [int(number) for number in config.groups()] if config else [1, 25, 25, 1]
     rate = numbers[2] / numbers[3] if numbers[2] and numbers[3] else 25.0
     frames = []
-    for match in (match for line in lines if (match := _FRAME.search(line))):
+    for match in found:
         time = None if match[1] == "NOPTS" else int(match[1]) * numbers[0] / numbers[1]
         frames.append((time, match[2], int(match[3]), int(match[4])))
     complaints = [match[1] for line in lines if (match := _ERROR.match(line)) and not _COARSE_OUTPUT.search(line)]

@@ -95,7 +95,7 @@ def test_the_numbers_in_the_snippets_are_what_comes_out():
     names: dict[str, Any] = {}
     formula, codes, encodings = blocks(DEFINITION, "python")
     exec(formula, names)
-    assert names["rho"].tolist() == [[1.0, 0.5, -1.0]]
+    np.testing.assert_allclose(names["rho"], [[1.0, 0.5, -1.0]], rtol=0, atol=1e-6)  # the promise of accuracy
     exec(codes, names)
     assert names["rho"].tolist() == [[0.0, 0.0, 0.5, 0.0, 0.0]]
     assert names["validity"].tolist() == [[1, 1, 0, 2, 2]]

@@ -100,9 +100,26 @@ def everything_at_once(folder: Path) -> Clip:
     return folder / "turned.mp4", shown, times
 
 
+def bursts(folder: Path) -> Clip:
+    """Three frames a millisecond apart, then a long wait, at 25 frames a second on paper."""
+    frames = media.random_frames(N_FRAMES)
+    options = ("-vf", "settb=1/1000,setpts=floor(N/3)*400+N", "-fps_mode", "passthrough", "-enc_time_base", "1/1000")
+    path = media.write_clip(folder / "in.mkv", frames, *options)
+    return path, frames, [Fraction(k // 3 * 400 + k, 1000) for k in range(N_FRAMES)]
+
+
+def at_one_time(folder: Path) -> Clip:
+    frames = media.random_frames(N_FRAMES)
+    options = ("-vf", "settb=1/1000,setpts=floor(N/2)*40", "-fps_mode", "passthrough", "-enc_time_base", "1/1000")
+    path = media.write_clip(folder / "in.mkv", frames, *options)
+    return path, frames, [Fraction(k // 2 * 40, 1000) for k in range(N_FRAMES)]
+
+
 CLIPS: dict[str, Callable[[Path], Clip]] = {
     "uneven, mkv": uneven("in.mkv", 1000),
     "uneven, mp4": uneven("in.mp4", 90000),
+    "bursts": bursts,
+    "two at one time": at_one_time,
     "late": late,
     "turned left": turned(("-display_rotation", "90"), lambda frames: np.rot90(frames, 1, (1, 2))),
     "turned right": turned(("-display_rotation", "-90"), lambda frames: np.rot90(frames, 3, (1, 2))),
