@@ -15,7 +15,7 @@ from framencc.spec import PATH_FIELDS, RunSpec
 from framencc.workfolder import WorkFolder, work_folder_path
 
 MAPS = "output"
-JOURNAL_FORMAT = 1
+JOURNAL_FORMAT = 2
 # What may differ between a run and the one that goes on with it: results do not depend on these.
 _FREE_OPTIONS = ("resume", "overwrite", "threads", "limits", "verify")
 
