@@ -3,11 +3,13 @@
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +17,7 @@ from framencc.interrupts import SIGNALS
 
 # What file systems answer that know no such thing for folders, or do not let us open this one.
 _NO_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EPERM, errno.EBADF)
+_HIDDEN = re.compile(r"\..*\.framencc-[0-9a-f]{8}(\.[^.]*)?", re.DOTALL)
 _NAME_BYTES = 255  # the longest file name of the usual file systems
 
 
@@ -85,36 +88,15 @@ def hidden_name(name: str) -> str:
     return "." + os.fsdecode(os.fsencode(name)[: _NAME_BYTES - 1 - len(tail)] + tail)
 
 
+def is_hidden_name(name: str) -> bool:
+    """Whether a name is one that `hidden_name` made up."""
+    return _HIDDEN.fullmatch(name) is not None
+
+
 def sidecar_path(output: str | Path) -> Path:
     """Name the sidecar of an output: its name, a pattern's included, and ``.json``."""
     output = Path(output)
     return output.with_name(output.name + ".json")
-
-
-@contextlib.contextmanager
-def set_aside(existing: Callable[[], Iterable[Path]]) -> Iterator[None]:
-    """Take old files away while new ones appear; if that fails, what has appeared goes and the old ones come back.
-
-    Parameters
-    ----------
-    existing
-        Lists what is there under the names in question.
-    """
-    moved: list[tuple[Path, Path]] = []
-    try:
-        for path in dict.fromkeys(existing()):
-            hidden = path.with_name(hidden_name(path.name))
-            path.replace(hidden)
-            moved.append((path, hidden))
-        yield
-    except BaseException:
-        for path in dict.fromkeys(existing()):
-            path.unlink(missing_ok=True)
-        for path, hidden in moved:
-            hidden.replace(path)
-        raise
-    for _, hidden in moved:
-        hidden.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -184,10 +166,21 @@ def write_all(file: BinaryIO, buffer: memoryview | bytes) -> None:
         view = view[file.write(view) :]
 
 
+def flush(descriptor: int) -> None:
+    """Flush an open file's content to the disk, on macOS through the disk's own cache as well."""
+    if sys.platform == "darwin":
+        import fcntl  # noqa: PLC0415
+
+        with contextlib.suppress(OSError):  # a file system that has no such call
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(descriptor)
+
+
 def sync_file(path: Path) -> None:
     """Flush a file's content to the disk."""
     with path.open("r+b") as file:
-        os.fsync(file.fileno())
+        flush(file.fileno())
 
 
 def sync_folder(path: Path) -> None:

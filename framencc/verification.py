@@ -1,6 +1,8 @@
 """Whether an output holds what was written to it: every map is decoded again and compared by its digest and time."""
 
 import hashlib
+import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, zip_longest
@@ -15,13 +17,16 @@ from framencc.frames import Picture
 from framencc.sidecar import read_sidecar
 from framencc.sinks.targets import NumberedFiles, is_numbered
 from framencc.sources import VideoSource, read_picture
+from framencc.sources.limits import SizeLimits
 from framencc.spec import VIDEO_OUTPUT_SUFFIXES, LimitsSpec
 from framencc.staging import sidecar_path
+from framencc.values import MAX_PIXELS
 
 Row = Mapping[str, Any]
 _DIGEST_LETTERS = 32
 _MILLISECOND, _MICROSECOND = 0.0005 + 1e-9, 1e-6
 _SHOWN_PROBLEMS = 10
+_NO_LIMITS = SizeLimits(MAX_PIXELS, sys.maxsize, math.inf)
 
 
 class StoredMap(NamedTuple):
@@ -47,6 +52,11 @@ def digest(data: Picture) -> str:
     return total.hexdigest()[:_DIGEST_LETTERS]
 
 
+def open_stored(path: Path, *, stall_seconds: float) -> VideoSource:
+    """Open a video that we have written ourselves, however long it is."""
+    return VideoSource(str(path), stall_seconds=stall_seconds, limits=_NO_LIMITS)
+
+
 def stored_maps(
     path: Path, indices: Iterable[int], *, size: tuple[int, int] | None = None, stall_seconds: float
 ) -> Iterator[StoredMap]:
@@ -69,7 +79,7 @@ def stored_maps(
         When it cannot be read, or is damaged.
     """
     if path.suffix.lower() in VIDEO_OUTPUT_SUFFIXES:
-        with VideoSource(str(path), stall_seconds=stall_seconds) as video:
+        with open_stored(path, stall_seconds=stall_seconds) as video:
             for frame in video.frames():
                 yield StoredMap(digest(frame.data), frame.pts_seconds)
     elif is_numbered(path):

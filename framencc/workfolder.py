@@ -2,27 +2,37 @@
 
 import contextlib
 import errno
+import hashlib
+import json
 import logging
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from framencc.errors import SinkError
-from framencc.staging import make_folders, remove_folders, sync_folder
+from framencc.staging import is_hidden_name, make_folders, remove_folders, sync_file, sync_folder
 
-_LOCK = "lock"
+_LOCK, _OLD, _OWNER = "lock", "old", "owner"
 # What network file systems answer that have no locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+_NAME_BYTES = 255  # the longest file name of the usual file systems
+_SUFFIX = ".framencc"
 
 logger = logging.getLogger(__name__)
 
 
 def work_folder_path(target: Path) -> Path:
-    """Name the folder in which `target` grows."""
+    """Name the folder in which `target` grows; a name too long for that is cut, and told from others by its hash."""
+    name = os.fsencode(target.name)
+    if len(name) + 1 + len(_SUFFIX) > _NAME_BYTES:
+        digest = hashlib.sha256(name).hexdigest()[:16].encode()
+        name = name[: _NAME_BYTES - 2 - len(_SUFFIX) - len(digest)] + b"-" + digest
     # Absolute, so that a later change of the working folder cannot strand it.
-    return target.absolute().parent / f".{target.name}.framencc"
+    return target.absolute().parent / f".{os.fsdecode(name)}{_SUFFIX}"
 
 
 class WorkFolder:
@@ -44,12 +54,52 @@ class WorkFolder:
     def __init__(self, target: Path) -> None:
         self.target = target
         self.path = work_folder_path(target)
-        self._made = make_folders(self.path.parent)
+        self._made: list[Path] = []
         try:
             self._lock = self._take()
+            self._sync_parents()
         except BaseException:
             remove_folders(self._made)
             raise
+
+    def set_aside(self, path: Path) -> None:
+        """Keep an old file that is in the way, until the folder is removed.
+
+        Raises
+        ------
+        OSError
+            When it cannot be moved.
+        """
+        old = self.path / _OLD
+        old.mkdir(exist_ok=True)
+        path.replace(old / path.name)
+
+    def old_files(self) -> list[Path]:
+        """Return the old files that are kept here."""
+        old = self.path / _OLD
+        return sorted(old.iterdir()) if old.is_dir() else []
+
+    @property
+    def owner(self) -> Any:
+        """What the last run to work here has left of itself by `claim`; None where there is nothing."""
+        try:
+            return json.loads((self.path / _OWNER).read_bytes())
+        except (OSError, ValueError):
+            return None
+
+    def claim(self, owner: Mapping[str, str]) -> None:
+        """Say whose work in progress this is.
+
+        Raises
+        ------
+        OSError
+            When it cannot be written.
+        """
+        if self.owner != owner:
+            with (self.path / _OWNER).open("wb") as file:
+                file.write(json.dumps(owner).encode())
+            sync_file(self.path / _OWNER)
+            sync_folder(self.path)
 
     @property
     def folder(self) -> Path:
@@ -57,7 +107,7 @@ class WorkFolder:
         return self.path.parent
 
     def clear(self) -> None:
-        """Remove everything in it that an earlier run left.
+        """Remove everything in it that an earlier run left, but for old files whose names have been taken by others.
 
         Raises
         ------
@@ -65,26 +115,30 @@ class WorkFolder:
             When something cannot be removed.
         """
         for entry in list(self.path.iterdir()):
-            if entry.name == _LOCK:
+            if entry.name in (_LOCK, _OLD):
                 continue
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
 
-    def clear_hidden(self) -> None:
-        """Remove what a run that was cut off was just writing: it has a hidden name until it is whole."""
-        for path in list(self.path.rglob(".*")):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+    def clear_staged(self) -> None:
+        """Remove what a run that was cut off was just writing: it has a name of its own until it is whole."""
+        for folder in [self.path, *(entry for entry in self.path.iterdir() if entry.is_dir() and entry.name != _OLD)]:
+            for path in list(folder.iterdir()):
+                if not is_hidden_name(path.name):
+                    continue
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove the folder with all that is in it, and the parents that were made for it if they are empty."""
         # The lock goes last: whoever waits for it must not find a half-removed folder.
         with contextlib.suppress(OSError):
             self.clear()
+        shutil.rmtree(self.path / _OLD, ignore_errors=True)
         self._unlock(remove=True)
         with contextlib.suppress(OSError):
             self.path.rmdir()
@@ -96,17 +150,21 @@ class WorkFolder:
 
     def sync_names(self) -> None:
         """Flush the names in the output's folder, and of the folders that were made for it, to the disk."""
+        self._sync_parents()
+
+    def _sync_parents(self) -> None:
         sync_folder(self.folder)
         for folder in self._made:
             sync_folder(folder.parent)
 
     def _take(self) -> IO[bytes]:
         while True:
-            self.path.mkdir(exist_ok=True)
             try:
+                self._made += make_folders(self.path.parent)
+                self.path.mkdir(exist_ok=True)
                 lock = (self.path / _LOCK).open("ab")
             except FileNotFoundError:
-                continue  # another run has just removed it
+                continue  # another run has just removed it, or a parent that was empty
             try:
                 if not _try_to_lock(lock):
                     raise SinkError(f"output {str(self.target)!r} is being written by another run")

@@ -9,13 +9,14 @@ from sink_readback import names, visible
 from framencc.config import make_spec
 from framencc.errors import SinkError
 from framencc.pipeline import run
+from framencc.pipeline.publishing import Move
 from framencc.sidecar import SidecarWriter, read_sidecar
 from framencc.sinks.parts import ArrayParts
 
 FAILING = {
     "writing the sidecar": (SidecarWriter, "commit"),
     "making the output whole": (ArrayParts, "complete"),
-    "taking the name": (ArrayParts, "publish"),
+    "taking the name": (Move, "carry_out"),
 }
 
 
@@ -50,7 +51,7 @@ def test_a_failed_end_leaves_the_old_output_with_its_sidecar_and_can_be_gone_on_
 
 def test_a_failed_end_without_an_old_output_leaves_nothing_to_be_seen(tmp_path, monkeypatch):
     with monkeypatch.context() as broken:
-        broken.setattr(ArrayParts, "publish", fail)
+        broken.setattr(Move, "carry_out", fail)
         with pytest.raises(SinkError, match="no space left"):
             run_job(tmp_path, frames="0:2")
     assert visible(tmp_path) == []

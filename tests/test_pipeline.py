@@ -19,8 +19,8 @@ import framencc
 from framencc.config import load_config, make_spec
 from framencc.errors import SpecError
 from framencc.pipeline import describe, run
+from framencc.pipeline.publishing import Move
 from framencc.sidecar import fingerprint, read_sidecar
-from framencc.sinks.parts import ArrayParts
 from framencc.sources import open_source
 from framencc.staging import sidecar_path
 
@@ -340,16 +340,16 @@ def test_overwriting_replaces_the_output_and_its_sidecar(tmp_path):
 
 def test_an_old_sidecar_never_stands_beside_new_maps(tmp_path, monkeypatch):
     run_job(tmp_path / "out.npy", frames="0:5")
-    publish, seen = ArrayParts.publish, []
+    carry_out, seen = Move.carry_out, []
 
-    def publish_and_look(parts, whole, name):
-        publish(parts, whole, name)
+    def carry_out_and_look(move):
+        carry_out(move)
         seen.append(names(tmp_path))
 
-    monkeypatch.setattr(ArrayParts, "publish", publish_and_look)
+    monkeypatch.setattr(Move, "carry_out", carry_out_and_look)
     run_job(tmp_path / "out.npy", frames="0:2", overwrite=True)
-    assert ["out.npy" in found for found in seen] == [True]
-    assert ["out.npy.json" in found for found in seen] == [False]
+    assert ["out.npy" in found for found in seen] == [True, True]
+    assert ["out.npy.json" in found for found in seen] == [False, True]
 
 
 def test_describing_a_job_agrees_with_its_sidecar_and_writes_nothing(array_report, tmp_path):

@@ -19,8 +19,8 @@ from framencc.config import make_spec
 from framencc.errors import DamagedInputError, SinkError, SourceError, SpecError
 from framencc.pipeline import run
 from framencc.pipeline.outputs import Outputs
+from framencc.pipeline.publishing import Move
 from framencc.sidecar import read_sidecar
-from framencc.sinks.parts import ArrayParts
 from framencc.sources import Source, open_source
 
 pytestmark = [
@@ -220,13 +220,13 @@ def test_a_reference_that_vanishes_during_the_run_costs_nothing(job, neutral, tm
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_names_are_taken_waits_until_all_are(number, job, tmp_path, monkeypatch):
     run(job("out.npy", frames="0:3"))
-    publish = ArrayParts.publish
+    carry_out = Move.carry_out
 
-    def publish_interrupted(*arguments):
-        publish(*arguments)
+    def carry_out_interrupted(move):
+        carry_out(move)
         signal.raise_signal(number)
 
-    monkeypatch.setattr(ArrayParts, "publish", publish_interrupted)
+    monkeypatch.setattr(Move, "carry_out", carry_out_interrupted)
     spec = job("out.npy", frames="0:5", overwrite=True)
     words = ["run", spec.input, spec.output, "--reference", spec.reference, "--frames", "0:5", "--overwrite", "-q"]
     assert main(words) == 128 + number

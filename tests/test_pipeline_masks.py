@@ -16,8 +16,8 @@ from framencc import Reference, SinkError, SourceError, SpecError, run
 from framencc.cli import main
 from framencc.config import make_spec
 from framencc.pipeline import describe
+from framencc.pipeline.publishing import Move
 from framencc.sidecar import read_sidecar
-from framencc.sinks.parts import ArrayParts
 
 FOOTAGE = media.footage()
 SHAPE = (144, 176)
@@ -188,7 +188,7 @@ def test_an_old_validity_output_is_replaced_or_comes_back(folder, monkeypatch) -
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     again = job("out.npy", validity="why/%d.png", frames="0:2", overwrite=True, ncc={"radius": 1})
     with monkeypatch.context() as broken:
-        broken.setattr(ArrayParts, "publish", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        broken.setattr(Move, "carry_out", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         with pytest.raises(SinkError, match="No space left"):
             run(again)
     assert {path: path.read_bytes() for path in before} == before

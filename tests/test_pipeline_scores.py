@@ -17,9 +17,9 @@ from framencc.config import make_spec
 from framencc.errors import DamagedInputError, SinkError, SpecError
 from framencc.pipeline import describe, run
 from framencc.pipeline.outputs import Outputs
+from framencc.pipeline.publishing import Move
 from framencc.render import encode
 from framencc.sidecar import read_sidecar
-from framencc.sinks import Product
 from framencc.verification import verify
 
 pytestmark = pytest.mark.timeout(120)
@@ -258,22 +258,25 @@ def test_a_state_of_the_clip_that_has_changed_is_not_gone_on_with(here, monkeypa
     cut_off(spec, monkeypatch, 6)
     (state,) = here.glob(".*/clip_maps_*.npz")
     state.write_bytes(state.read_bytes()[:-1] + b"!")
-    with pytest.raises(SinkError, match=r"what has added up over the clip, .*give --overwrite instead of --resume"):
+    with pytest.raises(
+        SinkError,
+        match=r"what has added up for temporal_mean and temporal_minimum cannot be gone .*give --overwrite instead of --resume",
+    ):
         run(spec)
 
 
 def test_results_take_their_names_with_the_outputs_or_not_at_all(here, monkeypatch):
     spec = job(scores={"path": "s.csv", **CLIP_MAPS})
-    publish = Product.publish
+    carry_out = Move.carry_out
 
-    def fail_for_the_maps(product, whole, name):
-        if name == "out.npy":
+    def fail_for_the_maps(move):
+        if move.target.name == "out.npy":
             raise OSError(5, "Input/output error")
-        publish(product, whole, name)
+        carry_out(move)
 
     before = visible(here)
     with monkeypatch.context() as patch:
-        patch.setattr(Product, "publish", fail_for_the_maps)
+        patch.setattr(Move, "carry_out", fail_for_the_maps)
         with pytest.raises(SinkError):
             run(spec)
     assert visible(here) == before

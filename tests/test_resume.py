@@ -2,14 +2,18 @@
 
 import json
 import logging
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import media
 import numpy as np
 import pytest
-from running import assert_nothing_runs, command, python
+from running import assert_nothing_runs, command, processes, python, start
 from sink_readback import names, visible
 
 from framencc.config import make_spec
@@ -17,8 +21,10 @@ from framencc.errors import SinkError, SpecError
 from framencc.pipeline import describe, run
 from framencc.pipeline.outputs import Outputs
 from framencc.sidecar import read_sidecar
+from framencc.sinks.parts import ImageParts
 from framencc.sources import VideoSource
 from framencc.sources.selection import SeekPoint, Selection
+from framencc.verification import verify
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -169,7 +175,7 @@ def test_decoding_begins_behind_what_is_done(clip, job, monkeypatch, caplog):
     start = VideoSource._start
     monkeypatch.setattr(VideoSource, "_start", lambda *given: started.append(given[1:]) or start(*given))
     run(job(resume=True))
-    assert [[point.index for point in points] for points in started if points] == [[31]]
+    assert [point.index for points in started for point in points if point] == [31]
     assert "decoding begins at frame 0" not in caplog.text
 
 
@@ -326,7 +332,7 @@ KILLED = """
 import os, sys
 from framencc.cli import main
 from framencc.pipeline import publishing
-from framencc.sinks.parts import Parts, ImageParts
+from framencc.pipeline.workplace import Workplace
 from framencc.journal import Journal
 where, *words = sys.argv[1:]
 def after(holder, name, when):
@@ -337,33 +343,39 @@ def after(holder, name, when):
             os._exit(9)
         return result
     setattr(holder, name, work_and_die)
+n_moves = iter(range(10**6))
 if where == "whole":
     after(Journal, "append", lambda _, entry: entry["kind"] == "whole")
-elif where == "publishing":
-    after(Journal, "append", lambda _, entry: entry["kind"] == "publishing")
 elif where == "set aside":
-    after(publishing, "_set_aside", lambda *_: True)
+    after(publishing, "_set_aside", lambda *_, **__: True)
 elif where == "first name":
-    after(ImageParts, "publish", lambda *_: True)
-elif where == "second name":
-    after(Parts, "publish", lambda *_: True)
+    after(publishing.Move, "carry_out", lambda _: True)
+elif where == "some names":
+    after(publishing.Move, "carry_out", lambda _: next(n_moves) == 20)
+elif where == "maps":
+    after(publishing.Move, "carry_out", lambda move: move.target.name == "out.mkv")
 elif where == "all names":
-    after(publishing.Workplace, "discard", lambda *_: True)
+    after(Workplace, "discard", lambda *_: True)
+elif where == "taken back":
+    publishing.Move.carry_out = lambda move: (_ for _ in ()).throw(OSError(5, "Input/output error"))
+    after(publishing, "take_back", lambda *_: True)
 main(words)
 """
+PLACES = ["whole", "set aside", "first name", "some names", "maps", "all names", "taken back"]
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["new", "over old ones"])
-@pytest.mark.parametrize("where", ["whole", "set aside", "publishing", "first name", "second name", "all names"])
+@pytest.mark.parametrize("where", PLACES)
 def test_killed_while_names_are_taken_it_is_whole_or_old_and_can_be_gone_on_with(where, old, clip, job, here):
     options = {"validity": "why/%d.png", "segment_frames": 16}
-    run(job(output="whole.mkv", validity="whole/%d.png", segment_frames=16))
+    run(job(output="whole.mkv", validity="whole/%d.png", segment_frames=16, frames="0:33"))
     whole = (here / "whole.mkv").read_bytes()
-    if old:
-        run(job(**options, frames="0:30", ncc={"radius": 1}))
+    if old:  # with more pictures than the new one: none of them may stay
+        run(job(**options, frames="0:38", ncc={"radius": 1}))
     before = (here / "out.mkv").read_bytes() if old else None
     flags = ["--overwrite"] if old else []
     words = ["run", clip, "out.mkv", "--reference", 0, "--validity", "why/%d.png", "--segment-frames", 16, *flags]
+    words += ["--frames", "0:33"]
     result = python(KILLED, where, *words)
     assert result.returncode == 9, result.stderr
     if (here / "out.mkv").exists():
@@ -373,8 +385,183 @@ def test_killed_while_names_are_taken_it_is_whole_or_old_and_can_be_gone_on_with
     assert (here / "out.mkv").read_bytes() == whole
     codes = {path.name: path.read_bytes() for path in (here / "why").iterdir() if path.is_file()}
     assert codes == {path.name: path.read_bytes() for path in (here / "whole").iterdir()}
-    assert read_sidecar("out.mkv.json")["summary"]["n_frames"] == N_FRAMES
+    assert read_sidecar("out.mkv.json")["summary"]["n_frames"] == 33
     assert [name for name in names(here) if name not in visible(here)] == []
+
+
+@pytest.mark.parametrize("where", PLACES[:5])
+def test_killed_there_and_started_anew_the_old_output_is_not_lost(where, clip, job, here):
+    options = {"validity": "why/%d.png", "segment_frames": 16}
+    run(job(**options, ncc={"radius": 1}))
+    before = contents(here)
+    words = ["run", clip, "out.mkv", "--reference", 0, "--validity", "why/%d.png", "--segment-frames", 16]
+    assert python(KILLED, where, *words, "--overwrite").returncode == 9
+    # The new run fails before its first segment.
+    result = command(*words, "--overwrite", "--warp", "field", "--warp.field", "absent", cwd=here)
+    assert result.returncode == 2, result.stderr
+    failing = "import sys\nfrom framencc.cli import main\nfrom framencc.pipeline.outputs import Outputs\n"
+    failing += "def fail(*_): raise OSError(5, 'Input/output error')\n"
+    failing += "Outputs.write = fail\nsys.exit(main(sys.argv[1:]))"
+    assert python(failing, *words, "--overwrite").returncode == 1
+    assert contents(here) == before
+    assert [name for name in names(here) if name not in visible(here)] == []
+
+
+def test_a_finished_output_that_is_gone_or_cut_before_it_has_its_name_is_joined_again(clip, job, here):
+    words = ["run", clip, "out.mkv", "--reference", 0, "--segment-frames", 16]
+    whole = run(job(output="whole.mkv", segment_frames=16)).output.read_bytes()
+    for spoil in (Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:3000])):
+        assert python(KILLED, "whole", *words).returncode == 9
+        spoil(here / ".out.mkv.framencc" / "whole.mkv")
+        assert command(*words, "--resume", cwd=here).returncode == 0
+        assert (here / "out.mkv").read_bytes() == whole
+        run(job(output="out.mkv", frames="0:2", overwrite=True))
+        (here / "out.mkv").unlink()
+        (here / "out.mkv.json").unlink()
+
+
+def test_what_others_put_at_the_name_meanwhile_is_not_replaced_unasked(clip, job, here):
+    words = ["run", clip, "out.mkv", "--reference", 0, "--segment-frames", 16]
+    assert python(KILLED, "whole", *words).returncode == 9
+    (here / "out.mkv").write_text("precious")
+    result = command(*words, "--resume", cwd=here)
+    assert result.returncode == 1
+    assert "appeared during the run and is not replaced" in result.stderr
+    assert (here / "out.mkv").read_text() == "precious"
+    assert command(*words, "--resume", "--overwrite", cwd=here).returncode == 0
+
+
+@pytest.mark.parametrize("place", ["3", "20"])
+def test_a_folder_in_the_way_of_a_picture_stops_the_run_and_stays(place, job, here, monkeypatch):
+    complete = ImageParts.complete
+
+    def complete_late(*arguments):
+        (here / "maps" / f"{place}.png").mkdir()
+        (here / "maps" / f"{place}.png" / "precious").write_text("mine")
+        return complete(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageParts, "complete", complete_late)
+        with pytest.raises(SinkError, match=rf"cannot replace the folder .*{place}\.png"):
+            run(job(output="maps/%d.png"))
+    assert visible(here) == ["maps", f"maps/{place}.png", f"maps/{place}.png/precious"]
+    shutil.move(here / "maps" / f"{place}.png", here / "elsewhere")
+    assert run(job(output="maps/%d.png", resume=True)).n_frames == N_FRAMES
+    assert len(list((here / "maps").glob("*.png"))) == N_FRAMES
+    assert (here / "elsewhere" / "precious").read_text() == "mine"
+
+
+@pytest.mark.parametrize("output", ["dots/.%d.png", "dots/.out.mkv", "dots/.out.npy"])
+def test_outputs_whose_names_begin_with_a_dot_are_like_others(output, job, here, monkeypatch):
+    cut_off(job(output=output), monkeypatch, 20)
+    run(job(output=output, resume=True))
+    assert verify(output).problems == []
+    run(job(output=output, overwrite=True, ncc={"radius": 2}))
+    files = [path for path in (here / "dots").iterdir() if not path.name.endswith(".json")]
+    assert len(files) == (N_FRAMES if "%" in output else 1)
+
+
+def test_another_jobs_work_is_not_taken_over_with_a_second_output(job, here, monkeypatch):
+    cut_off(job(output="a.npy", validity="why.npy"), monkeypatch, 20)
+    with pytest.raises(
+        SpecError, match=r"validity 'why\.npy' was begun by a run of output '.*a\.npy' that was cut off"
+    ):
+        run(job(output="b.npy", validity="why.npy", overwrite=True))
+    assert run(job(output="a.npy", validity="why.npy", resume=True)).n_frames == N_FRAMES
+    assert run(job(output="b.npy", validity="why.npy", overwrite=True)).n_frames == N_FRAMES
+
+
+def test_kept_maps_stay_when_the_job_that_is_to_replace_them_is_no_job(job, monkeypatch):
+    cut_off(job(), monkeypatch, 20)
+    with pytest.raises(SpecError, match="does not exist"):
+        run(job(overwrite=True, reference="absent.png"))
+    assert describe(job(resume=True))["maps_to_resume_from"] == 16
+
+
+@pytest.mark.parametrize("change", ["version", "flip"])
+def test_a_journal_that_cannot_be_read_throws_nothing_away(change, job, here, monkeypatch):
+    cut_off(job(), monkeypatch, 20)
+    journal = here / ".out.mkv.framencc" / "journal"
+    content = bytearray(journal.read_bytes())
+    if change == "flip":
+        content[30] ^= 1
+        journal.write_bytes(content)
+    else:
+        monkeypatch.setattr("framencc.pipeline.workplace.JOURNAL_FORMAT", 2)
+    for options in ({}, {"resume": True}):
+        with pytest.raises(SpecError, match=r"its journal is (damaged|of another version of framencc); --overwrite"):
+            run(job(**options))
+    assert (here / ".out.mkv.framencc" / "000000.mkv").exists()
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    assert run(job(overwrite=True)).n_frames == N_FRAMES
+
+
+def test_a_finished_job_of_which_something_is_missing_is_not_finished(job, here):
+    run(job(output="maps/%d.png"))
+    (here / "maps" / "7.png").unlink()
+    with pytest.raises(SpecError, match=r"exists; give --overwrite"):
+        run(job(output="maps/%d.png", resume=True))
+    run(job(output="out.mkv"))
+    (here / "out.mkv").write_bytes(b"")
+    with pytest.raises(SpecError, match=r"exists; give --overwrite"):
+        run(job(output="out.mkv", resume=True))
+
+
+def test_a_damaged_take_that_was_done_before_ends_the_same_way(here, job):
+    media.ffmpeg("-i", FOOTAGE, "-c", "copy", "-movflags", "+faststart", "whole.mp4")
+    media.cut(Path("whole.mp4"), Path("cut.mp4"), 0.6)
+    words = ["run", "cut.mp4", "out.mkv", "--reference", 0, "--resume"]
+    first, again = command(*words, cwd=here), command(*words, cwd=here)
+    assert (first.returncode, first.stderr) == (again.returncode, again.stderr)
+    assert first.returncode == 3
+
+
+def test_one_file_has_many_spellings(clip, job, here, monkeypatch):
+    (here / "link").symlink_to(clip.parent)
+    cut_off(job(), monkeypatch, 20)
+    assert run(job(input=str(here / "link" / clip.name), resume=True)).n_frames == N_FRAMES
+
+
+def test_a_dry_run_says_what_a_run_would_say(job, monkeypatch):
+    cut_off(job(), monkeypatch, 20)
+    for options in ({}, {"resume": True, "reference": 1}):
+        messages = []
+        for carry_out in (run, describe):
+            with pytest.raises(SpecError) as caught:
+                carry_out(job(**options))
+            messages.append(str(caught.value))
+        assert messages[0] == messages[1]
+    run(job(resume=True))
+    assert describe(job(resume=True))["finished"] is True
+
+
+def test_a_name_too_long_is_told_as_such_also_with_resume(job):
+    with pytest.raises(SinkError, match="File name too long"):
+        run(job(output="n" * 300 + ".npy", resume=True))
+
+
+def test_sealing_that_hangs_does_not_keep_an_interrupt_waiting(clip, tmp_path):
+    """The decoder that looks at a sealed H.264 segment is stopped, and then the run."""
+    process = start("run", clip, tmp_path / "out.mp4", "--reference", 0, "--segment-frames", 8)
+    work = str(tmp_path / ".out.mp4.framencc")
+    try:
+        stopped = set()
+        deadline = time.monotonic() + 30
+        while not stopped and process.poll() is None and time.monotonic() < deadline:
+            for pid, words in processes(work).items():
+                if "rawvideo" in words:
+                    os.kill(pid, signal.SIGSTOP)
+                    stopped.add(pid)
+        if process.poll() is not None:
+            pytest.skip("the run was over before its decoder could be stopped")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=4)
+        assert process.returncode == 130
+        assert processes(work) == {}
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_the_command_says_how_to_go_on(clip, tmp_path):

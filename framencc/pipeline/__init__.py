@@ -16,13 +16,13 @@ from framencc.frames import Use
 from framencc.pipeline.description import RunDescription, describe_encoding, describe_stream, output_formats
 from framencc.pipeline.fit import code_scale, fit_reference, require_fit
 from framencc.pipeline.job import Job
-from framencc.pipeline.outputs import Outputs
+from framencc.pipeline.outputs import LostWorkError, Outputs
 from framencc.pipeline.tally import Tally
-from framencc.pipeline.workplace import MAPS, Workplace, look, tidy_up
+from framencc.pipeline.workplace import MAPS, Workplace, look, require_same, tidy_up
 from framencc.scores import Scorer
 from framencc.sidecar import read_sidecar
-from framencc.sinks import check_targets
-from framencc.sinks.targets import existing_files, try_folders
+from framencc.sinks import check_targets, partial_path
+from framencc.sinks.targets import check_names, existing_files, try_folders
 from framencc.sources import (
     ReferencePicture,
     SeekPoint,
@@ -34,7 +34,7 @@ from framencc.sources import (
     read_regions,
 )
 from framencc.spec import RunSpec, parse_frames
-from framencc.staging import sidecar_path
+from framencc.staging import sidecar_path, signals_deferred
 from framencc.warps import WarpStage, open_warp
 
 __all__ = ["RunReport", "describe", "run"]
@@ -107,9 +107,10 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
         When the input ends in damage: the maps before it are kept beside the output, as ``NAME.partial.EXT``.
     """
     started = time.perf_counter()
+    check_names(spec)
     if spec.resume and (done := _finished_before(spec)) is not None:
         return done
-    check_targets(spec, published=spec.resume and look(spec).publishing)
+    check_targets(spec, published=look(spec).plan is not None and spec.resume)
     with contextlib.ExitStack() as cleanup:
         work = cleanup.enter_context(_workplace(spec))
         left, tally = work.left, Tally(spec.scores.threshold)
@@ -226,24 +227,47 @@ def _carry_out(job: Job, outputs: Outputs, work: Workplace, *, nothing_left: boo
 
 
 def _finished_before(spec: RunSpec) -> RunReport | None:
-    """Return the report of a run of the same job whose outputs are all there; None where there is none."""
+    """Return the report of a run of the same job whose outputs are all there; None where there is none.
+
+    Raises
+    ------
+    DamagedInputError
+        When that run has kept what there was before damage of the same input.
+    """
     began = time.perf_counter()
-    path = sidecar_path(spec.output)
-    if not path.exists() or look(spec).n_maps:
+    names = {name: Path(path) for name, path in spec.targets.items()}
+    partial = {name: partial_path(path) for name, path in names.items()}
+    if look(spec).n_maps:
         return None
+    for paths in (names, partial):
+        content = _sidecar_of(paths)
+        if content is None:
+            continue
+        with contextlib.ExitStack() as cleanup:
+            if content.get("job") != Stages(spec, cleanup).description.digest():
+                continue
+        tidy_up(spec)
+        summary, output = content["summary"], paths.pop(MAPS)
+        if content.get("complete") is not True:
+            n_maps = summary["n_frames"]
+            raise DamagedInputError(f"{content.get('error')}; {n_maps} maps are kept in {str(output)!r}")
+        seconds = time.perf_counter() - began
+        return _report(output, sidecar_path(output), paths, summary, seconds, summary["n_frames"])
+    return None
+
+
+def _sidecar_of(names: Mapping[str, Path]) -> dict[str, Any] | None:
+    """Return the sidecar of outputs that are all there, with the sizes that they had; None where they are not."""
     try:
-        content = read_sidecar(path)
+        content = read_sidecar(sidecar_path(names[MAPS]))
     except SourceError:
-        return None  # it is no sidecar of ours, and in the way
-    names = {name: Path(text) for name, text in spec.targets.items()}
-    if content.get("complete") is not True or not all(any(existing_files(name)) for name in names.values()):
-        return None
-    with contextlib.ExitStack() as cleanup:
-        if content.get("job") != Stages(spec, cleanup).description.digest():
+        return None  # there is none, or it is no sidecar of ours
+    for name, path in names.items():
+        files = [file for file in dict.fromkeys(existing_files(path)) if file.is_file()]
+        found = {"files": len(files), "bytes": sum(file.stat().st_size for file in files)}
+        if found != content.get("sizes", {}).get(name):
             return None
-    tidy_up(spec)
-    summary = content["summary"]
-    return _report(names.pop(MAPS), path, names, summary, time.perf_counter() - began, summary["n_frames"])
+    return content
 
 
 @contextlib.contextmanager
@@ -254,10 +278,11 @@ def _workplace(spec: RunSpec) -> Iterator[Workplace]:
         yield work
     except BaseException as error:
         n_kept = work.close()
-        if n_kept and not isinstance(error, SpecError):
+        if n_kept and not isinstance(error, (SpecError, LostWorkError)):
             error.add_note(f"{n_kept} maps are kept; --resume goes on from there")
         raise
-    work.close()
+    with signals_deferred():
+        work.close()
 
 
 def describe(spec: RunSpec) -> dict[str, Any]:
@@ -268,10 +293,16 @@ def describe(spec: RunSpec) -> dict[str, Any]:
     FramenccError
         As `run` does, where the reason can be seen beforehand.
     """
-    check_targets(spec, published=spec.resume and look(spec).publishing)
-    try_folders(spec)
+    check_names(spec)
+    left = look(spec)
+    finished = spec.resume and _finished_before(spec) is not None
+    if not finished:
+        check_targets(spec, published=left.plan is not None and spec.resume)
+        try_folders(spec)
     with contextlib.ExitStack() as cleanup:
         stages = Stages(spec, cleanup)
+        if spec.resume:
+            require_same(left, stages.description.identity(), spec)
         return {
             "spec": json.loads(spec.model_dump_json()),
             # Wherever a config's `..` and links lead.
@@ -282,7 +313,8 @@ def describe(spec: RunSpec) -> dict[str, Any]:
             "reference": stages.description.reference,
             "mask": stages.description.mask,
             "regions": stages.description.regions,
-            "maps_to_resume_from": look(spec).n_maps if spec.resume else 0,
+            "maps_to_resume_from": left.n_maps if spec.resume else 0,
+            "finished": finished,
         }
 
 

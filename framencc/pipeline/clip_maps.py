@@ -6,19 +6,17 @@ of integers do not depend on where that was, so the result has the same bits.
 """
 
 import hashlib
-import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from framencc.errors import SinkError
 from framencc.frames import Picture, frozen
 from framencc.kernels.clip_maps import add_rows, lower_rows
 from framencc.kernels.rating import UNITS_PER_ONE
 from framencc.kernels.threads import default_threads, share_rows
-from framencc.staging import sync_folder
+from framencc.staging import hidden_name, sync_file, sync_folder
 
 MINIMUM, MEAN = "temporal_minimum", "temporal_mean"
 
@@ -72,20 +70,19 @@ class ClipMaps:
             When it cannot be written.
         """
         state = self._kept.pop(n_maps, self._state)  # where nothing was kept, no map follows
-        path = folder / f"clip_maps_{n_maps:09d}.npz"
-        hidden = path.with_name(f".{path.name}")
+        path = folder / _file_name(n_maps)
+        hidden = folder / hidden_name(path.name)
         with hidden.open("wb") as file:
             np.savez(file, **state)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
+        sync_file(hidden)
         hidden.replace(path)
         sync_folder(folder)
         return {"file": path.name, "sha256": _sha256(path)}
 
-    def forget_others(self, record: Mapping[str, Any], folder: Path) -> None:
-        """Remove the states that were sealed before this one."""
+    def forget_before(self, n_maps: int, folder: Path) -> None:
+        """Remove the states that were sealed before the one after so many maps."""
         for path in folder.glob("clip_maps_*.npz"):
-            if path.name < str(record["file"]):
+            if path.name < _file_name(n_maps):
                 path.unlink(missing_ok=True)
 
     def restore(self, record: Mapping[str, Any], folder: Path) -> None:
@@ -93,20 +90,14 @@ class ClipMaps:
 
         Raises
         ------
-        SinkError
+        OSError, ValueError, KeyError
             When it is not as it was sealed.
         """
         path = folder / str(record["file"])
-        try:
-            if _sha256(path) != record["sha256"]:
-                raise ValueError("it has changed")
-            with np.load(path, allow_pickle=False) as stored:
-                self._state = {name: stored[name] for name in self._state}
-        except (OSError, ValueError, KeyError) as error:
-            raise SinkError(
-                f"what has added up over the clip, {str(path)!r}, cannot be gone on with: {error}; give --overwrite "
-                f"instead of --resume to start anew"
-            ) from None
+        if _sha256(path) != record["sha256"]:
+            raise ValueError(f"{path.name!r} has changed")
+        with np.load(path, allow_pickle=False) as stored:
+            self._state = {name: stored[name] for name in self._state}
 
     def result(self, name: str) -> Picture:
         """Return a map of the clip, (H, W) float32; NaN where no frame measured the pixel."""
@@ -116,6 +107,10 @@ class ClipMaps:
         totals, counts = self._state["totals"], self._state["counts"]
         with np.errstate(invalid="ignore"):
             return (totals / UNITS_PER_ONE / counts).astype(np.float32)
+
+
+def _file_name(n_maps: int) -> str:
+    return f"clip_maps_{n_maps:09d}.npz"
 
 
 def _sha256(path: Path) -> str:

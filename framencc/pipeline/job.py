@@ -11,6 +11,7 @@ keeps one core busy at best, and what else has to be done fills the others.
 
 import dataclasses
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -204,6 +205,7 @@ class Job:
     def _compute(self) -> None:
         shape = (self._source.info.height, self._source.info.width)
         scratch = Scratch(np.empty(shape, np.float32), np.empty(shape, np.uint8))
+        latest = -math.inf
         for found in self._shown(self._frames_to_measure()):
             began = time.perf_counter()
             frame = found.frame
@@ -217,8 +219,12 @@ class Job:
             row = _row(frame, scores, found.warp)
             self.tally.warp_seconds += found.seconds
             self.tally.add(row, time.perf_counter() - began)
+            point = None
             ends_segment = self.tally.n_frames % self._spec.segment_frames == 0
-            point = SeekPoint(frame.index, frame.pts_seconds, frame.digest()) if ends_segment else None
+            # A frame is known again by its time, if none before it has the same.
+            if ends_segment and frame.pts_seconds > latest:
+                point = SeekPoint(frame.index, frame.pts_seconds, frame.digest())
+            latest = frame.pts_seconds
             if ends_segment and self._outputs.clip_maps is not None:
                 self._outputs.clip_maps.keep(self.tally.n_frames)
             self._give_back(frame)

@@ -6,7 +6,9 @@ compared with what was written, and everything takes its name.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+import errno
+import os
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import islice
 from pathlib import Path
@@ -16,15 +18,15 @@ from framencc.errors import SinkError
 from framencc.frames import Frame, Picture
 from framencc.pipeline.clip_maps import MEAN, MINIMUM, ClipMaps
 from framencc.pipeline.progress import open_bar
-from framencc.pipeline.publishing import publish, write_sidecar
+from framencc.pipeline.publishing import Move, all_names, identity_of, publish, write_sidecar
 from framencc.pipeline.results import seal_result, write_clip_map, write_scores
 from framencc.pipeline.workplace import MAPS, Workplace
-from framencc.sinks import MapFormat, Parts, Product, open_parts, partial_path
+from framencc.sinks import MapFormat, Parts, open_parts, partial_path
 from framencc.sinks.base import sink_error
-from framencc.sources import SeekPoint
+from framencc.sources import SeekPoint, Source
 from framencc.spec import RunSpec
-from framencc.staging import sync_file
-from framencc.verification import StoredMap, digest, find_problems, stored_maps
+from framencc.staging import sidecar_path, sync_file, sync_folder
+from framencc.verification import StoredMap, digest, find_problems, open_stored, stored_maps
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
 _LOSSY = "h264"
 _CLIP_MAPS = "clip_maps"
 _SEALING_SECONDS = 1.0
+
+
+class LostWorkError(SinkError):
+    """What has been kept cannot be gone on with."""
 
 
 class Outputs:
@@ -63,7 +69,6 @@ class Outputs:
         self._spec = spec
         self._work = work
         self._records = {name: list(work.left.records.get(name, ())) for name in spec.outputs}
-        self.clip_maps = self._open_clip_maps()
         self._parts: dict[str, Parts] = {}
         for name in spec.outputs:
             folder = work.folders[name]
@@ -75,8 +80,11 @@ class Outputs:
                 quality=spec.output_format.quality,
                 stall_seconds=spec.limits.stall_seconds,
             )
-            if work.left.whole is None:
-                _require_unchanged(parts, self._records[name])
+        self._moves = work.moves
+        self.clip_maps = self._open_clip_maps()
+        if self._moves is None:
+            for name, parts in self._parts.items():
+                self._require_unchanged(name, parts)
                 parts.go_on(self._records[name])
         self._n_segments = work.left.n_segments
         self._n_sealed = work.left.n_maps
@@ -84,6 +92,7 @@ class Outputs:
         self._point: SeekPoint | None = None
         self._sealer = ThreadPoolExecutor(1, thread_name_prefix="framencc-sealer")
         self._sealing: Future[None] | None = None
+        self._decoding: Source | None = None
 
     def write(
         self, pictures: Mapping[str, Picture], frame: Frame, row: dict[str, Any], point: SeekPoint | None
@@ -152,12 +161,12 @@ class Outputs:
         if damage is not None:
             names = {name: partial_path(path) for name, path in names.items()}
         with self._explained():
-            if self._work.left.whole is None:
-                self._finish(head, names, progress=progress)
-            whole = self._work.left.whole
-            assert whole is not None
-            products = {name: Product(self._work.folders[name]) for name in self._spec.results} | self._parts
-            return publish(self._work, products, whole, names, overwrite=self._spec.overwrite or damage is not None)
+            if self._moves is None:
+                self._moves = self._finish(head, names, progress=progress)
+            taken = all_names(names, MAPS)
+            publish(self._work.folders, self._moves, taken, overwrite=self._spec.overwrite)
+        self._work.discard()
+        return names, sidecar_path(names[MAPS])
 
     def abort(self) -> None:
         """End everything that works on the outputs. Safe to call twice, from any thread.
@@ -171,11 +180,15 @@ class Outputs:
             wait([sealing], _SEALING_SECONDS)
         for parts in self._parts.values():
             parts.abort_sealing()
+        if self._decoding is not None:
+            self._decoding.close()
 
     def close(self) -> None:
         """End everything and wait for it. Safe to call twice."""
         self.abort()
         self._sealer.shutdown(wait=True, cancel_futures=True)
+        for parts in self._parts.values():
+            parts.close()
 
     def _open_clip_maps(self) -> ClipMaps | None:
         wanted = {MINIMUM, MEAN} & self._spec.results.keys()
@@ -183,8 +196,14 @@ class Outputs:
             return None
         given = self.formats[MAPS]
         clip_maps = ClipMaps(wanted, (given.height, given.width), self._spec.threads)
-        if self._work.left.whole is None and (records := self._work.left.records.get(_CLIP_MAPS)):
-            clip_maps.restore(records[-1], self._work.folders[MAPS].path)
+        if self._moves is None and (records := self._work.left.records.get(_CLIP_MAPS)):
+            try:
+                clip_maps.restore(records[-1], self._work.folders[MAPS].path)
+            except (ValueError, KeyError, OSError) as error:
+                raise LostWorkError(
+                    f"what has added up for {' and '.join(sorted(wanted))} cannot be gone on with: {error}; give "
+                    f"--overwrite instead of --resume to start anew"
+                ) from None
         return clip_maps
 
     def _is_lossy(self, name: str) -> bool:
@@ -193,11 +212,10 @@ class Outputs:
     def _seal(self, end: Mapping[str, Any] | None) -> None:
         """Have the current segment sealed and recorded while the next one is written."""
         self._wait_for_seal()
-        assert self._work.journal is not None
         if not self._rows:
             if end is not None:
                 with self._explained():
-                    self._work.journal.append({"kind": "end", "end": end})
+                    self._work.seal({"kind": "end", "end": end})
             return
         seals = {name: parts.seal() for name, parts in self._parts.items()}
         entry: dict[str, Any] = {
@@ -219,45 +237,80 @@ class Outputs:
             if self._is_lossy(MAPS) and self._spec.verify:
                 self._look_up_digests(entry["rows"], records[MAPS])
             with self._explained():
-                assert self._work.journal is not None
-                if self.clip_maps is None:
-                    self._work.journal.append(entry)
-                    return
                 folder = self._work.folders[MAPS].path
-                record = entry["parts"][_CLIP_MAPS] = self.clip_maps.seal(n_sealed, folder)
-                self._work.journal.append(entry)
-                self.clip_maps.forget_others(record, folder)
+                if self.clip_maps is not None:
+                    entry["parts"][_CLIP_MAPS] = self.clip_maps.seal(n_sealed, folder)
+                self._work.seal(entry)
+                if self.clip_maps is not None:
+                    self.clip_maps.forget_before(n_sealed, folder)
 
         self._sealing = self._sealer.submit(seal)
 
     def _look_up_digests(self, rows: list[dict[str, Any]], record: Mapping[str, Any]) -> None:
         """Take the digests of what a lossy part decodes to: only that can be compared later."""
         path = self._work.folders[MAPS].path / record["file"]
-        stored = stored_maps(path, (), stall_seconds=self._spec.limits.stall_seconds)
-        for row, got in zip(rows, stored, strict=True):
-            row["digests"][MAPS] = got.digest
+        with open_stored(path, stall_seconds=self._spec.limits.stall_seconds) as self._decoding:
+            found = [digest(frame.data) for frame in self._decoding.frames()]
+        if len(found) != len(rows):
+            raise SinkError(f"output {self._spec.output!r}: a segment of {len(rows)} maps decodes to {len(found)}")
+        for row, one in zip(rows, found, strict=True):
+            row["digests"][MAPS] = one
 
     def _wait_for_seal(self) -> None:
         if self._sealing is not None:
+            while not self._sealing.done():
+                wait([self._sealing], 0.2)  # in pieces: on Windows only these can be interrupted from the keyboard
             self._sealing.result()
 
-    def _finish(self, head: Mapping[str, Any], names: Mapping[str, Path], *, progress: bool) -> None:
+    def _require_unchanged(self, name: str, parts: Parts) -> None:
+        records = self._records[name]
+        try:
+            for record in records:
+                parts.look_at(record)
+            if (sealed := parts.sealed_maps(records)) is not None:
+                for row, data in zip(self._work.rows(), sealed, strict=True):
+                    if row["digests"][name] != digest(data):
+                        raise ValueError(f"the map of frame {row['index']} has changed")
+        except (ValueError, OSError) as error:
+            raise LostWorkError(
+                f"{name} {str(parts.target)!r} cannot be gone on with: {error}; give --overwrite instead of --resume "
+                f"to start anew"
+            ) from None
+
+    def _finish(self, head: Mapping[str, Any], names: Mapping[str, Path], *, progress: bool) -> list[Move]:
         """Make every output whole, verified and durable in its work folder, and the sidecar with it."""
         assert self._work.journal is not None
         whole = {}
         for name, parts in self._parts.items():
             times = ((int(row["index"]), float(row["pts_seconds"])) for row in self._work.rows())
-            path = parts.complete(self._records[name], times)
-            if path.is_file():
-                sync_file(path)
-            whole[name] = path.name if path.is_file() else "."
+            whole[name] = parts.complete(self._records[name], times)
+            if whole[name].is_file():
+                sync_file(whole[name])
         if self._spec.verify:
             self._verify(whole, progress=progress)
         results = self._write_results()
-        whole |= {name: self._result_path(name).name for name in results}
-        write_sidecar(self._work, {**head, "results": results}, names)
-        self._work.journal.append({"kind": "whole", "whole": whole})
-        self._work.left.whole = whole
+        moves = [
+            _move(name, self._result_path(name), self._work.folders[name].folder / names[name].name) for name in results
+        ]
+        for name in sorted(self._parts, key=lambda name: name == MAPS):
+            folder = self._work.folders[name]
+            for source, own in self._parts[name].moves(whole[name], names[name].name):
+                moves.append(_move(name, source, folder.folder / own))
+        sizes = {
+            name: {
+                "files": sum(move.output == name for move in moves),
+                "bytes": sum(move.identity[0] for move in moves if move.output == name),
+            }
+            for name in names
+        }
+        maps = self._work.folders[MAPS]
+        sidecar = write_sidecar(maps, {**head, "sizes": sizes, "results": results}, self._work.rows(), names)
+        moves.append(_move(MAPS, sidecar, maps.folder / sidecar_path(names[MAPS]).name))
+        for folder in self._work.folders.values():
+            sync_folder(folder.path)
+        plan = [move.as_json(self._work.folders[move.output]) for move in moves]
+        self._work.journal.append({"kind": "whole", "plan": plan})
+        return moves
 
     def _result_path(self, name: str) -> Path:
         return self._work.folders[name].path / f"whole{Path(self._spec.results[name]).suffix}"
@@ -274,18 +327,20 @@ class Outputs:
             results[name] = how | seal_result(path)
         return results
 
-    def _verify(self, whole: Mapping[str, str], *, progress: bool) -> None:
+    def _verify(self, whole: Mapping[str, Path], *, progress: bool) -> None:
         for name, parts in self._parts.items():
-            path = self._work.folders[name].path / whole[name]
             n_maps = sum(int(record["maps"]) for record in self._records[name])
             with contextlib.ExitStack() as cleanup:
                 bar = open_bar(f"verifying {parts.target.name}", total=n_maps, shown=progress)
                 if bar is not None:
                     cleanup.enter_context(bar)
-                stored = self._stored(name, parts.pieces(path, self._records[name]), bar)
+                stored = self._stored(name, parts.pieces(whole[name], self._records[name]), bar)
                 problem = next(find_problems(stored, self._work.rows(), name, parts.target), None)
             if problem is not None:
-                raise SinkError(f"what was written does not read back as it should: {problem}")
+                raise LostWorkError(
+                    f"what was written does not read back as it should: {problem}; give --overwrite instead of "
+                    f"--resume to start anew, on another disk"
+                )
 
     def _stored(self, name: str, pieces: Iterator[tuple[Path, int]], bar: "tqdm[Any] | None") -> Iterator[StoredMap]:
         given = self.formats[name]
@@ -308,12 +363,8 @@ class Outputs:
             raise sink_error(Path(self._spec.output), error) from error
 
 
-def _require_unchanged(parts: Parts, records: Iterable[Mapping[str, Any]]) -> None:
-    try:
-        for record in records:
-            parts.look_at(record)
-    except (ValueError, OSError) as error:
-        raise SinkError(
-            f"output {str(parts.target)!r} cannot be gone on with: {error}; give --overwrite instead of --resume to "
-            f"start anew"
-        ) from None
+def _move(output: str, source: Path, target: Path) -> Move:
+    identity = identity_of(source)
+    if identity is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(source))
+    return Move(output, source, target, identity)

@@ -1,159 +1,184 @@
-"""The last step of a run: finished outputs take their names, the maps after all else, and last the sidecar.
+"""The last step of a run: finished files take their names, the maps after all else, and last the sidecar.
 
-Every step is written into the journal before it is taken, so that a run that is cut off here can be gone on with, and
-until then no old file is lost: those in the way wait in the work folders.
+What is to be moved where is written into the journal beforehand, with what tells each file from any other. So a run
+that is cut off here can be gone on with or taken back file by file, nothing that others put at a name is taken for
+ours, and no old file is lost: those in the way wait in the work folders until all is done.
 """
 
 import contextlib
 import os
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from framencc.errors import SinkError
-from framencc.pipeline.workplace import MAPS, Workplace
 from framencc.sidecar import SidecarWriter
-from framencc.sinks import Product
 from framencc.sinks.targets import existing_files
 from framencc.staging import sidecar_path, signals_deferred
 from framencc.workfolder import WorkFolder
 
-_SIDECAR, _OLD = "sidecar.json", "old"
+SIDECAR = "sidecar.json"
+Identity = tuple[int, int, int]
 
 
-def write_sidecar(work: Workplace, head: Mapping[str, Any], names: Mapping[str, Path]) -> None:
+def identity_of(path: Path) -> Identity | None:
+    """Return what stays of a file when it is renamed and changes when it is written: size, time, number.
+
+    None where there is no regular file.
+    """
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return (status.st_size, status.st_mtime_ns, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A finished file on its way to its name.
+
+    Parameters
+    ----------
+    output
+        The output that it belongs to, by its name in the spec.
+    source, target
+        Where it waits, and where it is going to be.
+    identity
+        By which it is known in either place.
+    """
+
+    output: str
+    source: Path
+    target: Path
+    identity: Identity
+
+    @property
+    def state(self) -> Literal["waiting", "done", "lost"]:
+        """Where the file is."""
+        if identity_of(self.source) == self.identity:
+            return "waiting"
+        return "done" if identity_of(self.target) == self.identity else "lost"
+
+    def carry_out(self) -> None:
+        """Give the file its name, if it has not got it."""
+        if self.state == "waiting":
+            self.source.replace(self.target)
+
+    def take_back(self) -> None:
+        """Undo `carry_out`."""
+        if self.state == "done":
+            self.target.replace(self.source)
+
+    def as_json(self, folder: WorkFolder) -> list[Any]:
+        """Return it as the journal has it."""
+        source = self.source.relative_to(folder.path).as_posix()
+        return [self.output, source, self.target.name, list(self.identity)]
+
+    @classmethod
+    def read(cls, entry: Sequence[Any], folders: Mapping[str, WorkFolder]) -> "Move":
+        """Read it from the journal."""
+        output, source, target, identity = entry
+        size, time, number = identity
+        folder = folders[output]
+        return cls(output, folder.path / source, folder.folder / target, (size, time, number))
+
+
+def write_sidecar(
+    folder: WorkFolder, head: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], names: Mapping[str, Path]
+) -> Path:
     """Write the sidecar, durable, into the work folder of the maps.
 
     Parameters
     ----------
-    work
-        The work folders; the rows are in their journal.
+    folder
+        The work folder.
     head
         What the sidecar says of the whole run.
+    rows
+        What it says of each frame.
     names
         Where the outputs are going to be, by their names in the spec.
     """
-    folder = work.folders[MAPS]
     outputs = {name: _relative(path, folder.folder) for name, path in names.items()}
-    with SidecarWriter(folder.path / _SIDECAR.removesuffix(".json")) as sidecar:
-        for row in work.rows():
+    with SidecarWriter(folder.path / SIDECAR.removesuffix(".json")) as sidecar:
+        for row in rows:
             sidecar.add_frame(row)
-        sidecar.commit({**head, "outputs": outputs})
+        return sidecar.commit({**head, "outputs": outputs})
 
 
 def publish(
-    work: Workplace,
-    products: Mapping[str, Product],
-    whole: Mapping[str, str],
-    names: Mapping[str, Path],
-    *,
-    overwrite: bool,
-) -> tuple[dict[str, Path], Path]:
-    """Let everything take its name.
+    folders: Mapping[str, WorkFolder], moves: Sequence[Move], names: Sequence[tuple[str, Path]], *, overwrite: bool
+) -> None:
+    """Let everything take its name. Safe to repeat after it was cut off.
 
     Parameters
     ----------
-    work
-        The work folders.
-    products
-        Everything but the sidecar, by their names in the spec.
-    whole
-        What they are called in their work folders.
+    folders
+        The work folders, by the outputs' names in the spec.
+    moves
+        What goes where, in order.
     names
-        Where they are going to be.
+        Everything that must not be there but for what is ours, with the output whose work folder takes it.
     overwrite
-        Whether they may replace what has these names.
-
-    Returns
-    -------
-    paths : dict
-        The names.
-    sidecar : pathlib.Path
-        Where their description is.
+        Whether something else may be replaced.
 
     Raises
     ------
     SinkError, OSError
-        When a name cannot be taken; what had the names before has them still.
+        When a name cannot be taken; what had the names before has them again.
     """
-    assert work.journal is not None
-    sidecar = sidecar_path(names[MAPS])
     # A signal in between would leave some names new and some old.
     with signals_deferred():
-        if not work.left.publishing:
-            if not overwrite:
-                _refuse_newcomers([*names.values(), sidecar])
-            try:
-                _set_aside(work, names, sidecar)
-                work.journal.append({"kind": "publishing"})
-            except BaseException:
-                _put_back(work)
-                raise
-            work.left.publishing = True
         try:
-            for name in sorted(products, key=lambda name: name == MAPS):
-                products[name].publish(work.folders[name].path / whole[name], names[name].name)
-            written = work.folders[MAPS].path / _SIDECAR
-            if written.exists():
-                written.replace(work.folders[MAPS].folder / sidecar.name)
-            for folder in work.folders.values():
+            _set_aside(folders, moves, names, overwrite=overwrite)
+            for move in moves:
+                move.carry_out()
+            for folder in folders.values():
                 folder.sync_names()
         except BaseException:
-            _withdraw(work, products, whole, names)
+            take_back(folders, moves)
             raise
-        work.discard()
-    return dict(names), sidecar
 
 
-def _refuse_newcomers(paths: list[Path]) -> None:
-    for path in paths:
-        if any(existing_files(path)):
-            raise SinkError(f"output {str(path)!r} appeared during the run and is not replaced")
-
-
-def _set_aside(work: Workplace, names: Mapping[str, Path], sidecar: Path) -> None:
-    """Move what is in the way into the work folders, the sidecar first: it must never describe another output."""
-    for name, path in [(MAPS, sidecar), *names.items()]:
-        folder = work.folders[name]
-        old = folder.path / _OLD
-        old.mkdir(exist_ok=True)
-        for existing in dict.fromkeys(existing_files(folder.folder / path.name)):
-            if existing.is_symlink() or not existing.is_dir():  # a folder stays, and stops an output of its name
-                existing.replace(old / existing.name)
-
-
-def _put_back(work: Workplace) -> None:
-    for folder in work.folders.values():
-        for path in _old_files(folder):
-            with contextlib.suppress(OSError):
-                path.replace(folder.folder / path.name)
-
-
-def _withdraw(
-    work: Workplace, products: Mapping[str, Product], whole: Mapping[str, str], names: Mapping[str, Path]
-) -> None:
-    with contextlib.suppress(OSError):
-        published = work.folders[MAPS].folder / sidecar_path(names[MAPS]).name
-        if not (written := work.folders[MAPS].path / _SIDECAR).exists() and published.exists():
-            published.replace(written)
-    for name, one in products.items():
+def take_back(folders: Mapping[str, WorkFolder], moves: Iterable[Move]) -> None:
+    """Undo what `publish` has done, as far as the system lets it: old files have their names again."""
+    for move in moves:
         with contextlib.suppress(OSError):
-            one.withdraw(work.folders[name].path / whole[name], names[name].name)
-    _put_back(work)
-    with contextlib.suppress(OSError):
-        assert work.journal is not None
-        work.journal.append({"kind": "withdrawn"})
-    work.left.publishing = False
+            move.take_back()
+    for folder in folders.values():
+        for path in folder.old_files():
+            name = folder.folder / path.name
+            if not os.path.lexists(name):
+                with contextlib.suppress(OSError):
+                    path.replace(name)
 
 
-def _old_files(folder: WorkFolder) -> list[Path]:
-    old = folder.path / _OLD
-    return list(old.iterdir()) if old.is_dir() else []
+def all_names(names: Mapping[str, Path], maps: str) -> list[tuple[str, Path]]:
+    """List the names of outputs and of the maps' sidecar, the sidecar first: it must never describe other maps."""
+    return [(maps, sidecar_path(names[maps])), *names.items()]
+
+
+def _set_aside(
+    folders: Mapping[str, WorkFolder], moves: Sequence[Move], names: Sequence[tuple[str, Path]], *, overwrite: bool
+) -> None:
+    ours = {move.target: move.identity for move in moves}
+    for output, path in names:
+        folder = folders[output]
+        for existing in dict.fromkeys(existing_files(folder.folder / path.name)):
+            if existing in ours and identity_of(existing) == ours[existing]:
+                continue
+            if existing.is_dir() and not existing.is_symlink():
+                raise SinkError(f"output {str(path)!r} cannot replace the folder {str(existing)!r}")
+            if not overwrite:
+                raise SinkError(f"output {str(path)!r} appeared during the run and is not replaced")
+            folder.set_aside(existing)
 
 
 def _relative(path: Path, folder: Path) -> str:
     """Name an output as seen from the sidecar, so that both can be moved together."""
     try:
-        return Path(os.path.relpath(path.absolute(), folder)).as_posix()
+        return Path(os.path.relpath(os.path.realpath(path), os.path.realpath(folder))).as_posix()
     except ValueError:  # on another drive of Windows
         return str(path.absolute())

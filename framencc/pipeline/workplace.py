@@ -2,13 +2,15 @@
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from framencc.errors import SinkError, SpecError
+from framencc.errors import FramenccError, SpecError
 from framencc.journal import Journal, read_journal
+from framencc.pipeline.publishing import Move, take_back
 from framencc.sinks.base import sink_error
 from framencc.sources import SeekPoint
 from framencc.spec import PATH_FIELDS, RunSpec
@@ -16,6 +18,8 @@ from framencc.workfolder import WorkFolder, work_folder_path
 
 MAPS = "output"
 JOURNAL_FORMAT = 2
+_FIRST_LINE_BYTES = 1 << 20
+_PATH_FACTS = ("path", "first_file", "last_file")
 # What may differ between a run and the one that goes on with it: results do not depend on these.
 _FREE_OPTIONS = ("resume", "overwrite", "threads", "limits", "verify")
 
@@ -38,10 +42,11 @@ class Left:
         Whether all maps are sealed.
     damage
         Why they end before the input does; None where they do not.
-    whole
-        The finished outputs, by their names in the spec, in their work folders; None before all are finished.
-    publishing
-        Whether old files have been taken out of their way.
+    plan
+        Where the finished outputs and their sidecar are, and where they are going to be, as of `Move.as_json`; None
+        before all are finished.
+    unreadable
+        Why the journal cannot be read from its beginning; None where it can, or where there is none.
     """
 
     identity: dict[str, Any] | None = None
@@ -51,18 +56,20 @@ class Left:
     n_segments: int = 0
     ended: bool = False
     damage: str | None = None
-    whole: dict[str, str] | None = None
-    publishing: bool = False
+    plan: list[Any] | None = None
+    unreadable: str | None = None
 
     @classmethod
     def read(cls, path: Path) -> "Left":
-        """Read a journal; one of another format counts as none."""
+        """Read a journal."""
         left = cls()
         for entry in read_journal(path):
             if entry.get("journal_format", JOURNAL_FORMAT) != JOURNAL_FORMAT:
-                return cls()
+                return cls(unreadable="is of another version of framencc")
             left._take(entry)
-        return left if left.identity is not None else cls()
+        if left.identity is None and path.exists() and b"\n" in path.read_bytes()[:_FIRST_LINE_BYTES]:
+            return cls(unreadable="is damaged")
+        return left
 
     def _take(self, entry: Mapping[str, Any]) -> None:
         kind = entry["kind"]
@@ -76,16 +83,54 @@ class Left:
             if entry["point"] is not None:
                 self.points.append(SeekPoint(**entry["point"]))
         elif kind == "whole":
-            self.whole = entry["whole"]
-        elif kind in ("publishing", "withdrawn"):
-            self.publishing = kind == "publishing"
+            self.plan = entry["plan"]
         if "end" in entry:
             self.ended, self.damage = True, entry["end"]["damage"]
 
 
 def look(spec: RunSpec) -> Left:
-    """Say what a run that was cut off has left of a job, without taking it over."""
-    return Left.read(_journal_path(work_folder_path(Path(spec.output))))
+    """Say what a run that was cut off has left of a job, without taking it over.
+
+    Raises
+    ------
+    SpecError
+        When there is something, and the job says neither to go on with it nor to start anew.
+    SinkError
+        When it cannot be read.
+    """
+    path = Path(spec.output)
+    try:
+        left = Left.read(_journal_path(work_folder_path(path)))
+    except OSError as error:
+        raise sink_error(path, error) from error
+    if spec.overwrite and not spec.resume:
+        return left
+    if left.unreadable is not None:
+        raise SpecError(
+            f"output {spec.output!r} was begun by a run that was cut off, and its journal {left.unreadable}; "
+            f"--overwrite without --resume starts anew"
+        )
+    if left.n_maps and not spec.resume:
+        raise SpecError(
+            f"output {spec.output!r} was begun by a run that was cut off, and {left.n_maps} of its maps are kept; "
+            f"--resume goes on with it, --overwrite starts anew"
+        )
+    return left
+
+
+def require_same(left: Left, identity: Mapping[str, Any], spec: RunSpec) -> None:
+    """Refuse to go on with another job.
+
+    Raises
+    ------
+    SpecError
+        With what differs.
+    """
+    if left.identity is not None and (found := differences(left.identity, json.loads(json.dumps(identity)))):
+        raise SpecError(
+            f"--resume cannot go on with output {spec.output!r}: {'; '.join(found)}; "
+            f"give what it was begun with, or --overwrite instead to start anew"
+        )
 
 
 def tidy_up(spec: RunSpec) -> None:
@@ -127,21 +172,33 @@ class Workplace:
         self.folders: dict[str, WorkFolder] = {}
         self.journal: Journal | None = None
         self.left = Left()
-        self._keep = True
+        self._found = Left()
+        self._n_kept: int | None = None  # not known yet
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
             for name, path in spec.targets.items():
-                try:
+                with _explained(Path(path)):
                     self.folders[name] = WorkFolder(Path(path))
-                except OSError as error:
-                    raise error if isinstance(error, SinkError) else sink_error(Path(path), error) from error
-            self._look()
+            self._found = look(spec)
+            self._n_kept = self._found.n_maps
+            if spec.resume:
+                self.left = self._found
+            for name, folder in self.folders.items():
+                self._require_own(name, folder)
             undo.pop_all()
 
     @property
     def journal_path(self) -> Path:
         """Where the journal is."""
         return _journal_path(self.folders[MAPS].path)
+
+    @property
+    def moves(self) -> list[Move] | None:
+        """What is finished, and where it goes; None before all is, or where some of it is not there any more."""
+        if self.left.plan is None:
+            return None
+        moves = [Move.read(entry, self.folders) for entry in self.left.plan]
+        return None if any(move.state == "lost" for move in moves) else moves
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Read the rows of all sealed maps from the journal, first to last."""
@@ -150,7 +207,7 @@ class Workplace:
                 yield from entry["rows"]
 
     def begin(self, identity: Mapping[str, Any]) -> None:
-        """Open the journal, for a new job or to go on.
+        """Open the journal, for a new job or to go on; for a new one, what an earlier run left is removed.
 
         Parameters
         ----------
@@ -164,54 +221,87 @@ class Workplace:
         SinkError
             When the journal cannot be written.
         """
-        identity = json.loads(json.dumps(identity))
-        if self.left.identity is not None and (found := differences(self.left.identity, identity)):
-            raise SpecError(
-                f"--resume cannot go on with output {self._spec.output!r}: {'; '.join(found)}; "
-                f"give what it was begun with, or --overwrite instead to start anew"
-            )
-        try:
+        require_same(self.left, identity, self._spec)
+        with _explained(self.folders[MAPS].target):
+            if self.moves is None:
+                # Old files that an earlier run has set aside are at their names again, before anything is done.
+                take_back(self.folders, [Move.read(entry, self.folders) for entry in self._found.plan or ()])
+                self.left.plan = None
+            for folder in self.folders.values():
+                if self.left.n_maps:
+                    folder.clear_staged()
+                else:
+                    folder.clear()
+                folder.claim(self._owner)
             self.journal = Journal(self.journal_path)
             if self.left.identity is None:
-                self.journal.append({"kind": "job", "journal_format": JOURNAL_FORMAT, "identity": identity})
-        except OSError as error:
-            raise sink_error(self.folders[MAPS].target, error) from error
+                self._n_kept = 0
+                self.journal.append({"kind": "job", "journal_format": JOURNAL_FORMAT, "identity": dict(identity)})
+
+    def seal(self, entry: Mapping[str, Any]) -> None:
+        """Record a segment; from now on it counts.
+
+        Raises
+        ------
+        OSError
+            When the journal cannot be written.
+        """
+        assert self.journal is not None
+        self.journal.append(entry)
+        self._n_kept = (self._n_kept or 0) + len(entry.get("rows", ()))
 
     def discard(self) -> None:
         """Let `close` remove everything, whatever has been sealed."""
-        self._keep = False
+        self._n_kept = 0
 
     def close(self) -> int:
         """Leave the folders; unless maps are sealed in them, remove them. Return how many maps are kept."""
         if self.journal is not None:
             self.journal.close()
-        kept = Left.read(self.journal_path).n_maps if self._keep and MAPS in self.folders else 0
+        if self._n_kept is None:
+            self._n_kept = Left.read(self.journal_path).n_maps if MAPS in self.folders else 0
         # That of the maps, which comes first, goes last: as long as there is a journal, a later run tidies up.
         for folder in reversed(self.folders.values()):
-            if kept:
+            if self._n_kept or self._is_of_another(folder):
                 folder.release()
             else:
                 folder.remove()
         self.folders = {}
-        return kept
+        return self._n_kept
 
-    def _look(self) -> None:
-        try:
-            left = Left.read(self.journal_path)
-            if left.n_maps and not self._spec.resume and not self._spec.overwrite:
+    @property
+    def _owner(self) -> dict[str, str]:
+        return {"maps": os.path.realpath(self._spec.output)}
+
+    def _is_of_another(self, folder: WorkFolder) -> bool:
+        """Whether maps that another job has made and sealed are kept in a folder."""
+        owner = folder.owner
+        if not isinstance(owner, dict) or owner == self._owner or not isinstance(owner.get("maps"), str):
+            return False
+        return Left.read(_journal_path(work_folder_path(Path(owner["maps"])))).n_maps > 0
+
+    def _require_own(self, name: str, folder: WorkFolder) -> None:
+        with _explained(folder.target):
+            if self._is_of_another(folder):
                 raise SpecError(
-                    f"output {self._spec.output!r} was begun by a run that was cut off, and {left.n_maps} of its maps "
-                    f"are kept; --resume goes on with it, --overwrite starts anew"
+                    f"{name} {str(folder.target)!r} was begun by a run of output {folder.owner['maps']!r} that was cut "
+                    f"off; go on with that one or start it anew first, or choose another name"
                 )
-            for folder in self.folders.values():
-                if left.n_maps and self._spec.resume:
-                    folder.clear_hidden()
-                else:
-                    folder.clear()
-        except OSError as error:
-            raise sink_error(self.folders[MAPS].target, error) from error
-        if left.n_maps and self._spec.resume:
-            self.left = left
+        if self.left.n_maps and folder.owner != self._owner:
+            raise SpecError(
+                f"--resume cannot go on with output {self._spec.output!r}: what was kept of {name} "
+                f"{str(folder.target)!r} is gone; --overwrite instead starts anew"
+            )
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FramenccError:
+        raise
+    except OSError as error:
+        raise sink_error(path, error) from error
 
 
 def _journal_path(folder: Path) -> Path:
@@ -227,8 +317,15 @@ def identify(spec: RunSpec, facts: Mapping[str, Any]) -> dict[str, Any]:
         for part in sections:
             section = section[part]
         if isinstance(section[last], str):
-            section[last] = str(Path(section[last]).absolute())
-    return {"options": options, **facts}
+            section[last] = os.path.realpath(section[last])
+    return {"options": options, **_without_paths(facts)}
+
+
+def _without_paths(facts: Any) -> Any:
+    """Leave out how files were named: what is in them counts, and one path has many spellings."""
+    if isinstance(facts, dict):
+        return {name: _without_paths(value) for name, value in facts.items() if name not in _PATH_FACTS}
+    return facts
 
 
 def differences(then: Any, now: Any, name: str = "") -> list[str]:

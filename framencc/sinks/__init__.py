@@ -5,7 +5,7 @@ from pathlib import Path
 from framencc.sinks.arrays import ArraySink
 from framencc.sinks.base import MapFormat, Sink
 from framencc.sinks.images import ImageSink
-from framencc.sinks.parts import Parts, Product, open_parts
+from framencc.sinks.parts import Parts, open_parts
 from framencc.sinks.targets import check_targets, is_numbered, partial_path
 from framencc.sinks.video import VideoSink
 from framencc.spec import VIDEO_OUTPUT_SUFFIXES, Codec, RunSpec
@@ -15,7 +15,6 @@ __all__ = [
     "ImageSink",
     "MapFormat",
     "Parts",
-    "Product",
     "Sink",
     "VideoSink",
     "check_targets",

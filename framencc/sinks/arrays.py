@@ -1,7 +1,7 @@
 """One .npy array (N, H, W) that grows map by map."""
 
 import io
-import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.lib import format as npy
 from framencc.frames import Picture
 from framencc.sinks.base import MapFormat
 from framencc.sinks.staged import StagedSink
-from framencc.staging import write_all
+from framencc.staging import flush, write_all
 
 
 class GrowingArray:
@@ -49,6 +49,16 @@ class GrowingArray:
         """Return the bytes of a file with so many maps."""
         return len(_header(map_format, 0)) + n_maps * map_format.dtype.itemsize * int(np.prod(map_format.shape))
 
+    @classmethod
+    def read(cls, path: Path, map_format: MapFormat, n_maps: int) -> Iterator[Picture]:
+        """Yield the first `n_maps` maps of a file, whose header need not be filled in yet."""
+        count = int(np.prod(map_format.shape))
+        with path.open("rb") as file:
+            file.seek(cls.size(map_format, 0))
+            for _ in range(n_maps):
+                data = np.fromfile(file, map_format.dtype, count)
+                yield data.reshape(map_format.shape)
+
     def write(self, data: Picture) -> None:
         """Add a map."""
         write_all(self._file, np.ascontiguousarray(data).data.cast("B"))
@@ -56,7 +66,7 @@ class GrowingArray:
 
     def sync(self) -> None:
         """Flush what has been written to the disk."""
-        os.fsync(self._file.fileno())
+        flush(self._file.fileno())
 
     def complete(self) -> None:
         """Fill in the number of maps, flush and close the file."""

@@ -20,6 +20,7 @@ from framencc.sinks.joining import join_videos
 from framencc.sinks.targets import NumberedFiles, is_numbered
 from framencc.sinks.video import VideoClock, VideoSink
 from framencc.spec import Codec
+from framencc.staging import sync_folder
 from framencc.workfolder import WorkFolder
 
 Record = dict[str, Any]
@@ -27,38 +28,7 @@ Seal = Callable[[], Record]
 _READ_BYTES = 1 << 20
 
 
-class Product:
-    """Something that is made in its target's work folder, and takes its name in the end.
-
-    Parameters
-    ----------
-    work
-        The locked work folder; it names the target.
-    """
-
-    def __init__(self, work: WorkFolder) -> None:
-        self.target = work.target
-        self._work = work
-
-    def publish(self, whole: Path, name: str) -> None:
-        """Give what is finished, `whole`, its name. Safe to call again after it was cut off.
-
-        Raises
-        ------
-        OSError
-            When the name cannot be taken.
-        """
-        if whole.exists():
-            whole.replace(self._work.folder / name)
-
-    def withdraw(self, whole: Path, name: str) -> None:
-        """Undo `publish`, as far as it has come."""
-        published = self._work.folder / name
-        if not whole.exists() and published.exists():
-            published.replace(whole)
-
-
-class Parts(Product, ABC):
+class Parts(ABC):
     """One output of a run, growing in its work folder.
 
     Parameters
@@ -70,8 +40,9 @@ class Parts(Product, ABC):
     """
 
     def __init__(self, work: WorkFolder, map_format: MapFormat) -> None:
-        super().__init__(work)
         self.format = map_format
+        self.target = work.target
+        self._work = work
         self._number = 0
 
     def go_on(self, records: Sequence[Mapping[str, Any]]) -> None:
@@ -111,12 +82,23 @@ class Parts(Product, ABC):
         n_maps = sum(int(record["maps"]) for record in records)
         yield whole, n_maps
 
+    def moves(self, whole: Path, name: str) -> Iterator[tuple[Path, str]]:
+        """Yield every file of the whole output, and what it is to be called where the output is called `name`."""
+        yield whole, name
+
+    def sealed_maps(self, records: Sequence[Mapping[str, Any]]) -> Iterator[Picture] | None:  # noqa: ARG002
+        """Read the sealed maps again, where `look_at` does not know whether they have changed; None elsewhere."""
+        return None
+
     @abstractmethod
     def abort(self) -> None:
-        """End everything that works on the current part. Safe to call twice, from any thread."""
+        """Make a `write` that waits return soon. Safe to call twice, from any thread."""
 
-    def abort_sealing(self) -> None:  # most have nothing that could hang
+    def abort_sealing(self) -> None:  # noqa: B027  (most have nothing that could hang)
         """End everything that works on the part that is being sealed. Safe to call twice, from any thread."""
+
+    def close(self) -> None:  # noqa: B027  (most have nothing open)
+        """Let go of everything, when nothing is written or sealed any more."""
 
     def look_at(self, record: Mapping[str, Any]) -> Path:
         """Return where a sealed part is.
@@ -233,14 +215,17 @@ class ImageParts(SinkParts):
         return ImageSink(folder / self.target.name, self.format, overwrite=True, shown=self.target)
 
     def _describe(self, path: Path, n_maps: int) -> Record:
-        files = _files(path.parent)
+        files = self._files(path.parent)
+        if len(files) != n_maps:
+            raise SinkError(f"output {str(self.target)!r}: {len(files)} of {n_maps} files are there")
+        sync_folder(self._work.path)
         n_bytes = sum(file.stat().st_size for file in files)
         return {"file": path.parent.name, "maps": n_maps, "bytes": n_bytes, "sha256": _sha256(files)}
 
     def look_at(self, record: Mapping[str, Any]) -> Path:
         """Return where a sealed part is; see `Parts.look_at`."""
         folder = self._work.path / str(record["file"])
-        files = _files(folder) if folder.is_dir() else []
+        files = self._files(folder) if folder.is_dir() else []
         if len(files) != record["maps"] or _sha256(files) != record["sha256"]:
             raise ValueError(f"part {folder.name!r} is missing or has changed")
         return folder
@@ -254,22 +239,16 @@ class ImageParts(SinkParts):
         for record in records:
             yield whole / str(record["file"]) / self.target.name, int(record["maps"])
 
-    def publish(self, whole: Path, name: str) -> None:
-        """Move every file to its place; see `Product.publish`.
-
-        One rename cannot move them all: a process killed in between leaves a part of them until it is gone on with.
-        """
+    def moves(self, whole: Path, name: str) -> Iterator[tuple[Path, str]]:
+        """Yield every picture; see `Parts.moves`."""
         written, published = NumberedFiles(self.target), NumberedFiles(self._work.folder / name)
         for folder in sorted(path for path in whole.iterdir() if path.is_dir() and path.name.isdigit()):
-            for file in _files(folder):
-                file.replace(published.path(written.index(file.name)))
+            for file in self._files(folder):
+                yield file, published.name(written.index(file.name))
 
-    def withdraw(self, whole: Path, name: str) -> None:
-        """Undo `publish`; see `Product.withdraw`. The files are to be published again, so any part's folder will do."""
-        written, published = NumberedFiles(self.target), NumberedFiles(self._work.folder / name)
-        folder = whole / "000000"
-        for file in list(published.existing()):
-            file.replace(folder / written.name(published.index(file.name)))
+    def _files(self, folder: Path) -> list[Path]:
+        names = NumberedFiles(self.target)
+        return sorted(file for file in folder.iterdir() if names.names(file.name))
 
 
 class ArrayParts(Parts):
@@ -279,6 +258,7 @@ class ArrayParts(Parts):
         super().__init__(work, map_format)
         self._array: GrowingArray | None = None
         self._n_sealed = 0
+        self._aborted = False
         self._path = work.path / "whole.npy"
 
     def go_on(self, records: Sequence[Mapping[str, Any]]) -> None:
@@ -289,6 +269,8 @@ class ArrayParts(Parts):
 
     def write(self, data: Picture, index: int, pts_seconds: float) -> None:  # noqa: ARG002  (an array has neither)
         """Write the next map; see `Parts.write`."""
+        if self._aborted:
+            raise SinkError(f"output {str(self.target)!r} cannot be written: the run was aborted")
         with self._explained():
             self._open(0).write(data)
 
@@ -312,6 +294,10 @@ class ArrayParts(Parts):
             raise ValueError(f"{self._path.name!r} is missing or cut")
         return self._path
 
+    def sealed_maps(self, records: Sequence[Mapping[str, Any]]) -> Iterator[Picture] | None:
+        """Read the sealed maps again; see `Parts.sealed_maps`."""
+        return GrowingArray.read(self._path, self.format, int(records[-1]["end"])) if records else None
+
     def complete(self, records: Sequence[Mapping[str, Any]], times: Iterable[tuple[int, float]]) -> Path:  # noqa: ARG002
         """Write the number of maps into the header; see `Parts.complete`."""
         with self._explained():
@@ -320,13 +306,18 @@ class ArrayParts(Parts):
         return self._path
 
     def abort(self) -> None:
-        """Close the file; see `Parts.abort`."""
+        """Take no more maps; see `Parts.abort`. What is sealed may still have to be flushed."""
+        self._aborted = True
+
+    def close(self) -> None:
+        """Close the file; see `Parts.close`."""
         if self._array is not None:
             self._array.close()
 
     def _open(self, n_maps: int) -> GrowingArray:
         if self._array is None:
             self._array = GrowingArray(self._path, self.format, n_maps)
+            sync_folder(self._work.path)
         return self._array
 
 
@@ -337,10 +328,6 @@ def open_parts(
     if codec is not None:
         return VideoParts(work, map_format, codec=codec, quality=quality, stall_seconds=stall_seconds)
     return ImageParts(work, map_format) if is_numbered(work.target) else ArrayParts(work, map_format)
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
 
 
 def _sha256(files: Iterable[Path]) -> str:

@@ -133,6 +133,20 @@ def check_targets(spec: RunSpec, *, published: bool = False) -> None:
         import_openexr()
 
 
+def check_names(spec: RunSpec) -> None:
+    """Find out whether the names of everything that a job may write can exist at all.
+
+    Raises
+    ------
+    SinkError
+        When one is too long, or its parent is a file.
+    """
+    for path in map(Path, spec.targets.values()):
+        for target in (path, partial_path(path)):
+            for name in (target, sidecar_path(target)):
+                next(existing_files(name), None)
+
+
 def try_folders(spec: RunSpec) -> None:
     """Find out whether files can be made where a job's outputs are going to be; nothing is left behind.
 

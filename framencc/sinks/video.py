@@ -227,6 +227,8 @@ class VideoSink(StagedSink):
             "setparams=range=limited:colorspace=bt709:color_primaries=bt709:color_trc=bt709",
         )
         arguments = ["-vf", ",".join(filters), "-c:v", "libx264", "-preset", "veryfast", "-crf", str(self._quality)]
+        # What x264 writes depends on the number of its threads, so that must not be the machine's.
+        arguments += ["-threads", "4"]
         # Without B-frames pictures lie in the file in the order in which they are shown.
         arguments += ["-bf", "0"]
         # One picture a second: Matroska's milliseconds could bring two to one time. What counts is the clock.
