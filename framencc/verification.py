@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -139,11 +140,14 @@ class Verification:
         The outputs that were compared, by their names in the spec.
     problems
         One line for everything that differs; empty where all is as it was written.
+    uncompared
+        Outputs whose maps could not be compared, only counted: lossy ones of a run that did not verify.
     """
 
     n_frames: int
     outputs: Mapping[str, Path]
     problems: Sequence[str]
+    uncompared: Sequence[str] = ()
 
 
 def verify(output: str | Path) -> Verification:
@@ -162,27 +166,41 @@ def verify(output: str | Path) -> Verification:
     output = Path(output)
     path = sidecar_path(output)
     content = read_sidecar(path)
+    try:
+        return _verify(output, path, content)
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, FramenccError):
+            raise
+        raise SourceError(f"sidecar {str(path)!r} does not say what was written: {error!r} in it") from None
+
+
+def _verify(output: Path, path: Path, content: Mapping[str, Any]) -> Verification:
     rows: list[Row] = content["frames"]
     recorded = content.get("outputs")
     if not isinstance(recorded, dict) or "output" not in recorded:
         raise SourceError(f"sidecar {str(path)!r} does not say what was written; it is of an earlier framencc")
-    problems = []
+    problems, uncompared = [], []
     if content.get("complete") is not True:
         problems.append(f"output {str(output)!r} is what was kept of a damaged input: {content.get('error')}")
-    outputs = {name: output if name == "output" else path.parent / file for name, file in recorded.items()}
+    folder = Path(os.path.realpath(path.parent))
+    outputs = {name: output if name == "output" else folder / file for name, file in recorded.items()}
     stream = content["stream"]
     results = content.get("results", {})
     for name, target in outputs.items():
         if name in results:
             problems += _changes(target, name, results[name])
             continue
+        if not all(row.get("digests", {}).get(name) for row in rows):
+            uncompared.append(name)
+            if not (name == "output" and content["encoding"].get("codec") == "h264"):
+                problems.append(f"{name} {str(target)!r}: the sidecar lacks digests to compare it with")
         size = (int(stream["height"]), int(stream["width"])) if name == "fields" else None
         indices = (int(row["index"]) for row in rows)
         stored = stored_maps(target, indices, size=size, stall_seconds=LimitsSpec().stall_seconds)
         problems += _bounded(find_problems(stored, iter(rows), name, target), f"{name} {str(target)!r}")
         if is_numbered(target):
             problems += _strangers(target, name, rows)
-    return Verification(len(rows), outputs, problems)
+    return Verification(len(rows), outputs, problems, uncompared)
 
 
 def _bounded(problems: Iterator[str], where: str) -> list[str]:
@@ -214,4 +232,6 @@ def _array(path: Path) -> Iterator[Picture]:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise SourceError(f"{str(path)!r} cannot be read as .npy: {' '.join(str(error).split())}") from None
+    if array.ndim < 3 or path.stat().st_size != array.offset + array.nbytes:
+        raise SourceError(f"{str(path)!r} is none of our arrays: {array.shape}, {path.stat().st_size} bytes")
     yield from array

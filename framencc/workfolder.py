@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,9 +58,14 @@ class WorkFolder:
         self._made: list[Path] = []
         try:
             self._lock = self._take()
-            self._sync_parents()
         except BaseException:
             remove_folders(self._made)
+            raise
+        try:
+            self._sync_parents()
+        except BaseException:
+            is_new = [entry.name for entry in self.path.iterdir()] == [_LOCK]
+            self.remove() if is_new else self.release()
             raise
 
     def set_aside(self, path: Path) -> None:
@@ -117,21 +123,17 @@ class WorkFolder:
         for entry in list(self.path.iterdir()):
             if entry.name in (_LOCK, _OLD):
                 continue
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+            _delete(entry)
 
     def clear_staged(self) -> None:
         """Remove what a run that was cut off was just writing: it has a name of its own until it is whole."""
-        for folder in [self.path, *(entry for entry in self.path.iterdir() if entry.is_dir() and entry.name != _OLD)]:
-            for path in list(folder.iterdir()):
-                if not is_hidden_name(path.name):
-                    continue
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink(missing_ok=True)
+        for path in list(self.path.iterdir()):
+            if is_hidden_name(path.name):
+                _delete(path)
+            elif path.is_dir() and path.name != _OLD:
+                for inner in list(path.iterdir()):
+                    if is_hidden_name(inner.name):
+                        _delete(inner)
 
     def remove(self) -> None:
         """Remove the folder with all that is in it, and the parents that were made for it if they are empty."""
@@ -165,6 +167,11 @@ class WorkFolder:
                 lock = (self.path / _LOCK).open("ab")
             except FileNotFoundError:
                 continue  # another run has just removed it, or a parent that was empty
+            except FileExistsError:
+                with contextlib.suppress(FileNotFoundError):  # removed between two looks
+                    if not stat.S_ISDIR(self.path.stat().st_mode):
+                        raise
+                continue
             try:
                 if not _try_to_lock(lock):
                     raise SinkError(f"output {str(self.target)!r} is being written by another run")
@@ -187,6 +194,13 @@ class WorkFolder:
         if remove and sys.platform == "win32":  # where an open file cannot be removed
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _try_to_lock(file: IO[bytes]) -> bool:

@@ -49,7 +49,7 @@ def contents(folder):
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("options", JOBS.values(), ids=JOBS)
 def test_each_fault_is_told_and_costs_nothing(options, operation, job, tmp_path):
-    old, new = job(**options, ncc={"radius": 1}), job(**options)
+    old, new = job(**options, ncc={"radius": 1}), job(**options, frames="0:4")
     run(new)
     expected = contents(tmp_path)
     with failing(operation, None, tmp_path) as counted:
@@ -57,7 +57,8 @@ def test_each_fault_is_told_and_costs_nothing(options, operation, job, tmp_path)
     assert counted.n_done > 4
     n_refused = 0
     # A video's faults take an encoder's start each; every third will do there, and each has its turn in the others.
-    for place in range(0, counted.n_done, 3 if options["output"] == "out.mkv" else 1):
+    step = 3 if options["output"] == "out.mkv" else 1
+    for place in range(0, counted.n_done, step):
         run(old)
         before = contents(tmp_path)
         assert before != expected
@@ -73,9 +74,10 @@ def test_each_fault_is_told_and_costs_nothing(options, operation, job, tmp_path)
                 assert contents(tmp_path) == before, f"{operation} {place}"
         assert faults.n_failed == 1, f"{operation} {place}"
         assert_nothing_runs()
-        run(job(**options, resume=True))
+        run(job(**options, frames="0:4", resume=True))
         assert contents(tmp_path) == expected, f"{operation} {place}"
         assert verify(new.output).problems == []
-    # Only where the work is done, and the work folders are being removed, may a fault pass.
-    assert n_refused >= counted.n_done // 6
+    # Only of what holds nothing may a failed close pass.
+    n_tried = len(range(0, counted.n_done, step))
+    assert n_refused >= (n_tried - 4 if operation == "close" else n_tried)
     assert [name for name in names(tmp_path) if name not in visible(tmp_path)] == []

@@ -13,6 +13,7 @@ from sink_readback import names
 
 from framencc.errors import SinkError
 from framencc.journal import Journal, read_journal
+from framencc.staging import hidden_name
 from framencc.workfolder import WorkFolder, work_folder_path
 
 ENTRIES = [
@@ -77,9 +78,11 @@ def test_a_work_folder_is_hidden_beside_its_output_and_goes_with_all_that_was_ma
     assert work.path == work_folder_path(target) == tmp_path / "a" / "b" / ".take.mkv.framencc"
     (work.path / "part").write_text("x")
     (work.path / "folder").mkdir()
-    (work.path / "folder" / ".hidden").write_text("x")
-    work.clear_hidden()
-    assert names(work.path) == ["folder", "lock", "part"]
+    (work.path / "folder" / hidden_name("x.png")).write_text("x")
+    (work.path / "folder" / ".7.png").write_text("a picture whose own name begins so")
+    (work.path / hidden_name("part.mkv")).mkdir()
+    work.clear_staged()
+    assert names(work.path) == ["folder", "folder/.7.png", "lock", "part"]
     work.remove()
     assert names(tmp_path) == []
 
@@ -92,6 +95,27 @@ def test_a_released_folder_is_found_again_and_can_be_cleared(tmp_path):
     assert names(again.path) == ["lock", "part"]
     again.clear()
     assert names(again.path) == ["lock"]
+    again.remove()
+
+
+def test_old_files_outlast_everything_but_the_folder(tmp_path):
+    (tmp_path / ".old.mkv").write_text("old")
+    work = WorkFolder(tmp_path / ".old.mkv")
+    work.set_aside(tmp_path / ".old.mkv")
+    work.clear()
+    work.clear_staged()
+    assert [path.read_text() for path in work.old_files()] == ["old"]
+    work.remove()
+    assert names(tmp_path) == []
+
+
+def test_a_folder_knows_whose_it_is(tmp_path):
+    work = WorkFolder(tmp_path / "take.mkv")
+    assert work.owner is None
+    work.claim({"maps": "a"})
+    work.release()
+    again = WorkFolder(tmp_path / "take.mkv")
+    assert again.owner == {"maps": "a"}
     again.remove()
 
 

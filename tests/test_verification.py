@@ -1,6 +1,7 @@
 """``framencc verify``: what is as it was written passes, and everything else is named."""
 
 import json
+import os
 from pathlib import Path
 
 import media
@@ -149,8 +150,41 @@ def test_without_verification_lossless_outputs_have_digests_and_others_times_alo
     assert verification.verify("out.mkv").problems == []
     assert all(row["digests"]["output"] for row in json.loads(Path("out.mkv.json").read_text())["frames"])
     make("out.mp4", verify=False)
-    assert verification.verify("out.mp4").problems == []
+    found = verification.verify("out.mp4")
+    assert (found.problems, found.uncompared) == ([], ["output"])
     assert [row["digests"]["output"] for row in json.loads(Path("out.mp4.json").read_text())["frames"]] == [None] * 6
+
+
+def test_what_cannot_be_compared_is_said(here, capsys):
+    make("out.npy")
+    make("out.mp4", verify=False)
+    assert main(["verify", "out.mp4"]) == 0
+    assert "those of output could only be counted" in capsys.readouterr().err
+    sidecar = json.loads(Path("out.npy.json").read_text())
+    for row in sidecar["frames"]:
+        del row["digests"]
+    Path("out.npy.json").write_text(json.dumps(sidecar))
+    assert verification.verify("out.npy").problems == ["output 'out.npy': the sidecar lacks digests to compare it with"]
+    del sidecar["stream"]
+    Path("out.npy.json").write_text(json.dumps(sidecar))
+    with pytest.raises(SourceError, match=r"does not say what was written: KeyError\('stream'\) in it"):
+        verification.verify("out.npy")
+
+
+@pytest.mark.parametrize("change", [lambda content: content + b"more", lambda content: content[:128]])
+def test_an_array_of_another_size_is_noticed(change, here):
+    make("out.npy")
+    Path("out.npy").write_bytes(change(Path("out.npy").read_bytes()))
+    (problem,) = verification.verify("out.npy").problems
+    assert "cannot be read" in problem
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links need rights there")
+def test_outputs_below_a_link_are_found(here):
+    (here / "deep" / "er").mkdir(parents=True)
+    (here / "link").symlink_to(here / "deep" / "er")
+    make("link/out.npy", validity="why.npy")
+    assert verification.verify("link/out.npy").problems == []
 
 
 def test_a_run_notices_when_a_segment_decodes_to_something_else(here, monkeypatch):

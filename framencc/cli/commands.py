@@ -164,7 +164,8 @@ def verify(
     found = verification.verify(output)
     if not found.problems:
         if not quiet:
-            say(f"{found.n_frames} frames of {', '.join(found.outputs)} are as they were written")
+            counted = f"; those of {', '.join(found.uncompared)} could only be counted" if found.uncompared else ""
+            say(f"{found.n_frames} frames of {', '.join(found.outputs)} are as they were written{counted}")
         return
     with results():
         for problem in found.problems:
