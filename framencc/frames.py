@@ -1,6 +1,7 @@
 """The values that pass between stages: one frame, and what is known of a whole stream."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
@@ -61,6 +62,25 @@ class Frame:
             f"Frame(index={self.index}, pts_seconds={self.pts_seconds:.6f}, shape={self.data.shape}, "
             f"dtype={self.data.dtype})"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Regions:
+    """Parts of the reference that have names.
+
+    Parameters
+    ----------
+    labels
+        (H, W) uint16 label of each pixel.
+    names
+        The label that each region has, by the region's name; every label at most once.
+    """
+
+    labels: Picture
+    names: Mapping[str, int]
+
+    def __repr__(self) -> str:
+        return f"Regions({dict(self.names)}, shape={self.labels.shape})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ from framencc.kernels.area_mean import area_moments_rows
 from framencc.kernels.normalisation import normalise_rows
 from framencc.kernels.png_filters import undo_filters
 from framencc.ncc import Reference
+from framencc.pipeline.clip_maps import MEAN, MINIMUM, ClipMaps
 from framencc.render import encode, weigh
 from framencc.sampling import Sampler
-from framencc.scores import score
+from framencc.scores import Scorer
 from framencc.sources.pixel_formats import Layout
 from framencc.sources.planes import ChannelPlanes
 from framencc.sources.wanted import WantedChannels
@@ -47,11 +48,12 @@ def warm_up() -> float:
     rho, validity = Reference(picture, (2, 3), smooth_sigma=0.5).ncc(picture, return_validity=True)
     Reference(picture, (2, 3), border="valid").ncc(picture)  # combines finished maps, unlike the one before
     _warp()
+    clip_maps = ClipMaps((MINIMUM, MEAN), (8, 8))
+    clip_maps.add(rho, validity)
     weigh(rho, validity, np.zeros(rho.shape, np.float32), 1.0)
     for bits in (8, 16):
         encode(rho, "clip", bits)
         _compute_colours(bits)
-    score(rho, validity)
     # Bytes as they come out of zlib cannot be written to, which to Numba is a kind of its own.
     undo_filters(np.frombuffer(bytes(7), np.uint8).reshape(1, 7), 6, np.empty((1, 6), np.uint8))
     return time.perf_counter() - started
@@ -68,7 +70,7 @@ def _correlate(dtype: Any, radius: int) -> None:
 
 
 def _warp() -> None:
-    """Look at smaller pictures, even them out, and sample frames between their pixels."""
+    """Look at smaller pictures, even them out, sample frames between their pixels, and score them."""
     field = Warp().field((64, 64))
     field_statistics(field, 1)
     view = View.choose((64, 64), 32, None)
@@ -77,6 +79,7 @@ def _warp() -> None:
         gray = view.gray(planes[0])
         Sampler().sample(planes, field)
         Sampler().sample(planes, field, use=planes[0] > 3)
+        Scorer((64, 64), planes).score(np.zeros((64, 64), np.float32), np.zeros((64, 64), np.uint8), planes, field)
     Sampler("cubic").sample(np.zeros((1, 64, 64), np.uint8), field)
     moments = np.empty_like(gray), np.empty_like(gray)
     area_moments_rows(frozen(gray), 0, len(gray), *moments)

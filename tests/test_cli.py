@@ -67,6 +67,7 @@ def _methods(*names):
 # What an option cannot do without.
 NEEDED = {
     "ncc.mask_labels": {"ncc": {"mask": "face.png"}},
+    "scores.region_names": {"scores": {"regions": "regions.png"}},
     "ncc.combine": {"ncc": {"radius": [2, 3]}},
     "warped": {"warp": {"method": "translation"}},
     "fields": {"warp": {"method": "translation"}},
@@ -121,7 +122,14 @@ def test_every_option_is_in_the_help_with_its_description(monkeypatch, capsys):
         assert re.sub(r"\s", "", field.description) in shown
 
 
-@pytest.mark.parametrize(("short", "long"), [("--radius=5", "--ncc.radius=5"), ("--warp=none", "--warp.method=none")])
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        ("--radius=5", "--ncc.radius=5"),
+        ("--warp=none", "--warp.method=none"),
+        ("--scores=s.csv", "--scores.path=s.csv"),
+    ],
+)
 def test_shortcuts_mean_the_same_as_the_full_names(asked, short, long):
     job = ("a.mp4", "b.mkv", "--reference", "neutral.png")
     assert asked(*job, short) == asked(*job, long)
@@ -304,11 +312,13 @@ def test_signal_handlers_are_put_back(capsys):
             signal.signal(number, handler)
 
 
-def test_stdout_holds_the_result_and_stderr_one_line_without_a_bar(folder):
+def test_stdout_holds_the_result_and_stderr_two_lines_without_a_bar(folder):
     result = command("run", *GOOD)
     assert (result.returncode, result.stdout) == (0, "out.mkv\n")
     assert re.fullmatch(
-        r"framencc: 4 maps in [\d.]+ s \([\d.]+ frames/s\), mean confidence -?0\.\d{3}; described in out\.mkv\.json\n",
+        r"framencc: 4 maps in [\d.]+ s \([\d.]+ frames/s\), mean confidence -?0\.\d{3}; described in out\.mkv\.json\n"
+        r"framencc: look first at frame [123] \(0\.\d{3} s\), whose mean confidence is the lowest, -?0\.\d{3}; "
+        r"3 of 4 frames \(75%\) are below 0\.5\n",
         result.stderr,
     )
     assert {"out.mkv", "out.mkv.json"} < set(names(folder))
@@ -350,7 +360,13 @@ def test_a_terminal_gets_a_progress_bar_unless_told_to_be_quiet(folder, options)
     os.close(terminal)
     assert process.communicate()[0] == b"out.npy\n"
     assert process.returncode == 0
-    assert (b"120/120" in shown and b"mean confidence" in shown and b"frame/s" in shown) is (options == ())
+    assert (
+        b"correlating out.npy" in shown
+        and b"120/120" in shown
+        and b"mean confidence" in shown
+        and b", now " in shown
+        and b"frame/s" in shown
+    ) is (options == ())
     assert options == () or shown == b""
 
 

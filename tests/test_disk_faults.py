@@ -24,6 +24,7 @@ pytestmark = [
 JOBS = {
     "pictures and array": {"output": "maps/%d.png", "validity": "why.npy"},
     "fields": {"output": "out.npy", "fields": "flow/%d.flo", "warp": {"method": "translation"}},
+    "results": {"output": "out.npy", "scores": {"path": "s.csv", "temporal_mean": "mean.png"}},
     "video": {"output": "out.mkv"},
 }
 

@@ -26,7 +26,10 @@ N_KILLS = 200
 JOBS = {
     "video": ("out.mkv", ["--segment-frames", 16, "--validity", "why.npy"]),
     "pictures": ("maps/%03d.png", ["--segment-frames", 10, "--validity", "why/%d.png"]),
-    "viewing copy": ("out.mp4", ["--segment-frames", 24]),
+    "viewing copy": (
+        "out.mp4",
+        ["--segment-frames", 24, "--scores", "scores.csv", "--scores.temporal-mean", "mean.npy"],
+    ),
 }
 
 
@@ -51,7 +54,10 @@ def test_killed_at_any_moment_the_bytes_are_the_same(output, options, clip, tmp_
     frames = ["--frames", "0:40"]
 
     def words(folder: Path) -> list[object]:
-        placed = [folder / option if "." in str(option) else option for option in options]
+        placed = [
+            folder / option if Path(str(option)).suffix and not str(option).startswith("-") else option
+            for option in options
+        ]
         return ["run", clip, folder / output, "--reference", 0, *placed, "--resume", "--overwrite", "-q"]
 
     warm_up = {"input": str(clip), "output": str(tmp_path / "warm/up.npy"), "reference": 0, "frames": "0:2"}

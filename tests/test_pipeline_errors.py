@@ -91,7 +91,7 @@ def job(tmp_path, neutral):
 STAGES = {
     "correlating": ("framencc.ncc.Reference.correlate", N_BEFORE),
     "encoding": ("framencc.pipeline.job.encode", N_BEFORE),
-    "scoring": ("framencc.pipeline.job.score", N_BEFORE),
+    "scoring": ("framencc.scores.Scorer.score", N_BEFORE),
     "recording": ("framencc.journal.Journal.append", 1),
     "writing": ("framencc.sinks.video.VideoSink.write", N_BEFORE),
     "writing the first": ("framencc.sinks.video.VideoSink.write", 0),

@@ -254,7 +254,7 @@ def test_a_mask_that_cannot_apply_is_refused_by_the_options_name(folder: Path, m
 
 def test_labels_in_colour_are_refused(folder: Path) -> None:
     Image.fromarray(media.random_frames(1, channels=3)[0]).save("mask.png")
-    with pytest.raises(SpecError, match=r"^ncc\.mask: mask 'mask\.png' is in colour, so ncc\.mask_labels cannot"):
+    with pytest.raises(SpecError, match=r"^ncc\.mask: mask 'mask\.png' is in colour, so its labels cannot"):
         opened("mask.png", [1])
 
 

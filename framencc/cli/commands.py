@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -17,6 +17,9 @@ from framencc.cli.streams import flush_results, results, say
 from framencc.config import load_config, make_spec
 from framencc.errors import FramenccError, SinkError, SpecError
 from framencc.spec import RunSpec
+
+if TYPE_CHECKING:
+    from framencc.pipeline import RunReport
 
 app = App(
     name="framencc",
@@ -92,9 +95,8 @@ def run(
         speed = f"{(report.n_frames - report.n_resumed) / report.seconds:.1f} frames/s"
         kept = f" ({report.n_resumed} from before)" if report.n_resumed else ""
         say(f"{report.n_frames} maps{kept} in {report.seconds:.1f} s ({speed}), {mean}; described in {report.sidecar}")
-        if report.n_failed_warps:
-            failed = f"no warp was found for {report.n_failed_warps} of {report.n_frames} frames"
-            say(f"{failed}; the sidecar says for which, and what served instead")
+        if advice := _what_to_look_at(report, spec.scores.threshold):
+            say(advice)
     with results(f"output {str(report.output)!r} is complete, but its name is not told: "):
         print(report.output)
         for path in report.others.values():
@@ -229,6 +231,23 @@ def warmup(*, quiet: Quiet = False) -> None:
     seconds = warm_up()
     if not quiet:
         say(f"the kernels are ready ({seconds:.1f} s)")
+
+
+def _what_to_look_at(report: "RunReport", threshold: float) -> str:
+    """Say in one line where a result is at its worst; empty where there is nothing to say."""
+    parts = []
+    if report.lowest is not None:
+        lowest = report.lowest
+        parts.append(
+            f"look first at frame {lowest['index']} ({lowest['pts_seconds']:.3f} s), whose mean confidence is the "
+            f"lowest, {lowest['value']:.3f}"
+        )
+        share = report.n_below / report.n_frames
+        parts.append(f"{report.n_below} of {report.n_frames} frames ({share:.0%}) are below {threshold:g}")
+    if report.n_failed_warps:
+        parts.append(f"no warp was found for {report.n_failed_warps} of {report.n_frames} frames")
+        parts.append("the sidecar says for which, and what served instead")
+    return "; ".join(parts)
 
 
 def _set_up_messages(verbose: bool) -> None:

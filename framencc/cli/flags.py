@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from framencc.spec import RunSpec, leaf_fields
 
-SHORTCUTS = {"ncc.radius": "--radius", "warp.method": "--warp"}
+SHORTCUTS = {"ncc.radius": "--radius", "warp.method": "--warp", "scores.path": "--scores"}
 POSITIONAL = ("input", "output")
 _BOUNDS: tuple[tuple[type, str, str], ...] = ((Ge, "ge", ">="), (Gt, "gt", ">"), (Le, "le", "<="), (Lt, "lt", "<"))
 

@@ -9,17 +9,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from framencc.errors import DamagedInputError, SourceError, SpecError, WarpError
 from framencc.frames import Use
 from framencc.pipeline.description import RunDescription, describe_encoding, describe_stream, output_formats
-from framencc.pipeline.fit import fit_reference, require_fit
-from framencc.pipeline.job import Job, Tally
+from framencc.pipeline.fit import code_scale, fit_reference, require_fit
+from framencc.pipeline.job import Job
 from framencc.pipeline.outputs import LostWorkError, Outputs
+from framencc.pipeline.tally import Tally
 from framencc.pipeline.workplace import MAPS, Workplace, look, require_same, tidy_up
+from framencc.scores import Scorer
 from framencc.sidecar import read_sidecar
 from framencc.sinks import check_targets, partial_path
 from framencc.sinks.targets import check_names, existing_files, try_folders
-from framencc.sources import ReferencePicture, SeekPoint, Selection, Source, open_mask, open_source, read_reference
+from framencc.sources import (
+    ReferencePicture,
+    SeekPoint,
+    Selection,
+    Source,
+    open_mask,
+    open_source,
+    read_reference,
+    read_regions,
+)
 from framencc.spec import RunSpec, parse_frames
 from framencc.staging import sidecar_path, signals_deferred
 from framencc.warps import WarpStage, open_warp
@@ -42,13 +55,18 @@ class RunReport:
     seconds
         Wall time of the whole run.
     others
-        Where the other outputs are, by their names in the spec (validity, warped, fields).
+        Where the other outputs are, by their names in the sidecar (validity, warped, fields, scores ...).
     n_failed_warps
         For how many frames no warp was found.
     n_resumed
         How many of the maps an earlier run had made.
     n_damaged
         How many frames are damaged; 0 unless `spec.tolerant`.
+    lowest
+        The frame of the lowest mean confidence: its ``index``, ``pts_seconds`` and the ``value``. None where nothing
+        was measured.
+    n_below
+        How many frames have a mean confidence below `spec.scores.threshold`.
     """
 
     output: Path
@@ -60,6 +78,8 @@ class RunReport:
     n_failed_warps: int = 0
     n_resumed: int = 0
     n_damaged: int = 0
+    lowest: Mapping[str, Any] | None = None
+    n_below: int = 0
 
 
 def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
@@ -93,7 +113,7 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
     check_targets(spec, published=look(spec).plan is not None and spec.resume)
     with contextlib.ExitStack() as cleanup:
         work = cleanup.enter_context(_workplace(spec))
-        left, tally = work.left, Tally()
+        left, tally = work.left, Tally(spec.scores.threshold)
         nothing_left = left.ended or Selection.parse(spec.frames).exhausted_by(left.n_maps)
         stages = Stages(spec, cleanup, 0 if nothing_left else left.n_maps, left.points, ahead=not nothing_left)
         work.begin(stages.description.identity())
@@ -102,7 +122,12 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
             tally.add(row)
         damage = left.damage
         if not left.ended:
-            job = Job(spec, stages.source, stages.reference, outputs, tally=tally, warp=stages.warp, progress=progress)
+            job = Job(
+                *(spec, stages.source, stages.reference, stages.scorer, outputs),
+                tally=tally,
+                warp=stages.warp,
+                progress=progress,
+            )
             damage = _carry_out(job, outputs, work, nothing_left=nothing_left)
         seconds = time.perf_counter() - started
         head = stages.description.head(tally, seconds, damage, left.n_maps)
@@ -110,8 +135,25 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
     output = paths.pop(MAPS)
     if damage is not None:
         raise DamagedInputError(f"{damage}; {tally.n_frames} maps are kept in {str(output)!r}") from None
-    n_frames, mean, n_failed = tally.n_frames, tally.mean_confidence, tally.n_failed_warps
-    return RunReport(output, sidecar, n_frames, mean, seconds, paths, n_failed, left.n_maps, tally.n_damaged)
+    return _report(output, sidecar, paths, tally.summary(), seconds, left.n_maps)
+
+
+def _report(
+    output: Path, sidecar: Path, others: Mapping[str, Path], summary: Mapping[str, Any], seconds: float, n_resumed: int
+) -> RunReport:
+    return RunReport(
+        output,
+        sidecar,
+        summary["n_frames"],
+        summary["mean_confidence"],
+        seconds,
+        others,
+        n_failed_warps=summary["failed_warps"],
+        n_resumed=n_resumed,
+        n_damaged=summary["damaged_frames"],
+        lowest=summary["scores"]["mean_confidence"]["worst"],
+        n_below=summary["frames_below_threshold"],
+    )
 
 
 class Stages:
@@ -152,9 +194,18 @@ class Stages:
             cleanup.enter_context(self.warp.limited())
         gain = 1 if self.warp is None else self.warp.gain
         self.formats = output_formats(spec, source.info, gain)
-        self.description = RunDescription(spec, self.source, picture)
+        regions = read_regions(spec, (source.info.height, source.info.width))
+        self.description = RunDescription(spec, self.source, picture, regions)
         self.description.gain = None if self.warp is None else gain
         self.reference, self.description.rescaled = fit_reference(picture, mask, source.info, spec, gain)
+        self.scorer = Scorer(
+            (source.info.height, source.info.width),
+            picture.data if picture.data.ndim == 3 else picture.data[np.newaxis],
+            scale=code_scale(picture, source.info, gain),
+            threshold=spec.scores.threshold,
+            regions=regions,
+            threads=spec.threads,
+        )
 
 
 def _carry_out(job: Job, outputs: Outputs, work: Workplace, *, nothing_left: bool) -> str | None:
@@ -184,7 +235,7 @@ def _finished_before(spec: RunSpec) -> RunReport | None:
         When that run has kept what there was before damage of the same input.
     """
     began = time.perf_counter()
-    names = {name: Path(path) for name, path in spec.outputs.items()}
+    names = {name: Path(path) for name, path in spec.targets.items()}
     partial = {name: partial_path(path) for name, path in names.items()}
     if look(spec).n_maps:
         return None
@@ -200,9 +251,8 @@ def _finished_before(spec: RunSpec) -> RunReport | None:
         if content.get("complete") is not True:
             n_maps = summary["n_frames"]
             raise DamagedInputError(f"{content.get('error')}; {n_maps} maps are kept in {str(output)!r}")
-        seconds, n_frames = time.perf_counter() - began, summary["n_frames"]
-        mean, n_failed, n_damaged = (summary[key] for key in ("mean_confidence", "failed_warps", "damaged_frames"))
-        return RunReport(output, sidecar_path(output), n_frames, mean, seconds, paths, n_failed, n_frames, n_damaged)
+        seconds = time.perf_counter() - began
+        return _report(output, sidecar_path(output), paths, summary, seconds, summary["n_frames"])
     return None
 
 
@@ -256,12 +306,13 @@ def describe(spec: RunSpec) -> dict[str, Any]:
         return {
             "spec": json.loads(spec.model_dump_json()),
             # Wherever a config's `..` and links lead.
-            **{name: os.path.realpath(path) for name, path in spec.outputs.items()},
+            **{name: os.path.realpath(path) for name, path in spec.targets.items()},
             "sidecar": os.path.realpath(sidecar_path(spec.output)),
             "encoding": describe_encoding(spec),
             "stream": describe_stream(stages.source.info),
             "reference": stages.description.reference,
             "mask": stages.description.mask,
+            "regions": stages.description.regions,
             "maps_to_resume_from": left.n_maps if spec.resume else 0,
             "finished": finished,
         }

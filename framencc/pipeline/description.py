@@ -12,8 +12,8 @@ import numpy as np
 import framencc
 from framencc.engine import VALIDITY_CODES
 from framencc.fields import list_fields
-from framencc.frames import Conversion, StreamInfo
-from framencc.pipeline.job import Tally
+from framencc.frames import Conversion, Regions, StreamInfo
+from framencc.pipeline.tally import Tally
 from framencc.pipeline.workplace import identify
 from framencc.render import maximum_code
 from framencc.sidecar import fingerprint
@@ -33,12 +33,16 @@ class RunDescription:
         Its input, with the masks of its frames if it has any.
     picture
         Its reference.
+    regions
+        The parts of it that are scored by themselves; None where there are none.
     """
 
     rescaled: float | None = None  # by what the reference's codes were multiplied
     gain: int | None = None  # by what the codes of frames were multiplied when they were warped
 
-    def __init__(self, spec: RunSpec, source: Source, picture: ReferencePicture) -> None:
+    def __init__(
+        self, spec: RunSpec, source: Source, picture: ReferencePicture, regions: Regions | None = None
+    ) -> None:
         self._spec = spec
         self._info = source.info
         self.input = fingerprint(spec.input, source.files)
@@ -56,6 +60,16 @@ class RunDescription:
             files = source.mask_files if isinstance(source, MaskedSource) else None
             self.mask = {"kind": kind, **fingerprint(spec.ncc.mask, files)}
 
+        self.regions_file: dict[str, Any] | None = None
+        if spec.scores.regions is not None:
+            self.regions_file = fingerprint(spec.scores.regions)
+        self.regions: dict[str, dict[str, int]] | None = None
+        if regions is not None:
+            self.regions = {
+                name: {"label": label, "n_pixels": int(np.count_nonzero(regions.labels == label))}
+                for name, label in regions.names.items()
+            }
+
     def identity(self) -> dict[str, Any]:
         """Put together all that the maps depend on, by which a run that was cut off is known again."""
         facts = {
@@ -64,6 +78,7 @@ class RunDescription:
             "reference": self.reference,
             "mask": self.mask,
             "warp_fields": self.fields,
+            "regions_file": self.regions_file,
             "stream": describe_stream(self._info),
             # Not the platform as a whole, which has another name after every update of the system.
             "versions": {name: version for name, version in _versions().items() if name != "platform"},
@@ -102,6 +117,8 @@ class RunDescription:
             "mask": self.mask,
             "warp_fields": self.fields,
             "warp_gain": self.gain,
+            "regions_file": self.regions_file,
+            "regions": self.regions,
             "stream": describe_stream(self._info),
             "versions": _versions(),
             "timings": {
@@ -111,13 +128,7 @@ class RunDescription:
                 "resumed_from": n_resumed,
                 "warp_seconds": tally.warp_seconds,
             },
-            "summary": {
-                "n_frames": tally.n_frames,
-                "mean_confidence": tally.mean_confidence,
-                "code_shares": tally.code_shares,
-                "failed_warps": tally.n_failed_warps,
-                "damaged_frames": tally.n_damaged,
-            },
+            "summary": tally.summary(),
             "complete": damage is None,
             "error": damage,
         }

@@ -77,5 +77,17 @@ def fit_reference(
     return Reference.from_planes(planes, options, use=picture.use if use is None else use, threads=spec.threads), factor
 
 
+def code_scale(picture: ReferencePicture, info: StreamInfo, gain: int) -> float | None:
+    """Return what codes of frames that come multiplied by `gain` are multiplied by to be the reference's.
+
+    None where one of the two holds integers and the other floats, whose scale nothing tells.
+    """
+    if picture.bits is None and info.bits is None:
+        return 1.0
+    if picture.bits is None or info.bits is None:
+        return None
+    return maximum_code(picture.bits) / maximum_code(info.bits) / gain
+
+
 def _depth(bits: int | None) -> str:
     return "floating-point samples" if bits is None else f"{bits}-bit samples"

@@ -14,7 +14,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,15 +22,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from framencc.conveyor import BufferPool, Conveyor, Stopped
-from framencc.engine import DAMAGED, VALIDITY_CODES
+from framencc.engine import DAMAGED
 from framencc.errors import DamagedInputError
 from framencc.frames import Frame, Picture
 from framencc.ncc import Reference
 from framencc.pipeline.outputs import Outputs
 from framencc.pipeline.progress import open_bar
+from framencc.pipeline.tally import Tally
 from framencc.pipeline.workplace import MAPS
 from framencc.render import encode, weigh
-from framencc.scores import FrameScores, score
+from framencc.scores import FrameScores, Scorer
 from framencc.sidecar import plain
 from framencc.sources import SeekPoint, Source
 from framencc.spec import RunSpec
@@ -42,42 +43,6 @@ logger = logging.getLogger(__name__)
 _QUEUE_LENGTH = 4
 # A displacement field is four times the size of a 16-bit frame, so fewer of them wait.
 _WARP_QUEUE_LENGTH = 1
-
-
-@dataclass
-class Tally:
-    """What adds up over the frames."""
-
-    n_frames: int = 0
-    n_failed_warps: int = 0
-    n_damaged: int = 0
-    compute_seconds: float = 0.0
-    warp_seconds: float = 0.0
-    _n_measured: int = 0
-    _confidence: float = 0.0
-    _shares: tuple[float, ...] = (0.0,) * len(VALIDITY_CODES)
-
-    def add(self, row: Mapping[str, Any], seconds: float = 0.0) -> None:
-        """Add what the sidecar says of the next frame, and the time that it took."""
-        self.n_frames += 1
-        self.compute_seconds += seconds
-        self._shares = tuple(total + share for total, share in zip(self._shares, row["code_shares"], strict=True))
-        if row["mean_confidence"] is not None:
-            self._n_measured += 1
-            self._confidence += row["mean_confidence"]
-        self.n_damaged += "damaged" in row
-        if "warp" in row and row["warp"]["status"] != "estimated":
-            self.n_failed_warps += 1
-
-    @property
-    def mean_confidence(self) -> float | None:
-        """Mean of the frames' mean confidence, over those that have one; None where none has."""
-        return self._confidence / self._n_measured if self._n_measured else None
-
-    @property
-    def code_shares(self) -> tuple[float, ...]:
-        """Share of all pixels so far that have each validity code."""
-        return tuple(total / max(1, self.n_frames) for total in self._shares)
 
 
 @dataclass(frozen=True)
@@ -113,8 +78,8 @@ class Job:
     ----------
     spec
         What to do.
-    source, reference, outputs
-        Where frames come from, what they are compared with, and where maps go.
+    source, reference, scorer, outputs
+        Where frames come from, what they are compared with, what counts how well they match, and where maps go.
     warp
         What brings frames onto the reference; None where they come as they are.
     progress
@@ -128,6 +93,7 @@ class Job:
         spec: RunSpec,
         source: Source,
         reference: Reference,
+        scorer: Scorer,
         outputs: Outputs,
         *,
         tally: Tally,
@@ -139,6 +105,7 @@ class Job:
         self._spec = spec
         self._source = source
         self._reference = reference
+        self._scorer = scorer
         self._outputs = outputs
         self._warp = warp
         self._progress = progress
@@ -253,10 +220,13 @@ class Job:
             self.tally.warp_seconds += found.seconds
             self.tally.add(row, time.perf_counter() - began)
             point = None
+            ends_segment = self.tally.n_frames % self._spec.segment_frames == 0
             # A frame is known again by its time, if none before it has the same.
-            if self.tally.n_frames % self._spec.segment_frames == 0 and frame.pts_seconds > latest:
+            if ends_segment and frame.pts_seconds > latest:
                 point = SeekPoint(frame.index, frame.pts_seconds, frame.digest())
             latest = frame.pts_seconds
+            if ends_segment and self._outputs.clip_maps is not None:
+                self._outputs.clip_maps.keep(self.tally.n_frames)
             self._give_back(frame)
             self._maps.put(Map(pictures, frame, row, point))
 
@@ -270,19 +240,23 @@ class Job:
         spec, data, frame, warp = self._spec, pictures[MAPS], found.frame, found.warp
         rho = data if spec.encoding == "float" else scratch.rho
         validity = pictures.get("validity", scratch.validity)
+        field = None
         if self._warp is None or warp is None:
             planes = frame.data if frame.data.ndim == 3 else frame.data[np.newaxis]
             self._reference.correlate(planes, rho, validity, frame.use)
         else:
             target = pictures.get("warped")
             warped = self._warp.apply(frame, warp, None if target is None else target[np.newaxis])
-            self._reference.correlate(warped.planes, rho, validity, codes=warped.codes)
+            planes, field = warped.planes, warped.field
+            self._reference.correlate(planes, rho, validity, codes=warped.codes)
             if (distance := self._warp.distance(warp)) is not None:
                 weigh(rho, validity, distance, spec.warp.forward_backward_scale, threads=spec.threads)
             if "fields" in pictures:
-                np.copyto(pictures["fields"], warp.field((validity.shape[0], validity.shape[1])))
+                np.copyto(pictures["fields"], field)
         encode(rho, spec.encoding, spec.output_format.bits, out=data, threads=spec.threads)
-        return score(rho, validity, threads=spec.threads)
+        if self._outputs.clip_maps is not None:
+            self._outputs.clip_maps.add(rho, validity)
+        return self._scorer.score(rho, validity, planes, field)
 
     def _leave_out(self, pictures: dict[str, Picture], scratch: Scratch) -> FrameScores:
         """Fill the outputs of a damaged frame."""
@@ -296,7 +270,7 @@ class Job:
         if "fields" in pictures:
             pictures["fields"].fill(np.nan)
         encode(rho, spec.encoding, spec.output_format.bits, out=data, threads=spec.threads)
-        return score(rho, validity, threads=spec.threads)
+        return self._scorer.score(rho, validity)
 
     def _give_back(self, frame: Frame) -> None:
         for buffer in (frame.data, frame.use):
@@ -304,20 +278,21 @@ class Job:
                 self._frame_buffers.give_back(buffer)
 
     def _shown(self, frames: Iterator[Found]) -> Iterator[Found]:
-        """Pass the frames on under a progress bar: frames per second, time left, mean confidence so far."""
+        """Pass the frames on under a progress bar: frames per second, time left, confidence so far and now."""
         details = self._source.info.details or {}
         total = self._source.info.n_frames or details.get("estimated_frames")
         name = Path(self._spec.output).name
-        bar = open_bar(name, total=total, done=self.tally.n_frames, shown=self._progress)  # type: ignore[arg-type]
+        bar = open_bar(f"correlating {name}", total=total, done=self.tally.n_frames, shown=self._progress)  # type: ignore[arg-type]
         if bar is None:
             yield from frames
             return
         with bar:
             for frame in frames:
                 yield frame
-                mean = self.tally.mean_confidence
+                mean, last = self.tally.mean_confidence, self.tally.last_confidence
                 if mean is not None:
-                    bar.set_postfix_str(f"mean confidence {mean:.3f}", refresh=False)
+                    now = "nothing measured" if last is None else f"{last:.3f}"
+                    bar.set_postfix_str(f"mean confidence {mean:.3f}, now {now}", refresh=False)
                 bar.update()
 
 
@@ -334,6 +309,8 @@ def _row(frame: Frame, scores: FrameScores, warp: Warp | None) -> dict[str, Any]
     if frame.damaged is not None:
         row["damaged"] = frame.damaged
     row |= dataclasses.asdict(scores)
+    if scores.regions is None:
+        del row["regions"]
     if warp is not None:
         row["warp"] = warp.report
     return dict(plain(row))

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from framencc.errors import SinkError
 from framencc.frames import Frame, Picture
+from framencc.pipeline.clip_maps import MEAN, MINIMUM, ClipMaps
 from framencc.pipeline.progress import open_bar
 from framencc.pipeline.publishing import Move, all_names, identity_of, publish, write_sidecar
+from framencc.pipeline.results import seal_result, write_clip_map, write_scores
 from framencc.pipeline.workplace import MAPS, Workplace
 from framencc.sinks import MapFormat, Parts, open_parts, partial_path
 from framencc.sinks.base import sink_error
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 _LOSSY = "h264"
+_CLIP_MAPS = "clip_maps"
 _SEALING_SECONDS = 1.0
 
 
@@ -53,6 +56,12 @@ class Outputs:
     ------
     SinkError
         When a part that an earlier run sealed is no longer as it was.
+
+    Attributes
+    ----------
+    clip_maps
+        What adds up over the clip; None where it is not wanted. Maps are to be added to it, and its state kept at the
+        end of each segment.
     """
 
     def __init__(self, spec: RunSpec, formats: Mapping[str, MapFormat], work: Workplace) -> None:
@@ -61,7 +70,8 @@ class Outputs:
         self._work = work
         self._records = {name: list(work.left.records.get(name, ())) for name in spec.outputs}
         self._parts: dict[str, Parts] = {}
-        for name, folder in work.folders.items():
+        for name in spec.outputs:
+            folder = work.folders[name]
             codec = spec.codec if name == MAPS else "ffv1" if folder.target.suffix.lower() == ".mkv" else None
             parts = self._parts[name] = open_parts(
                 folder,
@@ -71,11 +81,13 @@ class Outputs:
                 stall_seconds=spec.limits.stall_seconds,
             )
         self._moves = work.moves
+        self.clip_maps = self._open_clip_maps()
         if self._moves is None:
             for name, parts in self._parts.items():
                 self._require_unchanged(name, parts)
                 parts.go_on(self._records[name])
         self._n_segments = work.left.n_segments
+        self._n_sealed = work.left.n_maps
         self._rows: list[dict[str, Any]] = []
         self._point: SeekPoint | None = None
         self._sealer = ThreadPoolExecutor(1, thread_name_prefix="framencc-sealer")
@@ -145,7 +157,7 @@ class Outputs:
             When something cannot be written or take its name, or does not hold what was written; what had the names
             before has them still.
         """
-        names = {name: Path(path) for name, path in self._spec.outputs.items()}
+        names = {name: Path(path) for name, path in self._spec.targets.items()}
         if damage is not None:
             names = {name: partial_path(path) for name, path in names.items()}
         with self._explained():
@@ -178,6 +190,22 @@ class Outputs:
         for parts in self._parts.values():
             parts.close()
 
+    def _open_clip_maps(self) -> ClipMaps | None:
+        wanted = {MINIMUM, MEAN} & self._spec.results.keys()
+        if not wanted:
+            return None
+        given = self.formats[MAPS]
+        clip_maps = ClipMaps(wanted, (given.height, given.width), self._spec.threads)
+        if self._moves is None and (records := self._work.left.records.get(_CLIP_MAPS)):
+            try:
+                clip_maps.restore(records[-1], self._work.folders[MAPS].path)
+            except (ValueError, KeyError, OSError) as error:
+                raise LostWorkError(
+                    f"what has added up for {' and '.join(sorted(wanted))} cannot be gone on with: {error}; give "
+                    f"--overwrite instead of --resume to start anew"
+                ) from None
+        return clip_maps
+
     def _is_lossy(self, name: str) -> bool:
         return name == MAPS and self._spec.codec == _LOSSY
 
@@ -199,7 +227,8 @@ class Outputs:
         if end is not None:
             entry["end"] = end
         self._n_segments += 1
-        self._rows, self._point = [], None
+        self._n_sealed += len(self._rows)
+        self._rows, self._point, n_sealed = [], None, self._n_sealed
 
         def seal() -> None:
             records = entry["parts"] = {name: one() for name, one in seals.items()}
@@ -208,7 +237,12 @@ class Outputs:
             if self._is_lossy(MAPS) and self._spec.verify:
                 self._look_up_digests(entry["rows"], records[MAPS])
             with self._explained():
+                folder = self._work.folders[MAPS].path
+                if self.clip_maps is not None:
+                    entry["parts"][_CLIP_MAPS] = self.clip_maps.seal(n_sealed, folder)
                 self._work.seal(entry)
+                if self.clip_maps is not None:
+                    self.clip_maps.forget_before(n_sealed, folder)
 
         self._sealing = self._sealer.submit(seal)
 
@@ -254,7 +288,10 @@ class Outputs:
                 sync_file(whole[name])
         if self._spec.verify:
             self._verify(whole, progress=progress)
-        moves = []
+        results = self._write_results()
+        moves = [
+            _move(name, self._result_path(name), self._work.folders[name].folder / names[name].name) for name in results
+        ]
         for name in sorted(self._parts, key=lambda name: name == MAPS):
             folder = self._work.folders[name]
             for source, own in self._parts[name].moves(whole[name], names[name].name):
@@ -264,16 +301,31 @@ class Outputs:
                 "files": sum(move.output == name for move in moves),
                 "bytes": sum(move.identity[0] for move in moves if move.output == name),
             }
-            for name in self._parts
+            for name in names
         }
         maps = self._work.folders[MAPS]
-        sidecar = write_sidecar(maps, {**head, "sizes": sizes}, self._work.rows(), names)
+        sidecar = write_sidecar(maps, {**head, "sizes": sizes, "results": results}, self._work.rows(), names)
         moves.append(_move(MAPS, sidecar, maps.folder / sidecar_path(names[MAPS]).name))
         for folder in self._work.folders.values():
             sync_folder(folder.path)
         plan = [move.as_json(self._work.folders[move.output]) for move in moves]
         self._work.journal.append({"kind": "whole", "plan": plan})
         return moves
+
+    def _result_path(self, name: str) -> Path:
+        return self._work.folders[name].path / f"whole{Path(self._spec.results[name]).suffix}"
+
+    def _write_results(self) -> dict[str, dict[str, Any]]:
+        """Write what follows from all maps together, durable; return what the sidecar says of it."""
+        results: dict[str, dict[str, Any]] = {}
+        for name in self._spec.results:
+            path, how = self._result_path(name), {}
+            if self.clip_maps is not None and name in (MINIMUM, MEAN):
+                how = write_clip_map(path, self.clip_maps.result(name), name, self._spec)
+            else:
+                write_scores(path, self._work.rows)
+            results[name] = how | seal_result(path)
+        return results
 
     def _verify(self, whole: Mapping[str, Path], *, progress: bool) -> None:
         for name, parts in self._parts.items():

@@ -17,7 +17,7 @@ from framencc.spec import PATH_FIELDS, RunSpec
 from framencc.workfolder import WorkFolder, work_folder_path
 
 MAPS = "output"
-JOURNAL_FORMAT = 1
+JOURNAL_FORMAT = 2
 _FIRST_LINE_BYTES = 1 << 20
 _PATH_FACTS = ("path", "first_file", "last_file")
 # What may differ between a run and the one that goes on with it: results do not depend on these.
@@ -141,7 +141,7 @@ def tidy_up(spec: RunSpec) -> None:
     SinkError
         When another run works there.
     """
-    for path in map(Path, spec.outputs.values()):
+    for path in map(Path, spec.targets.values()):
         if work_folder_path(path).is_dir():
             WorkFolder(path).remove()
 
@@ -176,7 +176,7 @@ class Workplace:
         self._n_kept: int | None = None  # not known yet
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
-            for name, path in spec.outputs.items():
+            for name, path in spec.targets.items():
                 with _explained(Path(path)):
                     self.folders[name] = WorkFolder(Path(path))
             self._found = look(spec)

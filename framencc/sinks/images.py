@@ -104,6 +104,21 @@ class ImageSink(StagedSink):
         return self._staged.path / self._files.name(index)
 
 
+def encode_picture(path: Path, data: Picture, metadata: Mapping[str, str]) -> memoryview:
+    """Return the content of a .png, .tif or .npy file with one picture.
+
+    Parameters
+    ----------
+    path
+        Its name tells the format.
+    data
+        (H, W) uint8 or uint16, for .tif and .npy also float32.
+    metadata
+        Names and values (text) that go into the file where it has a place for them.
+    """
+    return _ENCODERS[path.suffix.lower()](np.ascontiguousarray(data), metadata)
+
+
 def _encode_png(data: Picture, metadata: Mapping[str, str]) -> memoryview:
     texts = PngImagePlugin.PngInfo()
     for name, value in metadata.items():

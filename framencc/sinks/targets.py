@@ -103,7 +103,7 @@ def check_targets(spec: RunSpec, *, published: bool = False) -> None:
     MissingExtraError
         When an output needs a package that is not installed.
     """
-    outputs = [(name, Path(path)) for name, path in spec.outputs.items()]
+    outputs = [(name, Path(path)) for name, path in spec.targets.items()]
     partial = partial_path(Path(spec.output))
     companions = [
         ("sidecar", sidecar_path(spec.output)),
@@ -115,6 +115,7 @@ def check_targets(spec: RunSpec, *, published: bool = False) -> None:
         ("reference", spec.reference),
         ("ncc.mask", spec.ncc.mask),
         ("warp.field", spec.warp.field),
+        ("scores.regions", spec.scores.regions),
     )
     for name, target in outputs + companions:
         for role, path in readings:
@@ -140,7 +141,7 @@ def check_names(spec: RunSpec) -> None:
     SinkError
         When one is too long, or its parent is a file.
     """
-    for path in map(Path, spec.outputs.values()):
+    for path in map(Path, spec.targets.values()):
         for target in (path, partial_path(path)):
             for name in (target, sidecar_path(target)):
                 next(existing_files(name), None)
@@ -154,7 +155,7 @@ def try_folders(spec: RunSpec) -> None:
     SinkError
         When a folder cannot be made or written.
     """
-    for path in map(Path, spec.outputs.values()):
+    for path in map(Path, spec.targets.values()):
         try:
             Staged(path).discard()
         except OSError as error:

@@ -15,6 +15,7 @@ from framencc.sources.limits import SizeLimits
 from framencc.sources.masks import MaskedSource, open_mask
 from framencc.sources.pictures import read_picture, take_from_file
 from framencc.sources.probe import UNKNOWN_MATRIX
+from framencc.sources.regions import read_regions
 from framencc.sources.selection import DEFAULT_FRAME_RATE, SeekPoint, Selection, sample_bits
 from framencc.sources.video import VideoSource
 from framencc.sources.wanted import WantedChannels
@@ -36,6 +37,7 @@ __all__ = [
     "probe_source",
     "read_picture",
     "read_reference",
+    "read_regions",
 ]
 
 

@@ -144,7 +144,7 @@ class WantedMask(Wanted):
 
 @dataclass(frozen=True, slots=True)
 class WantedLabels(Wanted):
-    """The labels of a mask as they are stored, uint16."""
+    """The labels of a mask or of regions as they are stored, uint16."""
 
     @property
     def keep_palette(self) -> bool:
@@ -166,7 +166,7 @@ class WantedLabels(Wanted):
 def _labels(values: Picture) -> Picture:
     """Return the one label of each pixel of an (H, W, C) picture."""
     if (values != values[:, :, :1]).any():
-        raise ValueError("is in colour, so ncc.mask_labels cannot tell its labels; store them in one channel")
+        raise ValueError("is in colour, so its labels cannot be told; store them in one channel")
     return values[:, :, 0]
 
 

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from framencc.spec.model import Model
 from framencc.spec.ncc import NccSpec
+from framencc.spec.scores import ScoresSpec
 from framencc.spec.warp import WarpSpec
 from framencc.values import MAX_PIXELS, Integer, Real, path_text, rate
 
@@ -22,7 +23,10 @@ PICTURE_OUTPUT_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
 # Of names such as done_100%done.npy nothing is a number: %d stands alone, and %% is never half a number.
 FRAME_NUMBER_PATTERN = re.compile(r"(?<!%)%(?:[0-9]{1,3}d|d(?![A-Za-z]))")
 FIELD_OUTPUT_SUFFIXES = (".npy", ".flo", ".exr")
-PATH_FIELDS = ("input", "output", "reference", "validity", "warped", "fields", "ncc.mask", "warp.field")
+PATH_FIELDS = (
+    *("input", "output", "reference", "validity", "warped", "fields", "ncc.mask", "warp.field"),
+    *("scores.path", "scores.regions", "scores.temporal_minimum", "scores.temporal_mean"),
+)
 GLOB_FIELDS = ("input", "ncc.mask", "warp.field")
 
 Encoding = Literal["clip", "signed", "float"]
@@ -172,6 +176,7 @@ class RunSpec(Model):
     )
     ncc: NccSpec = NccSpec()
     warp: WarpSpec = WarpSpec()
+    scores: ScoresSpec = ScoresSpec()
     output_format: OutputFormatSpec = OutputFormatSpec()
     limits: LimitsSpec = LimitsSpec()
 
@@ -211,6 +216,9 @@ class RunSpec(Model):
     @model_validator(mode="after")
     def _outputs_fit(self) -> Self:
         resolve_encoding(self.output, self.output_format)
+        for name in ("temporal_minimum", "temporal_mean"):
+            if (path := getattr(self.scores, name)) is not None and is_sequence_pattern(path):
+                raise ValueError(f"scores.{name} {path!r} is one picture: its name takes no frame number")
         for name in ("validity", "warped"):
             if (path := getattr(self, name)) is not None:
                 require_lossless_output(path, name)
@@ -231,9 +239,25 @@ class RunSpec(Model):
 
     @property
     def outputs(self) -> dict[str, str]:
-        """The paths of everything that the job writes, but for the sidecar, by the names of their options."""
+        """The paths of what the job writes frame by frame, by the names of their options."""
         named = {name: getattr(self, name) for name in ("output", "validity", "warped", "fields")}
         return {name: path for name, path in named.items() if path is not None}
+
+    @property
+    def results(self) -> dict[str, str]:
+        """The paths of what the job writes once all frames are done, but for the sidecar, by their names there."""
+        scores = self.scores
+        named = {
+            "scores": scores.path,
+            "temporal_minimum": scores.temporal_minimum,
+            "temporal_mean": scores.temporal_mean,
+        }
+        return {name: path for name, path in named.items() if path is not None}
+
+    @property
+    def targets(self) -> dict[str, str]:
+        """The paths of everything that the job writes, but for the sidecar."""
+        return self.outputs | self.results
 
     @property
     def encoding(self) -> Encoding:

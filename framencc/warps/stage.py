@@ -30,10 +30,13 @@ class Warped:
         (C, H, W): of an integer frame uint16, its codes times the stage's gain; of a float frame float32.
     codes
         (H, W) uint8 validity codes of pixels that have no value (3, 4 or 7), 0 elsewhere; None where all have one.
+    field
+        (H, W, 2) displacements by which it was sampled.
     """
 
     planes: Picture
     codes: Codes | None
+    field: Field
 
 
 class WarpStage:
@@ -98,7 +101,7 @@ class WarpStage:
         if self._spec.forward_backward == "check" and warp.forward_backward is not None:
             failed = (warp.forward_backward > self._spec.forward_backward_limit) & (codes == 0)
             codes[failed] = CHECK_FAILED
-        return Warped(sampled, codes if codes.any() else None)
+        return Warped(sampled, codes if codes.any() else None, field)
 
     def distance(self, warp: Warp) -> Field | None:
         """Return the forward-backward distance that weighs the map, (H, W) in pixels; None where nothing does."""
