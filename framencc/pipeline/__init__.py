@@ -11,8 +11,14 @@ from typing import Any
 
 from framencc.errors import DamagedInputError, SourceError, SpecError, WarpError
 from framencc.frames import Use
-from framencc.pipeline.description import RunDescription, describe_encoding, describe_stream, output_formats
-from framencc.pipeline.fit import fit_reference, require_fit
+from framencc.pipeline.description import (
+    RunDescription,
+    describe_encoding,
+    describe_stream,
+    output_formats,
+    preview_layout,
+)
+from framencc.pipeline.fit import fit_reference, open_preview, require_fit
 from framencc.pipeline.job import Job, Tally
 from framencc.pipeline.outputs import Outputs
 from framencc.pipeline.workplace import MAPS, Workplace, look, tidy_up
@@ -42,7 +48,7 @@ class RunReport:
     seconds
         Wall time of the whole run.
     others
-        Where the other outputs are, by their names in the spec (validity, warped, fields).
+        Where the other outputs are, by their names in the spec (validity, warped, fields, preview).
     n_failed_warps
         For how many frames no warp was found.
     n_resumed
@@ -98,7 +104,16 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
             tally.add(row)
         damage = left.damage
         if not left.ended:
-            job = Job(spec, stages.source, stages.reference, outputs, tally=tally, warp=stages.warp, progress=progress)
+            job = Job(
+                spec,
+                stages.source,
+                stages.reference,
+                outputs,
+                tally=tally,
+                warp=stages.warp,
+                preview=stages.preview,
+                progress=progress,
+            )
             damage = _carry_out(job, outputs, work, nothing_left=nothing_left)
         seconds = time.perf_counter() - started
         head = stages.description.head(tally, seconds, damage, left.n_maps)
@@ -141,6 +156,9 @@ class Stages:
         self.description = RunDescription(spec, self.source, picture)
         self.description.gain = None if self.warp is None else gain
         self.reference, self.description.rescaled = fit_reference(picture, mask, source.info, spec, gain)
+        self.preview = None
+        if spec.preview is not None:
+            self.preview = open_preview(picture, preview_layout(spec, source.info), source.info, spec, gain)
 
 
 def _carry_out(job: Job, outputs: Outputs, work: Workplace, *, nothing_left: bool) -> str | None:

@@ -5,7 +5,7 @@ import numpy as np
 from framencc.errors import SpecError
 from framencc.frames import StreamInfo, Use
 from framencc.ncc import Reference
-from framencc.render import maximum_code
+from framencc.render import Layout, Preview, Shades, maximum_code
 from framencc.sources import ReferencePicture
 from framencc.spec import RunSpec
 
@@ -75,6 +75,20 @@ def fit_reference(
     use = mask if picture.use is None or mask is None else mask & picture.use
     planes = data if data.ndim == 3 else data[np.newaxis]
     return Reference.from_planes(planes, options, use=picture.use if use is None else use, threads=spec.threads), factor
+
+
+def open_preview(picture: ReferencePicture, layout: Layout, info: StreamInfo, spec: RunSpec, gain: int = 1) -> Preview:
+    """Prepare what draws previews; frames come multiplied by `gain`, so they are not as bright as the reference."""
+    static = Shades.of(picture.data, picture.bits)
+    return Preview(
+        spec.output_format.preview_style,
+        layout,
+        picture.data,
+        static=static,
+        dynamic=static.for_frames(picture.bits, info.bits, gain),
+        strength=spec.output_format.preview_strength,
+        threads=spec.threads,
+    )
 
 
 def _depth(bits: int | None) -> str:

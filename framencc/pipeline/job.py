@@ -24,7 +24,7 @@ from framencc.ncc import Reference
 from framencc.pipeline.outputs import Outputs
 from framencc.pipeline.progress import open_bar
 from framencc.pipeline.workplace import MAPS
-from framencc.render import encode, weigh
+from framencc.render import Preview, encode, weigh
 from framencc.scores import FrameScores, score
 from framencc.sidecar import plain
 from framencc.sources import SeekPoint, Source
@@ -98,6 +98,8 @@ class Job:
         Where frames come from, what they are compared with, and where maps go.
     warp
         What brings frames onto the reference; None where they come as they are.
+    preview
+        What draws the preview; None where there is none.
     progress
         Show a progress bar on stderr, if that is a terminal.
     tally
@@ -113,6 +115,7 @@ class Job:
         *,
         tally: Tally,
         warp: WarpStage | None = None,
+        preview: Preview | None = None,
         progress: bool = False,
     ) -> None:
         self.tally = tally
@@ -121,6 +124,7 @@ class Job:
         self._reference = reference
         self._outputs = outputs
         self._warp = warp
+        self._preview = preview
         self._progress = progress
         self._frames: Conveyor[Frame] = Conveyor(_QUEUE_LENGTH)
         self._maps: Conveyor[Map] = Conveyor(_QUEUE_LENGTH)
@@ -224,13 +228,25 @@ class Job:
         else:
             target = pictures.get("warped")
             warped = self._warp.apply(frame, warp, None if target is None else target[np.newaxis])
-            self._reference.correlate(warped.planes, rho, validity, codes=warped.codes)
+            planes = warped.planes
+            self._reference.correlate(planes, rho, validity, codes=warped.codes)
             if (distance := self._warp.distance(warp)) is not None:
                 weigh(rho, validity, distance, spec.warp.forward_backward_scale, threads=spec.threads)
             if "fields" in pictures:
                 np.copyto(pictures["fields"], warp.field((validity.shape[0], validity.shape[1])))
         encode(rho, spec.encoding, spec.output_format.bits, out=data, threads=spec.threads)
-        return score(rho, validity, threads=spec.threads)
+        scores = score(rho, validity, threads=spec.threads)
+        if self._preview is not None:
+            self._preview.draw(
+                planes,
+                rho,
+                validity,
+                index=frame.index,
+                pts_seconds=frame.pts_seconds,
+                mean=scores.mean_confidence,
+                out=pictures["preview"],
+            )
+        return scores
 
     def _give_back(self, frame: Frame) -> None:
         for buffer in (frame.data, frame.use):

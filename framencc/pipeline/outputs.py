@@ -16,7 +16,7 @@ from framencc.errors import SinkError
 from framencc.frames import Frame, Picture
 from framencc.pipeline.progress import open_bar
 from framencc.pipeline.publishing import publish, write_sidecar
-from framencc.pipeline.workplace import MAPS, Workplace
+from framencc.pipeline.workplace import Workplace
 from framencc.sinks import MapFormat, Parts, open_parts, partial_path
 from framencc.sinks.base import sink_error
 from framencc.sources import SeekPoint
@@ -27,7 +27,7 @@ from framencc.verification import StoredMap, digest, find_problems, stored_maps
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-_LOSSY = "h264"
+_LOSSY = "h264"  # the only codec that changes what it is given
 _SEALING_SECONDS = 1.0
 
 
@@ -56,11 +56,10 @@ class Outputs:
         self._records = {name: list(work.left.records.get(name, ())) for name in spec.outputs}
         self._parts: dict[str, Parts] = {}
         for name, folder in work.folders.items():
-            codec = spec.codec if name == MAPS else "ffv1" if folder.target.suffix.lower() == ".mkv" else None
             parts = self._parts[name] = open_parts(
                 folder,
                 formats[name],
-                codec=codec,
+                codec=spec.codec_of(name),
                 quality=spec.output_format.quality,
                 stall_seconds=spec.limits.stall_seconds,
             )
@@ -165,7 +164,7 @@ class Outputs:
         self._sealer.shutdown(wait=True, cancel_futures=True)
 
     def _is_lossy(self, name: str) -> bool:
-        return name == MAPS and self._spec.codec == _LOSSY
+        return self._spec.codec_of(name) == _LOSSY
 
     def _seal(self, end: Mapping[str, Any] | None) -> None:
         """Have the current segment sealed and recorded while the next one is written."""
@@ -192,20 +191,21 @@ class Outputs:
             records = entry["parts"] = {name: one() for name, one in seals.items()}
             for name, record in records.items():
                 self._records[name].append(record)
-            if self._is_lossy(MAPS) and self._spec.verify:
-                self._look_up_digests(entry["rows"], records[MAPS])
+            if self._spec.verify:
+                for name in filter(self._is_lossy, records):
+                    self._look_up_digests(name, entry["rows"], records[name])
             with self._explained():
                 assert self._work.journal is not None
                 self._work.journal.append(entry)
 
         self._sealing = self._sealer.submit(seal)
 
-    def _look_up_digests(self, rows: list[dict[str, Any]], record: Mapping[str, Any]) -> None:
+    def _look_up_digests(self, name: str, rows: list[dict[str, Any]], record: Mapping[str, Any]) -> None:
         """Take the digests of what a lossy part decodes to: only that can be compared later."""
-        path = self._work.folders[MAPS].path / record["file"]
+        path = self._work.folders[name].path / record["file"]
         stored = stored_maps(path, (), stall_seconds=self._spec.limits.stall_seconds)
         for row, got in zip(rows, stored, strict=True):
-            row["digests"][MAPS] = got.digest
+            row["digests"][name] = got.digest
 
     def _wait_for_seal(self) -> None:
         if self._sealing is not None:

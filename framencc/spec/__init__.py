@@ -22,11 +22,12 @@ PICTURE_OUTPUT_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
 # Of names such as done_100%done.npy nothing is a number: %d stands alone, and %% is never half a number.
 FRAME_NUMBER_PATTERN = re.compile(r"(?<!%)%(?:[0-9]{1,3}d|d(?![A-Za-z]))")
 FIELD_OUTPUT_SUFFIXES = (".npy", ".flo", ".exr")
-PATH_FIELDS = ("input", "output", "reference", "validity", "warped", "fields", "ncc.mask", "warp.field")
+PATH_FIELDS = ("input", "output", "reference", "validity", "warped", "fields", "preview", "ncc.mask", "warp.field")
 GLOB_FIELDS = ("input", "ncc.mask", "warp.field")
 
 Encoding = Literal["clip", "signed", "float"]
 Codec = Literal["ffv1", "h264"]
+PreviewStyle = Literal["gray", "heat", "overlay", "panel"]
 MAX_FRAME_NUMBER = 2**31 - 1
 MIN_FRAME_RATE, MAX_FRAME_RATE = Fraction(1, 86400), 1_000_000
 
@@ -49,6 +50,17 @@ class OutputFormatSpec(Model):
         examples=["ffv1"],
     )
     quality: Integer = Field(18, ge=0, le=51, description="H.264 constant rate factor; lower is better and larger")
+    preview_style: PreviewStyle = Field(
+        "panel",
+        description="gray: the confidence in gray; heat: in colours; overlay: the frame, tinted where it is not to be "
+        "believed; panel: reference, frame and confidence side by side",
+    )
+    preview_size: Integer = Field(
+        1920, ge=256, le=8192, description="longest side of a preview in pixels; small clips stay as they are"
+    )
+    preview_strength: Real = Field(
+        0.7, ge=0, le=1, allow_inf_nan=False, description="how much an overlay hides of what is not to be believed"
+    )
 
 
 class LimitsSpec(Model):
@@ -131,6 +143,13 @@ class RunSpec(Model):
         "warp.field they give the same maps again (without forward_backward)",
         examples=["out/flow/%06d.flo"],
     )
+    preview: str | None = Field(
+        None,
+        min_length=1,
+        description="another output: a video to look at, .mp4, .mov or .mkv (H.264), drawn in the same pass; "
+        "output_format.preview_style says how",
+        examples=["out/take01_preview.mp4"],
+    )
     frames: str | None = Field(
         None,
         description="frames to process, start:stop or start:stop:step, half-open, from 0, numbers up to "
@@ -170,7 +189,7 @@ class RunSpec(Model):
     output_format: OutputFormatSpec = OutputFormatSpec()
     limits: LimitsSpec = LimitsSpec()
 
-    @field_validator("input", "output", "validity", "warped", "fields", mode="before")
+    @field_validator("input", "output", "validity", "warped", "fields", "preview", mode="before")
     @classmethod
     def _path_as_text(cls, value: object) -> object:
         return path_text(value)
@@ -211,6 +230,8 @@ class RunSpec(Model):
                 require_lossless_output(path, name)
         if self.fields is not None:
             require_field_output(self.fields)
+        if self.preview is not None and Path(self.preview).suffix.lower() not in VIDEO_OUTPUT_SUFFIXES:
+            raise ValueError(f"preview {self.preview!r} must end in one of {', '.join(VIDEO_OUTPUT_SUFFIXES)}")
         for name in ("warped", "fields"):
             if getattr(self, name) is not None and self.warp.method == "none":
                 raise ValueError(f"{name} cannot apply to warp.method = none: the frames are not warped")
@@ -227,7 +248,7 @@ class RunSpec(Model):
     @property
     def outputs(self) -> dict[str, str]:
         """The paths of everything that the job writes, but for the sidecar, by the names of their options."""
-        named = {name: getattr(self, name) for name in ("output", "validity", "warped", "fields")}
+        named = {name: getattr(self, name) for name in ("output", "validity", "warped", "fields", "preview")}
         return {name: path for name, path in named.items() if path is not None}
 
     @property
@@ -238,10 +259,16 @@ class RunSpec(Model):
     @property
     def codec(self) -> Codec | None:
         """The codec that the output will have: the one asked for, or its name's own; None where it is no video."""
-        suffix = Path(self.output).suffix.lower()
+        return self.codec_of("output")
+
+    def codec_of(self, name: str) -> Codec | None:
+        """Return the codec of one of the `outputs`; None where it is no video."""
+        suffix = Path(self.outputs[name]).suffix.lower()
         if suffix not in VIDEO_OUTPUT_SUFFIXES:
             return None
-        return self.output_format.codec or ("ffv1" if suffix == ".mkv" else "h264")
+        if name == "output":
+            return self.output_format.codec or ("ffv1" if suffix == ".mkv" else "h264")
+        return "h264" if name == "preview" else "ffv1"
 
 
 def parse_frame_rate(given: object) -> Fraction:
