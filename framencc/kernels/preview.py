@@ -70,15 +70,19 @@ def paint_rows(codes, palette, place, zoom, y0, y1, canvas):
 def tint_rows(shades, codes, tint, place, zoom, y0, y1, canvas):
     """Draw as `paint_rows` does, shades of gray under the tint of each code.
 
-    `tint`, (257, 4) float32: the share of the gray that is left, and red, green and blue to add to it.
+    `tint`, (257, 4) int32: the share of the gray that is left, and red, green and blue to add to it, in 2^-16.
     """
     for y in range(y0, y1):
         for copy in range(zoom):
             line, at = canvas[place[0] + y * zoom + copy], place[1]
             for x in range(codes.shape[1]):
-                colour = tint[codes[y, x]]
-                gray = colour[0] * np.float32(shades[y, x]) + np.float32(0.5)
+                code = codes[y, x]
+                gray = tint[code, 0] * np.int32(shades[y, x]) + np.int32(1 << 15)
+                red, green, blue = (
+                    np.uint8((gray + tint[code, 1]) >> 16),
+                    np.uint8((gray + tint[code, 2]) >> 16),
+                    np.uint8((gray + tint[code, 3]) >> 16),
+                )
                 for _ in range(zoom):
-                    for channel in range(3):
-                        line[at, channel] = np.uint8(gray + colour[channel + 1])
+                    line[at, 0], line[at, 1], line[at, 2] = red, green, blue
                     at += 1

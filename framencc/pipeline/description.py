@@ -150,9 +150,8 @@ def output_formats(spec: RunSpec, info: StreamInfo, gain: int) -> dict[str, MapF
 
 def preview_layout(spec: RunSpec, info: StreamInfo) -> Layout:
     """Lay out the preview of a job."""
-    options = spec.output_format
-    shape = (info.height, info.width)
-    return Layout.choose(options.preview_style, options.preview_size, shape, warped=spec.warp.method != "none")
+    style, shape = spec.output_format.preview_style, (info.height, info.width)
+    return Layout.choose(style, spec.preview_size, shape, warped=spec.warp.method != "none")
 
 
 def describe_encoding(spec: RunSpec) -> dict[str, str | int]:

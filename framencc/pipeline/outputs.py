@@ -55,12 +55,13 @@ class Outputs:
         self._work = work
         self._records = {name: list(work.left.records.get(name, ())) for name in spec.outputs}
         self._parts: dict[str, Parts] = {}
+        qualities = {"preview": spec.output_format.preview_quality}
         for name, folder in work.folders.items():
             parts = self._parts[name] = open_parts(
                 folder,
                 formats[name],
                 codec=spec.codec_of(name),
-                quality=spec.output_format.quality,
+                quality=qualities.get(name, spec.output_format.quality),
                 stall_seconds=spec.limits.stall_seconds,
             )
             if work.left.whole is None:

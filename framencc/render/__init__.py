@@ -1,7 +1,8 @@
 """How a map becomes something to look at: gray codes, and pictures for people."""
 
 from framencc.render.codes import encode, maximum_code, weigh
+from framencc.render.colours import GRAY, HEAT
 from framencc.render.layout import Layout
 from framencc.render.preview import Preview, Shades
 
-__all__ = ["Layout", "Preview", "Shades", "encode", "maximum_code", "weigh"]
+__all__ = ["GRAY", "HEAT", "Layout", "Preview", "Shades", "encode", "maximum_code", "weigh"]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from framencc.kernels.preview import NOT_MEASURED
 
 Table = npt.NDArray[np.uint8]
-Tint = npt.NDArray[np.float32]
+Tint = npt.NDArray[np.int32]
 
 # Base 85 of red, green, blue, red, ...
 _VIRIDIS = (
@@ -80,14 +80,16 @@ def doubt(strength: float) -> Tint:
     Returns
     -------
     numpy.ndarray
-        (257, 4) float32: the share of the frame's gray that is left, and red, green and blue to be added.
+        (257, 4) int32, in units of 2^-16: the share of the frame's gray that is left, and red, green and blue to add.
     """
     share = np.append(np.linspace(strength, 0, 256), strength * _UNMEASURED_SHARE)[:, np.newaxis]
     colours = np.vstack([_table(_INFERNO)[::-1], [_UNMEASURED_TINT]])
-    return np.hstack([1 - share, share * colours]).astype(np.float32)
+    # Rounded down, so that no sum of a share of 255 and the rest of it is more than 255.
+    tint: Tint = np.floor(np.hstack([1 - share, share * colours]) * (1 << 16)).astype(np.int32)
+    return tint
 
 
 def over_gray(tint: Tint, shade: int = 128) -> Table:
     """Return the palette, (257, 3) uint8, that a tint makes of one shade of gray."""
-    palette: Table = (tint[:, :1] * shade + tint[:, 1:] + 0.5).astype(np.uint8)
+    palette: Table = (tint[:, :1] * shade + tint[:, 1:] + (1 << 15) >> 16).astype(np.uint8)
     return palette

@@ -55,12 +55,18 @@ class OutputFormatSpec(Model):
         description="gray: the confidence in gray; heat: in colours; overlay: the frame, tinted where it is not to be "
         "believed; panel: reference, frame and confidence side by side",
     )
-    preview_size: Integer = Field(
-        1920, ge=256, le=8192, description="longest side of a preview in pixels; small clips stay as they are"
+    preview_size: Integer | None = Field(
+        None,
+        ge=256,
+        le=8192,
+        description="longest side of a preview in pixels at most; unset: 1920 for a panel, 1280 for one picture, which "
+        "costs no more time",
+        examples=[1280],
     )
     preview_strength: Real = Field(
         0.7, ge=0, le=1, allow_inf_nan=False, description="how much an overlay hides of what is not to be believed"
     )
+    preview_quality: Integer = Field(23, ge=0, le=51, description="the same as quality for a preview")
 
 
 class LimitsSpec(Model):
@@ -255,6 +261,12 @@ class RunSpec(Model):
     def encoding(self) -> Encoding:
         """The encoding that the output will have: the one asked for, or its name's own."""
         return resolve_encoding(self.output, self.output_format)
+
+    @property
+    def preview_size(self) -> int:
+        """The longest side that a preview may have in pixels: the one asked for, or its style's own."""
+        options = self.output_format
+        return options.preview_size or (1920 if options.preview_style == "panel" else 1280)
 
     @property
     def codec(self) -> Codec | None:
