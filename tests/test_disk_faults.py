@@ -25,6 +25,7 @@ JOBS = {
     "pictures and array": {"output": "maps/%d.png", "validity": "why.npy"},
     "fields": {"output": "out.npy", "fields": "flow/%d.flo", "warp": {"method": "translation"}},
     "video": {"output": "out.mkv"},
+    "preview": {"output": "out.npy", "preview": "preview.mp4"},
 }
 
 

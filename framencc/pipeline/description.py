@@ -15,7 +15,7 @@ from framencc.fields import list_fields
 from framencc.frames import Conversion, StreamInfo
 from framencc.pipeline.job import Tally
 from framencc.pipeline.workplace import identify
-from framencc.render import Layout, maximum_code
+from framencc.render import PreviewLayout, maximum_code
 from framencc.sidecar import fingerprint
 from framencc.sinks import MapFormat
 from framencc.sources import MaskedSource, ReferencePicture, Source
@@ -148,10 +148,10 @@ def output_formats(spec: RunSpec, info: StreamInfo, gain: int) -> dict[str, MapF
     return formats
 
 
-def preview_layout(spec: RunSpec, info: StreamInfo) -> Layout:
+def preview_layout(spec: RunSpec, info: StreamInfo) -> PreviewLayout:
     """Lay out the preview of a job."""
     style, shape = spec.output_format.preview_style, (info.height, info.width)
-    return Layout.choose(style, spec.preview_size, shape, warped=spec.warp.method != "none")
+    return PreviewLayout.choose(style, spec.preview_size, shape, warped=spec.warp.method != "none")
 
 
 def describe_encoding(spec: RunSpec) -> dict[str, str | int]:

@@ -5,7 +5,7 @@ import numpy as np
 from framencc.errors import SpecError
 from framencc.frames import StreamInfo, Use
 from framencc.ncc import Reference
-from framencc.render import Layout, Preview, Shades, maximum_code
+from framencc.render import Preview, PreviewLayout, Shades, maximum_code
 from framencc.sources import ReferencePicture
 from framencc.spec import RunSpec
 
@@ -77,7 +77,9 @@ def fit_reference(
     return Reference.from_planes(planes, options, use=picture.use if use is None else use, threads=spec.threads), factor
 
 
-def open_preview(picture: ReferencePicture, layout: Layout, info: StreamInfo, spec: RunSpec, gain: int = 1) -> Preview:
+def open_preview(
+    picture: ReferencePicture, layout: PreviewLayout, info: StreamInfo, spec: RunSpec, gain: int = 1
+) -> Preview:
     """Prepare what draws previews; frames come multiplied by `gain`, so they are not as bright as the reference."""
     static = Shades.of(picture.data, picture.bits)
     return Preview(

@@ -2,7 +2,7 @@
 
 from framencc.render.codes import encode, maximum_code, weigh
 from framencc.render.colours import GRAY, HEAT
-from framencc.render.layout import Layout
+from framencc.render.layout import PreviewLayout
 from framencc.render.preview import Preview, Shades
 
-__all__ = ["GRAY", "HEAT", "Layout", "Preview", "Shades", "encode", "maximum_code", "weigh"]
+__all__ = ["GRAY", "HEAT", "Preview", "PreviewLayout", "Shades", "encode", "maximum_code", "weigh"]

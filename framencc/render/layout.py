@@ -31,7 +31,7 @@ _HATCH, _HATCH_DARK, _HATCH_LIGHT = 12, (70, 26, 30), (128, 44, 48)
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class PreviewLayout:
     """A preview's geometry; all of it follows from the style, the limit and the size of the pictures.
 
     Parameters
@@ -65,7 +65,9 @@ class Layout:
     columns: tuple[int, int, int] | None
 
     @classmethod
-    def choose(cls, style: PreviewStyle, limit: int, shape: tuple[int, int], *, warped: bool = False) -> "Layout":
+    def choose(
+        cls, style: PreviewStyle, limit: int, shape: tuple[int, int], *, warped: bool = False
+    ) -> "PreviewLayout":
         """Lay out a preview.
 
         Parameters

@@ -11,7 +11,7 @@ from framencc.kernels.preview import paint_rows, reduce_map_rows, shade_rows, ti
 from framencc.kernels.threads import default_threads, share_rows
 from framencc.render.codes import maximum_code
 from framencc.render.colours import GRAY, HEAT, doubt, over_gray
-from framencc.render.layout import INK, PAPER, Layout
+from framencc.render.layout import INK, PAPER, PreviewLayout
 from framencc.render.text import Writer
 from framencc.spec import PreviewStyle
 
@@ -91,7 +91,7 @@ class Preview:
     def __init__(
         self,
         style: PreviewStyle,
-        layout: Layout,
+        layout: PreviewLayout,
         reference: Picture,
         *,
         static: Shades,
