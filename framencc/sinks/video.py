@@ -222,15 +222,17 @@ class VideoSink(StagedSink):
         return [*arguments, "-slices", "1"] if self.format.width == 1 else arguments
 
     def _h264(self) -> list[str]:
+        in_colour = self.format.components == 3
         filters = (
             "pad=ceil(iw/2)*2:ceil(ih/2)*2",
-            "scale=in_range=full:out_range=limited:out_color_matrix=bt709",
+            # ffmpeg's own choice for RGB would be BT.601. Of gray pictures no matrix changes anything but the rounding.
+            "scale=in_range=full:out_range=limited" + (":out_color_matrix=bt709" if in_colour else ""),
             "format=yuv420p",
             "setparams=range=limited:colorspace=bt709:color_primaries=bt709:color_trc=bt709",
         )
         # In colour come only pictures for people, made beside the maps, and they are not to hold the maps up: ultrafast
         # takes a third of veryfast's time.
-        preset = "veryfast" if self.format.components == 1 else "ultrafast"
+        preset = "ultrafast" if in_colour else "veryfast"
         arguments = ["-vf", ",".join(filters), "-c:v", "libx264", "-preset", preset, "-crf", str(self._quality)]
         # Without B-frames pictures lie in the file in the order in which they are shown.
         arguments += ["-bf", "0"]
