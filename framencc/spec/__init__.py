@@ -59,8 +59,8 @@ class OutputFormatSpec(Model):
         None,
         ge=256,
         le=8192,
-        description="longest side of a preview in pixels at most; unset: 1920 for a panel, 1280 for one picture, which "
-        "costs no more time",
+        description="longest side of a preview in pixels at most; unset: 1920 for a panel, 960 for one picture, which "
+        "costs about as much time",
         examples=[1280],
     )
     preview_strength: Real = Field(
@@ -266,7 +266,7 @@ class RunSpec(Model):
     def preview_size(self) -> int:
         """The longest side that a preview may have in pixels: the one asked for, or its style's own."""
         options = self.output_format
-        return options.preview_size or (1920 if options.preview_style == "panel" else 1280)
+        return options.preview_size or (1920 if options.preview_style == "panel" else 960)
 
     @property
     def codec(self) -> Codec | None:
