@@ -5,18 +5,19 @@ from typing import Any
 
 import numpy as np
 
-from framencc.frames import frozen
+from framencc.frames import Picture, frozen
 from framencc.kernels.area_mean import area_moments_rows
 from framencc.kernels.normalisation import normalise_rows
 from framencc.kernels.png_filters import undo_filters
 from framencc.ncc import Reference
 from framencc.pipeline.clip_maps import MEAN, MINIMUM, ClipMaps
-from framencc.render import encode, weigh
+from framencc.render import Preview, PreviewLayout, Shades, encode, weigh
 from framencc.sampling import Sampler
 from framencc.scores import Scorer
 from framencc.sources.pixel_formats import Layout
 from framencc.sources.planes import ChannelPlanes
 from framencc.sources.wanted import WantedChannels
+from framencc.spec import PreviewStyle
 from framencc.warps import Warp
 from framencc.warps.base import field_statistics
 from framencc.warps.views import View
@@ -54,6 +55,7 @@ def warm_up() -> float:
     for bits in (8, 16):
         encode(rho, "clip", bits)
         _compute_colours(bits)
+    _draw(rho, validity)
     # Bytes as they come out of zlib cannot be written to, which to Numba is a kind of its own.
     undo_filters(np.frombuffer(bytes(7), np.uint8).reshape(1, 7), 6, np.empty((1, 6), np.uint8))
     return time.perf_counter() - started
@@ -85,6 +87,19 @@ def _warp() -> None:
     area_moments_rows(frozen(gray), 0, len(gray), *moments)
     rows = [frozen(picture) for picture in (gray, *moments)]
     normalise_rows(rows[0], np.float32(1), *rows[1:], 0, len(gray), np.empty(gray.shape, np.uint8))
+
+
+def _draw(rho: Picture, validity: Picture) -> None:
+    """Draw previews of every kind of frame."""
+    shades = Shades(0.0, 255.0)
+    styles: tuple[PreviewStyle, ...] = ("panel", "overlay")
+    for style in styles:
+        layout = PreviewLayout.choose(style, 256, (8, 8))
+        out = np.empty((layout.height, layout.width, 3), np.uint8)
+        for dtype in (np.uint8, np.uint16, np.float32):
+            picture = np.arange(64).astype(dtype).reshape(1, 8, 8)
+            preview = Preview(style, layout, picture, static=shades, dynamic=shades, strength=1.0)
+            preview.draw(picture, rho, validity, index=0, pts_seconds=0.0, mean=None, out=out)
 
 
 def _compute_colours(bits: int) -> None:

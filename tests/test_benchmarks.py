@@ -144,6 +144,14 @@ def test_reliability_prints_what_each_guarantee_costs() -> None:
 
 
 @pytest.mark.slow
+def test_preview_prints_what_each_style_costs() -> None:
+    result = run_benchmark("preview", *TINY, "--frames", 5)
+    assert result.returncode == 0, result.stderr
+    styles = [f"with a preview, {style}" for style in ("gray", "heat", "overlay", "panel")]
+    assert [row[0] for row in rows(result.stdout)] == ["5 frames of 96 x 64", "framencc", *styles]
+
+
+@pytest.mark.slow
 @needs_peers
 def test_flow_prints_the_run_beside_its_parts() -> None:
     result = run_benchmark("flow", *TINY, "--frames", 4)

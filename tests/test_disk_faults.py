@@ -26,6 +26,7 @@ JOBS = {
     "fields": {"output": "out.npy", "fields": "flow/%d.flo", "warp": {"method": "translation"}},
     "results": {"output": "out.npy", "scores": {"path": "s.csv", "temporal_mean": "mean.png"}},
     "video": {"output": "out.mkv"},
+    "preview": {"output": "out.npy", "preview": "preview.mp4"},
 }
 
 

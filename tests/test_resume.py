@@ -41,11 +41,13 @@ OUTPUTS = {
     "tif": {"output": "maps/%d.tif"},
     "npy-per-frame": {"output": "maps/%d.npy"},
     "array": {"output": "out.npy"},
+    "preview": {"output": "out.mkv", "preview": "preview.mov", "output_format": {"preview_style": "overlay"}},
     "everything": {
         "output": "out.mkv",
         "validity": "why/%d.png",
         "warped": "warped.npy",
         "fields": "flow/%d.flo",
+        "preview": "look/preview.mp4",
         "warp": {"method": "flow", "restart": 5},
     },
     "in chains": {"output": "out.npy", "warp": {"method": "translation", "estimation_size": 88, "restart": 12}},

@@ -29,7 +29,13 @@ OUTPUTS = {
     "array": ("out.npy", {}),
     "everything": (
         "out.npy",
-        {"validity": "why/%d.png", "warped": "warped.mkv", "fields": "flow/%d.exr", "warp": {"method": "flow"}},
+        {
+            "validity": "why/%d.png",
+            "warped": "warped.mkv",
+            "fields": "flow/%d.exr",
+            "preview": "preview.mp4",
+            "warp": {"method": "flow"},
+        },
     ),
 }
 
@@ -51,7 +57,7 @@ def test_what_was_written_passes_also_elsewhere(output, options, here):
     make(output, **options)
     found = verification.verify(output)
     assert (found.n_frames, found.problems) == (N_FRAMES, [])
-    assert set(found.outputs) == {"output", *(set(options) & {"validity", "warped", "fields"})}
+    assert set(found.outputs) == {"output", *(set(options) & {"validity", "warped", "fields", "preview"})}
     elsewhere = here / "elsewhere"
     elsewhere.mkdir()
     for entry in [entry for entry in here.iterdir() if entry.name not in ("elsewhere", "odd.npy")]:

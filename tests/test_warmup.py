@@ -47,6 +47,8 @@ for given in ("gray.mkv", "deep.mkv", "colour.mp4", "pictures", "floats.npy"):
     job(given, ncc={"radius": [2, 12], "combine": "min", "smooth_sigma": 1.5, "border": "valid"})
     job(given, ncc={"mask": "mask.png", "noise_sigma": 2, "fill": float("nan")})
     job(given, ncc={"radius": 12, "mask": "mask.png"})
+    for style in ("gray", "heat", "overlay", "panel"):
+        job(given, preview="look_%d.mp4" % next(outputs), output_format={"preview_style": style})
 for given in ("colour.mp4", "deep_colour.mkv", "pictures"):
     for channel in ("red", "joint"):
         job(given, ncc={"channel": channel})

@@ -120,7 +120,8 @@ def demo(
             f"mean confidence on the face {report.face_confidence:.2f}, behind the hand "
             f"{report.occluder_confidence:.2f}, in the open mouth {report.mouth_confidence:.2f}"
         )
-        say(f"look at {report.files.contact_sheet} (static, dynamic, warped, confidence) and play the videos beside it")
+        sheet, preview = report.files.contact_sheet, report.files.preview
+        say(f"look at {sheet} (static, dynamic, warped, confidence) and play {preview}")
     with results("the demo is complete, but its files' names are not told: "):
         for path in report.files:
             print(path)

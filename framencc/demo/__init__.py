@@ -49,7 +49,7 @@ class DemoFiles(NamedTuple):
     """What the demo makes.
 
     `reference` is the neutral picture, `dynamic` what the camera sees, `warped` the same brought onto the reference by
-    optical flow, `confidence` the maps, and `sidecar` their description.
+    optical flow, `confidence` the maps, `sidecar` their description, and `preview` all of it side by side.
     """
 
     reference: Path
@@ -57,6 +57,7 @@ class DemoFiles(NamedTuple):
     warped: Path
     confidence: Path
     sidecar: Path
+    preview: Path
     contact_sheet: Path
 
     @classmethod
@@ -69,6 +70,7 @@ class DemoFiles(NamedTuple):
             directory / "warped.mkv",
             confidence,
             sidecar_path(confidence),
+            directory / "preview.mp4",
             directory / "contact_sheet.png",
         )
 
@@ -136,6 +138,7 @@ def run_demo(directory: Path, *, overwrite: bool = False, progress: bool = False
         output=str(files.confidence),
         reference=str(files.reference),
         warped=str(files.warped),
+        preview=str(files.preview),
         overwrite=overwrite,
         ncc=SETTINGS,
         warp=WARP,

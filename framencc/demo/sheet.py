@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from framencc.frames import Picture
+from framencc.render import GRAY
+from framencc.render.text import Font, draw_scale, font, line_height
 from framencc.sinks.base import sink_error
 from framencc.staging import Staged
-
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _WHITE, _INK = 255, 40
 
@@ -53,28 +52,27 @@ def draw_sheet(columns: Sequence[str], rows: Sequence[SheetRow], footer: str, *,
         The sheet, in gray.
     """
     font_size = max(11, width // 62)
-    font = ImageFont.load_default(font_size)
-    line = round(1.6 * font_size)
+    letters, line = font(font_size), line_height(font_size)
     gap = max(4, width // 160)
     cell_width = (width - line - gap * (len(columns) + 1)) // len(columns)
     picture_height, picture_width = rows[0].pictures[0].shape
     cell_height = round(cell_width * picture_height / picture_width)
     bottom = gap + line + len(rows) * (cell_height + gap)
-    sheet = Image.new("L", (width, bottom + line + gap), _WHITE)
+    sheet = Image.new("L", (width, bottom + 2 * line + gap), _WHITE)
     draw = ImageDraw.Draw(sheet)
     lefts = [line + gap + number * (cell_width + gap) for number in range(len(columns))]
     for left, heading in zip(lefts, columns, strict=True):
-        draw.text((left + cell_width / 2, gap + line / 2), heading, fill=_INK, font=font, anchor="mm")
+        draw.text((left + cell_width / 2, gap + line / 2), heading, fill=_INK, font=letters, anchor="mm")
     for number, row in enumerate(rows):
         top = gap + line + number * (cell_height + gap)
-        sheet.paste(_upright(row.caption, (cell_height, line), font), (gap // 2, top))
+        sheet.paste(_upright(row.caption, (cell_height, line), letters), (gap // 2, top))
         for left, picture in zip(lefts, row.pictures, strict=True):
             shown = Image.fromarray(picture).resize((cell_width, cell_height), Image.Resampling.LANCZOS)
             sheet.paste(shown, (left, top))
             # The maps are white at their edges, and so is the paper.
             draw.rectangle((left, top, left + cell_width - 1, top + cell_height - 1), outline=150)
-    draw.text((lefts[0], bottom + line / 2), footer, fill=_INK, font=font, anchor="lm")
-    _draw_scale(sheet, (lefts[-1], bottom, cell_width, line), font)
+    draw.text((lefts[0], bottom + line / 2), footer, fill=_INK, font=letters, anchor="lm")
+    draw_scale(sheet, (lefts[-1], bottom, cell_width, 2 * line), GRAY, font_size, (_INK, _INK, _INK))
     return sheet
 
 
@@ -101,22 +99,8 @@ def save_png(picture: Picture | Image.Image, target: Path) -> None:
         raise sink_error(target, error) from error
 
 
-def _upright(text: str, size: tuple[int, int], font: Font) -> Image.Image:
+def _upright(text: str, size: tuple[int, int], letters: Font) -> Image.Image:
     """Draw a line of text, read from below."""
     strip = Image.new("L", size, _WHITE)
-    ImageDraw.Draw(strip).text((size[0] / 2, size[1] / 2), text, fill=_INK, font=font, anchor="mm")
+    ImageDraw.Draw(strip).text((size[0] / 2, size[1] / 2), text, fill=_INK, font=letters, anchor="mm")
     return strip.transpose(Image.Transpose.ROTATE_90)
-
-
-def _draw_scale(sheet: Image.Image, box: tuple[int, int, int, int], font: Font) -> None:
-    """Draw the grays from no to full confidence, with numbers at their ends."""
-    left, top, width, height = box
-    margin = round(height * 0.6)
-    bar_width, bar_height = width - 2 * margin, round(height * 0.5)
-    bar = np.tile(np.rint(np.linspace(0, 255, bar_width)).astype(np.uint8), (bar_height, 1))
-    x, y = left + margin, top + (height - bar_height) // 2
-    draw = ImageDraw.Draw(sheet)
-    sheet.paste(Image.fromarray(bar), (x, y))
-    draw.rectangle((x - 1, y - 1, x + bar_width, y + bar_height), outline=_INK)
-    for number, centre in (("0", left + margin / 2), ("1", left + width - margin / 2)):
-        draw.text((centre, top + height / 2), number, fill=_INK, font=font, anchor="mm")

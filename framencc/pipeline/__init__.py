@@ -13,8 +13,14 @@ import numpy as np
 
 from framencc.errors import DamagedInputError, SourceError, SpecError, WarpError
 from framencc.frames import Use
-from framencc.pipeline.description import RunDescription, describe_encoding, describe_stream, output_formats
-from framencc.pipeline.fit import code_scale, fit_reference, require_fit
+from framencc.pipeline.description import (
+    RunDescription,
+    describe_encoding,
+    describe_stream,
+    output_formats,
+    preview_layout,
+)
+from framencc.pipeline.fit import code_scale, fit_reference, open_preview, require_fit
 from framencc.pipeline.job import Job
 from framencc.pipeline.outputs import LostWorkError, Outputs
 from framencc.pipeline.tally import Tally
@@ -55,7 +61,7 @@ class RunReport:
     seconds
         Wall time of the whole run.
     others
-        Where the other outputs are, by their names in the sidecar (validity, warped, fields, scores ...).
+        Where the other outputs are, by their names in the sidecar (validity, warped, fields, preview, scores ...).
     n_failed_warps
         For how many frames no warp was found.
     n_resumed
@@ -126,6 +132,7 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
                 *(spec, stages.source, stages.reference, stages.scorer, outputs),
                 tally=tally,
                 warp=stages.warp,
+                preview=stages.preview,
                 progress=progress,
             )
             damage = _carry_out(job, outputs, work, nothing_left=nothing_left)
@@ -206,6 +213,9 @@ class Stages:
             regions=regions,
             threads=spec.threads,
         )
+        self.preview = None
+        if spec.preview is not None:
+            self.preview = open_preview(picture, preview_layout(spec, source.info), source.info, spec, gain)
 
 
 def _carry_out(job: Job, outputs: Outputs, work: Workplace, *, nothing_left: bool) -> str | None:

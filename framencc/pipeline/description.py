@@ -15,7 +15,7 @@ from framencc.fields import list_fields
 from framencc.frames import Conversion, Regions, StreamInfo
 from framencc.pipeline.tally import Tally
 from framencc.pipeline.workplace import identify
-from framencc.render import maximum_code
+from framencc.render import PreviewLayout, maximum_code
 from framencc.sidecar import fingerprint
 from framencc.sinks import MapFormat
 from framencc.sources import MaskedSource, ReferencePicture, Source
@@ -147,14 +147,24 @@ def output_formats(spec: RunSpec, info: StreamInfo, gain: int) -> dict[str, MapF
         "validity": (np.uint8, {"framencc_encoding": "validity codes"}, 1),
         "warped": (warped, {"framencc_encoding": "warped frame", "framencc_gain": gain}, 1),
         "fields": (np.float32, {"framencc_encoding": "displacement field"}, 2),
+        "preview": (np.uint8, {"framencc_encoding": f"preview, {spec.output_format.preview_style}"}, 3),
     }
     formats = {}
     for name in spec.outputs:
         dtype, facts, components = kinds[name]
         metadata = {"framencc": framencc.__version__, **{fact: str(value) for fact, value in facts.items()}}
         size = (info.height, info.width)
+        if name == "preview":
+            layout = preview_layout(spec, info)
+            size = (layout.height, layout.width)
         formats[name] = MapFormat(*size, np.dtype(dtype), info.frame_rate, info.time_base, metadata, components)
     return formats
+
+
+def preview_layout(spec: RunSpec, info: StreamInfo) -> PreviewLayout:
+    """Lay out the preview of a job."""
+    style, shape = spec.output_format.preview_style, (info.height, info.width)
+    return PreviewLayout.choose(style, spec.preview_size, shape, warped=spec.warp.method != "none")
 
 
 def describe_encoding(spec: RunSpec) -> dict[str, str | int]:

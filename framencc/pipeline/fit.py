@@ -5,7 +5,7 @@ import numpy as np
 from framencc.errors import SpecError
 from framencc.frames import StreamInfo, Use
 from framencc.ncc import Reference
-from framencc.render import maximum_code
+from framencc.render import Preview, PreviewLayout, Shades, maximum_code
 from framencc.sources import ReferencePicture
 from framencc.spec import RunSpec
 
@@ -87,6 +87,22 @@ def code_scale(picture: ReferencePicture, info: StreamInfo, gain: int) -> float 
     if picture.bits is None or info.bits is None:
         return None
     return maximum_code(picture.bits) / maximum_code(info.bits) / gain
+
+
+def open_preview(
+    picture: ReferencePicture, layout: PreviewLayout, info: StreamInfo, spec: RunSpec, gain: int = 1
+) -> Preview:
+    """Prepare what draws previews; frames come multiplied by `gain`, so they are not as bright as the reference."""
+    static = Shades.of(picture.data, picture.bits)
+    return Preview(
+        spec.output_format.preview_style,
+        layout,
+        picture.data,
+        static=static,
+        dynamic=static.for_frames(picture.bits, info.bits, gain),
+        strength=spec.output_format.preview_strength,
+        threads=spec.threads,
+    )
 
 
 def _depth(bits: int | None) -> str:

@@ -30,7 +30,7 @@ from framencc.pipeline.outputs import Outputs
 from framencc.pipeline.progress import open_bar
 from framencc.pipeline.tally import Tally
 from framencc.pipeline.workplace import MAPS
-from framencc.render import encode, weigh
+from framencc.render import Preview, encode, weigh
 from framencc.scores import FrameScores, Scorer
 from framencc.sidecar import plain
 from framencc.sources import SeekPoint, Source
@@ -82,6 +82,8 @@ class Job:
         Where frames come from, what they are compared with, what counts how well they match, and where maps go.
     warp
         What brings frames onto the reference; None where they come as they are.
+    preview
+        What draws the preview; None where there is none.
     progress
         Show a progress bar on stderr, if that is a terminal.
     tally
@@ -98,6 +100,7 @@ class Job:
         *,
         tally: Tally,
         warp: WarpStage | None = None,
+        preview: Preview | None = None,
         progress: bool = False,
     ) -> None:
         self.tally = tally
@@ -108,6 +111,7 @@ class Job:
         self._scorer = scorer
         self._outputs = outputs
         self._warp = warp
+        self._preview = preview
         self._progress = progress
         self._frames: Conveyor[Frame] = Conveyor(_QUEUE_LENGTH)
         self._maps: Conveyor[Map] = Conveyor(_QUEUE_LENGTH)
@@ -213,9 +217,10 @@ class Job:
                 name: buffers.take(self._outputs.formats[name].shape, self._outputs.formats[name].dtype)
                 for name, buffers in self._output_buffers.items()
             }
-            scores = (
-                self._measure(found, pictures, scratch) if frame.damaged is None else self._leave_out(pictures, scratch)
-            )
+            if frame.damaged is None:
+                scores = self._measure(found, pictures, scratch)
+            else:
+                scores = self._leave_out(frame, pictures, scratch)
             row = _row(frame, scores, found.warp)
             self.tally.warp_seconds += found.seconds
             self.tally.add(row, time.perf_counter() - began)
@@ -256,9 +261,32 @@ class Job:
         encode(rho, spec.encoding, spec.output_format.bits, out=data, threads=spec.threads)
         if self._outputs.clip_maps is not None:
             self._outputs.clip_maps.add(rho, validity)
-        return self._scorer.score(rho, validity, planes, field)
+        scores = self._scorer.score(rho, validity, planes, field)
+        self._draw(frame, planes, rho, validity, scores, pictures)
+        return scores
 
-    def _leave_out(self, pictures: dict[str, Picture], scratch: Scratch) -> FrameScores:
+    def _draw(
+        self,
+        frame: Frame,
+        planes: Picture,
+        rho: Picture,
+        validity: Picture,
+        scores: FrameScores,
+        pictures: dict[str, Picture],
+    ) -> None:
+        """Draw the preview, if there is one, of a frame as it was correlated."""
+        if self._preview is not None:
+            self._preview.draw(
+                planes,
+                rho,
+                validity,
+                index=frame.index,
+                pts_seconds=frame.pts_seconds,
+                mean=scores.mean_confidence,
+                out=pictures["preview"],
+            )
+
+    def _leave_out(self, frame: Frame, pictures: dict[str, Picture], scratch: Scratch) -> FrameScores:
         """Fill the outputs of a damaged frame."""
         spec, data = self._spec, pictures[MAPS]
         rho = data if spec.encoding == "float" else scratch.rho
@@ -270,7 +298,10 @@ class Job:
         if "fields" in pictures:
             pictures["fields"].fill(np.nan)
         encode(rho, spec.encoding, spec.output_format.bits, out=data, threads=spec.threads)
-        return self._scorer.score(rho, validity)
+        scores = self._scorer.score(rho, validity)
+        planes = frame.data if frame.data.ndim == 3 else frame.data[np.newaxis]
+        self._draw(frame, planes, rho, validity, scores, pictures)
+        return scores
 
     def _give_back(self, frame: Frame) -> None:
         for buffer in (frame.data, frame.use):

@@ -31,7 +31,7 @@ from framencc.verification import StoredMap, digest, find_problems, open_stored,
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-_LOSSY = "h264"
+_LOSSY = "h264"  # the only codec that changes what it is given
 _CLIP_MAPS = "clip_maps"
 _SEALING_SECONDS = 1.0
 
@@ -70,14 +70,14 @@ class Outputs:
         self._work = work
         self._records = {name: list(work.left.records.get(name, ())) for name in spec.outputs}
         self._parts: dict[str, Parts] = {}
+        qualities = {"preview": spec.output_format.preview_quality}
         for name in spec.outputs:
             folder = work.folders[name]
-            codec = spec.codec if name == MAPS else "ffv1" if folder.target.suffix.lower() == ".mkv" else None
             parts = self._parts[name] = open_parts(
                 folder,
                 formats[name],
-                codec=codec,
-                quality=spec.output_format.quality,
+                codec=spec.codec_of(name),
+                quality=qualities.get(name, spec.output_format.quality),
                 stall_seconds=spec.limits.stall_seconds,
             )
         self._moves = work.moves
@@ -207,7 +207,7 @@ class Outputs:
         return clip_maps
 
     def _is_lossy(self, name: str) -> bool:
-        return name == MAPS and self._spec.codec == _LOSSY
+        return self._spec.codec_of(name) == _LOSSY
 
     def _seal(self, end: Mapping[str, Any] | None) -> None:
         """Have the current segment sealed and recorded while the next one is written."""
@@ -234,8 +234,9 @@ class Outputs:
             records = entry["parts"] = {name: one() for name, one in seals.items()}
             for name, record in records.items():
                 self._records[name].append(record)
-            if self._is_lossy(MAPS) and self._spec.verify:
-                self._look_up_digests(entry["rows"], records[MAPS])
+            if self._spec.verify:
+                for name in filter(self._is_lossy, records):
+                    self._look_up_digests(name, entry["rows"], records[name])
             with self._explained():
                 folder = self._work.folders[MAPS].path
                 if self.clip_maps is not None:
@@ -246,15 +247,17 @@ class Outputs:
 
         self._sealing = self._sealer.submit(seal)
 
-    def _look_up_digests(self, rows: list[dict[str, Any]], record: Mapping[str, Any]) -> None:
+    def _look_up_digests(self, name: str, rows: list[dict[str, Any]], record: Mapping[str, Any]) -> None:
         """Take the digests of what a lossy part decodes to: only that can be compared later."""
-        path = self._work.folders[MAPS].path / record["file"]
+        path = self._work.folders[name].path / record["file"]
         with open_stored(path, stall_seconds=self._spec.limits.stall_seconds) as self._decoding:
             found = [digest(frame.data) for frame in self._decoding.frames()]
         if len(found) != len(rows):
-            raise SinkError(f"output {self._spec.output!r}: a segment of {len(rows)} maps decodes to {len(found)}")
+            raise SinkError(
+                f"{name} {str(self._parts[name].target)!r}: a segment of {len(rows)} maps decodes to {len(found)}"
+            )
         for row, one in zip(rows, found, strict=True):
-            row["digests"][MAPS] = one
+            row["digests"][name] = one
 
     def _wait_for_seal(self) -> None:
         if self._sealing is not None:

@@ -31,7 +31,7 @@ class MapFormat:
     metadata
         Names and values (text) that go into the file's own metadata where the container has any.
     components
-        Values of a pixel: 1, or 2 for a displacement field, whose pictures are (H, W, 2).
+        Values of a pixel: 1, 2 for a displacement field, whose pictures are (H, W, 2), or 3 for red, green and blue.
     """
 
     height: int

@@ -12,14 +12,18 @@ from typing import Any
 
 import numpy as np
 
-# ffmpeg's names of raw gray pictures (libavcodec/raw.c).
-_FOURCC = {np.dtype(np.uint8): b"Y800", np.dtype(np.uint16): b"Y1\x00\x10"}
+# ffmpeg's names of raw pictures, gray and RGB (libavcodec/raw.c), by dtype and values of a pixel.
+_FOURCC = {
+    (np.dtype(np.uint8), 1): b"Y800",
+    (np.dtype(np.uint16), 1): b"Y1\x00\x10",
+    (np.dtype(np.uint8), 3): b"RGB\x18",
+}
 _UNKNOWN_SIZE = b"\x01" + b"\xff" * 7
 _FULL_RANGE = 2
 
 
-def stream_header(height: int, width: int, dtype: np.dtype[Any], frame_rate: Fraction) -> bytes:
-    """Open a stream of full-range gray pictures.
+def stream_header(height: int, width: int, dtype: np.dtype[Any], frame_rate: Fraction, components: int = 1) -> bytes:
+    """Open a stream of full-range pictures.
 
     Parameters
     ----------
@@ -29,6 +33,8 @@ def stream_header(height: int, width: int, dtype: np.dtype[Any], frame_rate: Fra
         uint8 or uint16.
     frame_rate
         Nominal pictures per second; it decides no time.
+    components
+        1 for gray; 3 for red, green and blue, uint8.
 
     Returns
     -------
@@ -39,7 +45,7 @@ def stream_header(height: int, width: int, dtype: np.dtype[Any], frame_rate: Fra
         "E0",
         _number("B0", width)
         + _number("BA", height)
-        + _element("2EB524", _FOURCC[dtype])  # UncompressedFourCC
+        + _element("2EB524", _FOURCC[dtype, components])  # UncompressedFourCC
         + _element("55B0", _number("55B9", _FULL_RANGE)),  # Colour: Range
     )
     track = _element(

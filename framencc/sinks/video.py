@@ -42,6 +42,7 @@ class VideoClock:
     def __init__(self, shown: Path, map_format: MapFormat, codec: Codec) -> None:
         self._shown = shown
         self._codec = codec
+        self._instead = "write one file a frame instead" if map_format.components == 1 else "leave it out"
         unit = map_format.time_base or 1 / map_format.frame_rate
         self.unit = max(unit, _FINEST_MP4_UNIT) if codec == "h264" else unit
         self._last: int | None = None
@@ -66,7 +67,7 @@ class VideoClock:
             problem = "H.264 has no two maps at one time"  # x264 changes the second, FFV1 keeps both
         if problem:
             where = f"output {str(self._shown)!r} cannot hold map {index} at {pts_seconds:g} s"
-            raise SinkError(f"{where}: {problem}; write one file a frame instead")
+            raise SinkError(f"{where}: {problem}; {self._instead}")
         return round(tick * self.unit * 1_000_000_000)
 
 
@@ -113,7 +114,7 @@ class VideoSink(StagedSink):
     """A video file, encoded by an ffmpeg child.
 
     FFV1 holds every code exactly. H.264 is for viewing: it shows code 0 as black and the greatest as white, and adds
-    a black line to an odd width or height.
+    a black line to an odd width or height. Only H.264 holds colour.
 
     Which times it holds, `VideoClock` says.
 
@@ -122,7 +123,7 @@ class VideoSink(StagedSink):
     target
         The file, .mkv, .mp4 or .mov.
     map_format
-        What the sink is going to be given: uint8, or uint16 for FFV1.
+        What the sink is going to be given: uint8, or uint16 for FFV1; gray, or RGB for H.264.
     codec
         ffv1 or h264.
     quality
@@ -150,7 +151,8 @@ class VideoSink(StagedSink):
         shown: Path | None = None,
     ) -> None:
         held = (np.uint8, np.uint16) if codec == "ffv1" else (np.uint8,)
-        if map_format.dtype not in held:
+        in_colour = map_format.components == 3 and codec == "h264"
+        if map_format.dtype not in held or (map_format.components != 1 and not in_colour):
             raise SpecError(f"output {str(shown or target)!r} with codec {codec} cannot hold {map_format.dtype} maps")
         super().__init__(target, map_format, overwrite=overwrite, shown=shown)
         self._codec = codec
@@ -197,8 +199,8 @@ class VideoSink(StagedSink):
     def _start(self) -> bytes:
         """Start the encoder; return what it has to read before the first picture."""
         self._child = FfmpegChild(self._arguments(), stdin=True, stall_seconds=self._stall_seconds)
-        size = (self.format.height, self.format.width)
-        return matroska.stream_header(*size, self.format.dtype, self.format.frame_rate)
+        given = self.format
+        return matroska.stream_header(given.height, given.width, given.dtype, given.frame_rate, given.components)
 
     def _arguments(self) -> list[str]:
         encoding = self._ffv1() if self._codec == "ffv1" else self._h264()
@@ -220,13 +222,18 @@ class VideoSink(StagedSink):
         return [*arguments, "-slices", "1"] if self.format.width == 1 else arguments
 
     def _h264(self) -> list[str]:
+        in_colour = self.format.components == 3
         filters = (
             "pad=ceil(iw/2)*2:ceil(ih/2)*2",
-            "scale=in_range=full:out_range=limited",
+            # ffmpeg's own choice for RGB would be BT.601. Of gray pictures no matrix changes anything but the rounding.
+            "scale=in_range=full:out_range=limited" + (":out_color_matrix=bt709" if in_colour else ""),
             "format=yuv420p",
             "setparams=range=limited:colorspace=bt709:color_primaries=bt709:color_trc=bt709",
         )
-        arguments = ["-vf", ",".join(filters), "-c:v", "libx264", "-preset", "veryfast", "-crf", str(self._quality)]
+        # In colour come only pictures for people, made beside the maps, and they are not to hold the maps up: ultrafast
+        # takes a third of veryfast's time.
+        preset = "ultrafast" if in_colour else "veryfast"
+        arguments = ["-vf", ",".join(filters), "-c:v", "libx264", "-preset", preset, "-crf", str(self._quality)]
         # What x264 writes depends on the number of its threads, so that must not be the machine's.
         arguments += ["-threads", "4"]
         # Without B-frames pictures lie in the file in the order in which they are shown.

@@ -24,13 +24,14 @@ PICTURE_OUTPUT_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
 FRAME_NUMBER_PATTERN = re.compile(r"(?<!%)%(?:[0-9]{1,3}d|d(?![A-Za-z]))")
 FIELD_OUTPUT_SUFFIXES = (".npy", ".flo", ".exr")
 PATH_FIELDS = (
-    *("input", "output", "reference", "validity", "warped", "fields", "ncc.mask", "warp.field"),
+    *("input", "output", "reference", "validity", "warped", "fields", "preview", "ncc.mask", "warp.field"),
     *("scores.path", "scores.regions", "scores.temporal_minimum", "scores.temporal_mean"),
 )
 GLOB_FIELDS = ("input", "ncc.mask", "warp.field")
 
 Encoding = Literal["clip", "signed", "float"]
 Codec = Literal["ffv1", "h264"]
+PreviewStyle = Literal["gray", "heat", "overlay", "panel"]
 MAX_FRAME_NUMBER = 2**31 - 1
 MIN_FRAME_RATE, MAX_FRAME_RATE = Fraction(1, 86400), 1_000_000
 
@@ -53,6 +54,23 @@ class OutputFormatSpec(Model):
         examples=["ffv1"],
     )
     quality: Integer = Field(18, ge=0, le=51, description="H.264 constant rate factor; lower is better and larger")
+    preview_style: PreviewStyle = Field(
+        "panel",
+        description="gray: the confidence in gray; heat: in colours; overlay: the frame, tinted where it is not to be "
+        "believed; panel: reference, frame and confidence side by side",
+    )
+    preview_size: Integer | None = Field(
+        None,
+        ge=256,
+        le=8192,
+        description="longest side of a preview in pixels at most; unset: 1920 for a panel, 960 for one picture, which "
+        "costs about as much time",
+        examples=[1280],
+    )
+    preview_strength: Real = Field(
+        0.7, ge=0, le=1, allow_inf_nan=False, description="how much an overlay hides of what is not to be believed"
+    )
+    preview_quality: Integer = Field(23, ge=0, le=51, description="the same as quality for a preview")
 
 
 class LimitsSpec(Model):
@@ -135,6 +153,13 @@ class RunSpec(Model):
         "warp.field they give the same maps again (without forward_backward)",
         examples=["out/flow/%06d.flo"],
     )
+    preview: str | None = Field(
+        None,
+        min_length=1,
+        description="another output: a video to look at, .mp4, .mov or .mkv (H.264), drawn in the same pass; "
+        "output_format.preview_style says how",
+        examples=["out/take01_preview.mp4"],
+    )
     frames: str | None = Field(
         None,
         description="frames to process, start:stop or start:stop:step, half-open, from 0, numbers up to "
@@ -180,7 +205,7 @@ class RunSpec(Model):
     output_format: OutputFormatSpec = OutputFormatSpec()
     limits: LimitsSpec = LimitsSpec()
 
-    @field_validator("input", "output", "validity", "warped", "fields", mode="before")
+    @field_validator("input", "output", "validity", "warped", "fields", "preview", mode="before")
     @classmethod
     def _path_as_text(cls, value: object) -> object:
         return path_text(value)
@@ -224,6 +249,8 @@ class RunSpec(Model):
                 require_lossless_output(path, name)
         if self.fields is not None:
             require_field_output(self.fields)
+        if self.preview is not None and Path(self.preview).suffix.lower() not in VIDEO_OUTPUT_SUFFIXES:
+            raise ValueError(f"preview {self.preview!r} must end in one of {', '.join(VIDEO_OUTPUT_SUFFIXES)}")
         for name in ("warped", "fields"):
             if getattr(self, name) is not None and self.warp.method == "none":
                 raise ValueError(f"{name} cannot apply to warp.method = none: the frames are not warped")
@@ -240,7 +267,7 @@ class RunSpec(Model):
     @property
     def outputs(self) -> dict[str, str]:
         """The paths of what the job writes frame by frame, by the names of their options."""
-        named = {name: getattr(self, name) for name in ("output", "validity", "warped", "fields")}
+        named = {name: getattr(self, name) for name in ("output", "validity", "warped", "fields", "preview")}
         return {name: path for name, path in named.items() if path is not None}
 
     @property
@@ -265,12 +292,24 @@ class RunSpec(Model):
         return resolve_encoding(self.output, self.output_format)
 
     @property
+    def preview_size(self) -> int:
+        """The longest side that a preview may have in pixels: the one asked for, or its style's own."""
+        options = self.output_format
+        return options.preview_size or (1920 if options.preview_style == "panel" else 960)
+
+    @property
     def codec(self) -> Codec | None:
         """The codec that the output will have: the one asked for, or its name's own; None where it is no video."""
-        suffix = Path(self.output).suffix.lower()
+        return self.codec_of("output")
+
+    def codec_of(self, name: str) -> Codec | None:
+        """Return the codec of one of the `outputs`; None where it is no video."""
+        suffix = Path(self.outputs[name]).suffix.lower()
         if suffix not in VIDEO_OUTPUT_SUFFIXES:
             return None
-        return self.output_format.codec or ("ffv1" if suffix == ".mkv" else "h264")
+        if name == "output":
+            return self.output_format.codec or ("ffv1" if suffix == ".mkv" else "h264")
+        return "h264" if name == "preview" else "ffv1"
 
 
 def parse_frame_rate(given: object) -> Fraction:

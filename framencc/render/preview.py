@@ -1,0 +1,196 @@
+"""A frame's map as a picture for people: gray, heat, overlay or panel, with its number, time and a scale."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from framencc.channels import DEFAULT_MATRIX, LUMA_WEIGHTS
+from framencc.frames import Picture, frozen
+from framencc.kernels.area_mean import area_mean_rows
+from framencc.kernels.preview import paint_rows, reduce_map_rows, shade_rows, tint_rows
+from framencc.kernels.threads import default_threads, share_rows
+from framencc.render.codes import maximum_code
+from framencc.render.colours import GRAY, HEAT, doubt, over_gray
+from framencc.render.layout import INK, PAPER, PreviewLayout
+from framencc.render.text import Writer
+from framencc.spec import PreviewStyle
+
+NO_FRAME = 8
+"""The validity code, in all pixels, of a map that stands for a frame that could not be read."""
+
+_TAIL = 0.1  # percent of a float reference's pixels that may be brighter than white, or darker than black
+
+
+@dataclass(frozen=True, slots=True)
+class Shades:
+    """Which values are shown as black and white: one choice for the whole clip, made from the reference.
+
+    Parameters
+    ----------
+    black, white
+        Values of a picture's samples.
+    """
+
+    black: float
+    white: float
+
+    @classmethod
+    def of(cls, reference: Picture, bits: int | None) -> "Shades":
+        """Choose for a reference.
+
+        Integers are shown from 0 to the largest code of the depth that they use: a picture of 12 bits in a file of 16
+        is not shown black. Floats are shown from 0, or their least value below it, to their greatest value, each but
+        for one pixel in a thousand.
+
+        Parameters
+        ----------
+        reference
+            (H, W) or (3, H, W).
+        bits
+            Significant bits of its codes, None for floats.
+        """
+        if bits is not None:
+            return cls(0.0, float(maximum_code(max(min(8, bits), int(reference.max()).bit_length()))))
+        finite = reference[np.isfinite(reference)]
+        if not finite.size:
+            return cls(0.0, 1.0)
+        low, high = np.percentile(finite, (_TAIL, 100 - _TAIL))
+        black = min(0.0, float(low))
+        return cls(black, float(high) if high > black else black + 1.0)
+
+    def for_frames(self, bits: int | None, frame_bits: int | None, gain: int) -> "Shades":
+        """Say the same of frames, whose codes have another depth and come multiplied by `gain`."""
+        if bits is None and frame_bits is None:
+            return self
+        if bits is None or frame_bits is None:
+            # Integers beside floats: which float is a code's white, only convention tells.
+            return Shades(0.0, 1.0 if frame_bits is None else float(gain * maximum_code(frame_bits)))
+        return Shades(0.0, gain * self.white / maximum_code(bits) * maximum_code(frame_bits))
+
+
+class Preview:
+    """Draws one picture for each frame.
+
+    Parameters
+    ----------
+    style
+        ``gray``: the confidence, black for none and white for full; ``heat``: the same in colours; ``overlay``: the
+        frame, tinted where it is not to be believed; ``panel``: reference, frame and confidence.
+    layout
+        Where everything stands.
+    reference
+        (H, W) or (3, H, W): the static picture.
+    static, dynamic
+        What is black and white in it, and in the frames.
+    strength
+        Of the overlay, 0 to 1.
+    threads
+        Kernel threads; all cores if omitted. The pictures do not depend on it.
+    """
+
+    def __init__(
+        self,
+        style: PreviewStyle,
+        layout: PreviewLayout,
+        reference: Picture,
+        *,
+        static: Shades,
+        dynamic: Shades,
+        strength: float,
+        threads: int | None = None,
+    ) -> None:
+        self._style = style
+        self._layout = layout
+        self._dynamic = dynamic
+        self._threads = threads or default_threads()
+        self._tint = doubt(strength)
+        self._palette = {"heat": HEAT, "overlay": over_gray(self._tint)}.get(style, GRAY)
+        self._writer = Writer(layout.size, INK, PAPER)
+        self._codes = np.empty(layout.shape, np.uint16)
+        self._shades = np.empty(layout.shape, np.uint16)
+        self._small = np.empty(layout.shape, np.float32)
+        self._empty = layout.empty(self._palette)
+        if style == "panel":
+            self._shade(reference if reference.ndim == 3 else reference[np.newaxis], static)
+            self._paint(self._shades, 0, self._empty)
+        self._missing = self._empty.copy()
+        layout.strike(self._missing, range(len(layout.places))[-2:])
+
+    def draw(
+        self,
+        planes: Picture,
+        rho: Picture,
+        validity: Picture,
+        *,
+        index: int,
+        pts_seconds: float,
+        mean: float | None,
+        out: Picture,
+    ) -> None:
+        """Draw a frame.
+
+        Parameters
+        ----------
+        planes
+            (C, H, W): the frame that was correlated.
+        rho, validity
+            (H, W) float32 and uint8: its map.
+        index, pts_seconds
+            Its number and time.
+        mean
+            Mean confidence, None where nothing was measured.
+        out
+            (H, W, 3) uint8 of the layout's size; all of it is written.
+        """
+        missing = validity[0, 0] == NO_FRAME and bool((validity == NO_FRAME).all())
+        np.copyto(out, self._missing if missing else self._empty)
+        if not missing:
+            self._draw_pictures(planes, rho, validity, out)
+        layout = self._layout
+        problem = "no frame" if missing else "nothing measured"
+        lines = (f"frame {index}   {pts_seconds:.3f} s", problem if mean is None else f"mean {mean:.3f}")
+        for number, line in enumerate(lines):
+            self._writer.write(out, line, layout.margin, layout.footer + number * layout.line, layout.text_width)
+
+    def _draw_pictures(self, planes: Picture, rho: Picture, validity: Picture, out: Picture) -> None:
+        rows, codes = self._layout.shape[0], self._codes
+        given = frozen(rho), frozen(validity)
+        share_rows(lambda y0, y1: reduce_map_rows(*given, y0, y1, codes), rows, self._threads)
+        if self._style in ("overlay", "panel"):
+            self._shade(planes, self._dynamic)
+        if self._style == "overlay":
+            tint, place, zoom = self._tint, self._layout.places[0], self._layout.zoom
+            share_rows(
+                lambda y0, y1: tint_rows(self._shades, codes, tint, place, zoom, y0, y1, out), rows, self._threads
+            )
+            return
+        if self._style == "panel":
+            self._paint(self._shades, -2, out)
+        self._paint(codes, -1, out)
+
+    def _shade(self, planes: Picture, shades: Shades) -> None:
+        """Fill the shades of gray, 0 to 255, of a smaller frame."""
+        rows = self._layout.shape[0]
+        weights = LUMA_WEIGHTS[DEFAULT_MATRIX] if len(planes) == 3 else (1.0,)
+        total = self._small
+        for number, (weight, plane) in enumerate(zip(weights, planes, strict=True)):
+            given, part = frozen(plane), total if number == 0 else np.empty_like(total)
+            share_rows(
+                lambda y0, y1, given=given, part=part: area_mean_rows(given, y0, y1, part),  # type: ignore[misc]
+                rows,
+                self._threads,
+            )
+            if len(planes) == 3:
+                part *= np.float32(weight)
+                if number:
+                    total += part
+        black, gain = np.float32(shades.black), np.float32(255 / (shades.white - shades.black))
+        shade_rows(total, black, gain, 0, rows, self._shades)
+
+    def _paint(self, codes: Picture, number: int, canvas: Picture) -> None:
+        palette, place, zoom = self._palette, self._layout.places[number], self._layout.zoom
+        share_rows(
+            lambda y0, y1: paint_rows(codes, palette, place, zoom, y0, y1, canvas),
+            self._layout.shape[0],
+            self._threads,
+        )
