@@ -22,6 +22,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 _NAME_BYTES = 255  # the longest file name of the usual file systems
 _SUFFIX = ".framencc"
+_ATTEMPTS = 1000
 
 logger = logging.getLogger(__name__)
 
@@ -160,12 +161,14 @@ class WorkFolder:
             sync_folder(folder.parent)
 
     def _take(self) -> IO[bytes]:
-        while True:
+        for attempt in range(_ATTEMPTS):
             try:
                 self._made += make_folders(self.path.parent)
                 self.path.mkdir(exist_ok=True)
                 lock = (self.path / _LOCK).open("ab")
             except FileNotFoundError:
+                if attempt + 1 == _ATTEMPTS:  # it is not another run that removes it
+                    raise
                 continue  # another run has just removed it, or a parent that was empty
             except FileExistsError:
                 with contextlib.suppress(FileNotFoundError):  # removed between two looks
@@ -182,6 +185,7 @@ class WorkFolder:
                 lock.close()
                 raise
             lock.close()  # it was removed between opening and locking it
+        raise SinkError(f"output {str(self.target)!r} is being written by other runs, one after the other")
 
     def _unlock(self, *, remove: bool) -> None:
         if self._lock.closed:

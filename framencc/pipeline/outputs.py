@@ -25,7 +25,7 @@ from framencc.sinks import MapFormat, Parts, open_parts, partial_path
 from framencc.sinks.base import sink_error
 from framencc.sources import SeekPoint, Source
 from framencc.spec import RunSpec
-from framencc.staging import sidecar_path, sync_file, sync_folder
+from framencc.staging import sidecar_path, signals_deferred, sync_file, sync_folder
 from framencc.verification import StoredMap, digest, find_problems, open_stored, stored_maps
 
 if TYPE_CHECKING:
@@ -164,8 +164,9 @@ class Outputs:
             if self._moves is None:
                 self._moves = self._finish(head, names, progress=progress)
             taken = all_names(names, MAPS)
-            publish(self._work.folders, self._moves, taken, overwrite=self._spec.overwrite)
-        self._work.discard()
+            with signals_deferred():
+                publish(self._work.folders, self._moves, taken, overwrite=self._spec.overwrite)
+                self._work.discard()
         return names, sidecar_path(names[MAPS])
 
     def abort(self) -> None:

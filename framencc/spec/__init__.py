@@ -7,16 +7,44 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Self
 
-from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
+from framencc.spec.limits import MAX_FRAME_NUMBER, LimitsSpec
 from framencc.spec.model import Model
 from framencc.spec.ncc import NccSpec
+from framencc.spec.output_format import Codec, Encoding, OutputFormatSpec, PreviewStyle
 from framencc.spec.scores import ScoresSpec
 from framencc.spec.warp import WarpSpec
-from framencc.values import MAX_PIXELS, Integer, Real, path_text, rate
+from framencc.values import Integer, path_text, rate
+
+__all__ = [
+    "FIELD_OUTPUT_SUFFIXES",
+    "FRAME_NUMBER_PATTERN",
+    "GLOB_FIELDS",
+    "MAX_FRAME_NUMBER",
+    "PATH_FIELDS",
+    "PICTURE_OUTPUT_SUFFIXES",
+    "VIDEO_OUTPUT_SUFFIXES",
+    "Codec",
+    "Encoding",
+    "LimitsSpec",
+    "NccSpec",
+    "OutputFormatSpec",
+    "PreviewStyle",
+    "RunSpec",
+    "ScoresSpec",
+    "WarpSpec",
+    "is_sequence_pattern",
+    "leaf_fields",
+    "parse_frame_rate",
+    "parse_frames",
+    "require_field_output",
+    "require_lossless_output",
+    "resolve_encoding",
+]
 
 VIDEO_OUTPUT_SUFFIXES = (".mkv", ".mp4", ".mov")
 PICTURE_OUTPUT_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
@@ -29,89 +57,7 @@ PATH_FIELDS = (
 )
 GLOB_FIELDS = ("input", "ncc.mask", "warp.field")
 
-Encoding = Literal["clip", "signed", "float"]
-Codec = Literal["ffv1", "h264"]
-PreviewStyle = Literal["gray", "heat", "overlay", "panel"]
-MAX_FRAME_NUMBER = 2**31 - 1
 MIN_FRAME_RATE, MAX_FRAME_RATE = Fraction(1, 86400), 1_000_000
-
-
-class OutputFormatSpec(Model):
-    """How maps become files."""
-
-    encoding: Encoding | None = Field(
-        None,
-        description="clip: round(M * max(rho, 0)); signed: round(M * (rho + 1) / 2), M = 255 or 65535; float: rho "
-        "itself; unset: float for .npy and .tif, clip for the others",
-        examples=["clip"],
-    )
-    bits: Annotated[Literal[8, 16], BeforeValidator(lambda v: int(v) if isinstance(v, str) and v.isdigit() else v)] = (
-        Field(8, description="bits of a clip or signed code")
-    )
-    codec: Codec | None = Field(
-        None,
-        description="ffv1: lossless; h264: for viewing; unset: ffv1 for .mkv, h264 for .mp4 and .mov",
-        examples=["ffv1"],
-    )
-    quality: Integer = Field(18, ge=0, le=51, description="H.264 constant rate factor; lower is better and larger")
-    preview_style: PreviewStyle = Field(
-        "panel",
-        description="gray: the confidence in gray; heat: in colours; overlay: the frame, tinted where it is not to be "
-        "believed; panel: reference, frame and confidence side by side",
-    )
-    preview_size: Integer | None = Field(
-        None,
-        ge=256,
-        le=8192,
-        description="longest side of a preview in pixels at most; unset: 1920 for a panel, 960 for one picture, which "
-        "costs about as much time",
-        examples=[1280],
-    )
-    preview_strength: Real = Field(
-        0.7, ge=0, le=1, allow_inf_nan=False, description="how much an overlay hides of what is not to be believed"
-    )
-    preview_quality: Integer = Field(23, ge=0, le=51, description="the same as quality for a preview")
-
-
-class LimitsSpec(Model):
-    """What a run may cost before it is stopped."""
-
-    stall_seconds: Real = Field(
-        60.0,
-        gt=0,
-        le=1e6,
-        allow_inf_nan=False,
-        description="a decoder or encoder without progress for this long is killed",
-    )
-    decoder_memory_mib: Integer = Field(
-        8192,
-        ge=256,
-        le=1 << 24,
-        description="memory that a video's decoder may have, in MiB (Linux only); a large picture needs some for each "
-        "of the decoder's threads",
-        examples=[4096],
-    )
-    max_pixels: Integer = Field(
-        MAX_PIXELS,
-        ge=1,
-        le=MAX_PIXELS,
-        description="larger frames, references and masks are refused unread (fields have the reference's size)",
-    )
-    max_frames: Integer = Field(
-        10_000_000,
-        ge=1,
-        le=MAX_FRAME_NUMBER,
-        description="an input, or a mask for each frame, that goes on for longer ends the run; 10 million frames are "
-        "46 hours at 60 a second",
-    )
-    max_decoded_gib: Real = Field(
-        1_000_000.0,
-        gt=0,
-        le=1e9,
-        allow_inf_nan=False,
-        description="the same for an input that unpacks to more GiB in all; an hour of 4K at 60 frames a second is "
-        "1700 in 8 bits",
-    )
 
 
 class RunSpec(Model):
