@@ -181,7 +181,7 @@ class Workplace:
                     self.folders[name] = WorkFolder(Path(path))
             self._found = look(spec)
             self._n_kept = self._found.n_maps
-            if spec.resume:
+            if spec.resume and self._found.n_maps:
                 self.left = self._found
             for name, folder in self.folders.items():
                 self._require_own(name, folder)
