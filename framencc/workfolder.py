@@ -57,6 +57,7 @@ class WorkFolder:
         self.target = target
         self.path = work_folder_path(target)
         self._made: list[Path] = []
+        self.was_there = self.path.is_dir()
         try:
             self._lock = self._take()
         except BaseException:
@@ -85,6 +86,10 @@ class WorkFolder:
         """Return the old files that are kept here."""
         old = self.path / _OLD
         return sorted(old.iterdir()) if old.is_dir() else []
+
+    def forget_old(self) -> None:
+        """Remove the old files that are kept here."""
+        shutil.rmtree(self.path / _OLD, ignore_errors=True)
 
     @property
     def owner(self) -> Any:
@@ -139,9 +144,9 @@ class WorkFolder:
     def remove(self) -> None:
         """Remove the folder with all that is in it, and the parents that were made for it if they are empty."""
         # The lock goes last: whoever waits for it must not find a half-removed folder.
+        self.forget_old()
         with contextlib.suppress(OSError):
             self.clear()
-        shutil.rmtree(self.path / _OLD, ignore_errors=True)
         self._unlock(remove=True)
         with contextlib.suppress(OSError):
             self.path.rmdir()

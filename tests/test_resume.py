@@ -18,6 +18,7 @@ from sink_readback import names, visible
 
 from framencc.config import make_spec
 from framencc.errors import SinkError, SpecError
+from framencc.journal import Journal
 from framencc.pipeline import describe, run
 from framencc.pipeline.outputs import Outputs
 from framencc.sidecar import read_sidecar
@@ -357,7 +358,7 @@ elif where == "some names":
 elif where == "maps":
     after(publishing.Move, "carry_out", lambda move: move.target.name == "out.mkv")
 elif where == "all names":
-    after(Workplace, "discard", lambda *_: True)
+    after(Workplace, "published", lambda *_: True)
 elif where == "taken back":
     publishing.Move.carry_out = lambda move: (_ for _ in ()).throw(OSError(5, "Input/output error"))
     after(publishing, "take_back", lambda *_: True)
@@ -407,6 +408,77 @@ def test_killed_there_and_started_anew_the_old_output_is_not_lost(where, clip, j
     assert python(failing, *words, "--overwrite").returncode == 1
     assert contents(here) == before
     assert [name for name in names(here) if name not in visible(here)] == []
+
+
+@pytest.mark.parametrize("where", ["maps", "all names"])
+def test_killed_after_that_a_new_run_that_fails_takes_nothing_away(where, clip, job, here):
+    words = ["run", clip, "out.mkv", "--reference", 0, "--segment-frames", 16]
+    whole = run(job(output="whole.mkv", segment_frames=16)).output.read_bytes()
+    assert python(KILLED, where, *words).returncode == 9
+    failing = "import sys\nfrom framencc.cli import main\nfrom framencc.pipeline.outputs import Outputs\n"
+    failing += "def fail(*_): raise OSError(5, 'Input/output error')\n"
+    failing += "Outputs.write = fail\nsys.exit(main(sys.argv[1:]))"
+    assert python(failing, *words, "--overwrite", "--ncc.radius", 2).returncode == 1
+    if where == "all names":  # it was done, and stays done
+        assert (here / "out.mkv").read_bytes() == whole
+        assert command(*words, "--resume", cwd=here).returncode == 0
+
+
+def test_a_finished_file_that_changes_while_it_waits_for_its_name_is_no_success(job, here, monkeypatch):
+    run(job(output="out.mkv", ncc={"radius": 1}))
+    before = contents(here)
+    append = Journal.append
+
+    def append_and_spoil(journal, entry):
+        append(journal, entry)
+        if entry["kind"] == "whole":
+            (here / ".out.mkv.framencc" / "whole.mkv").write_bytes(b"spoiled")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "append", append_and_spoil)
+        with pytest.raises(SinkError, match="has changed or gone while it waited for its name"):
+            run(job(output="out.mkv", overwrite=True))
+    assert contents(here) == before
+    assert run(job(output="out.mkv", overwrite=True, resume=True)).n_frames == N_FRAMES
+    assert verify("out.mkv").problems == []
+
+
+def test_old_files_survive_an_unreadable_journal_and_a_job_that_is_none(clip, job, here):
+    words = ["run", clip, "out.mkv", "--reference", 0, "--segment-frames", 16]
+    run(job(ncc={"radius": 1}))
+    before = contents(here)
+    assert python(KILLED, "set aside", *words, "--overwrite").returncode == 9
+    journal = here / ".out.mkv.framencc" / "journal"
+    journal.write_bytes(b"x" + journal.read_bytes()[1:])
+    assert command(*words[:4], "absent.png", "--overwrite", cwd=here).returncode == 2
+    failing = "import sys\nfrom framencc.cli import main\nfrom framencc.pipeline.outputs import Outputs\n"
+    failing += "def fail(*_): raise OSError(5, 'Input/output error')\n"
+    failing += "Outputs.write = fail\nsys.exit(main(sys.argv[1:]))"
+    assert python(failing, *words, "--overwrite").returncode == 1
+    assert contents(here) == before
+
+
+def test_an_output_that_is_a_link_is_replaced_and_known_again(clip, job, here):
+    (here / "disk").mkdir()
+    (here / "disk" / "x.mkv").write_text("old")
+    (here / "out.mkv").symlink_to(here / "disk" / "x.mkv")
+    words = ["run", clip, "out.mkv", "--reference", 0, "--segment-frames", 16, "--overwrite"]
+    assert python(KILLED, "set aside", *words).returncode == 9
+    assert command(*words, "--resume", cwd=here).returncode == 0
+    assert (here / "disk" / "x.mkv").read_text() == "old"
+    again = command(*words, "--resume", cwd=here)
+    assert again.returncode == 0
+    assert "(40 from before)" in again.stderr
+
+
+def test_other_outputs_than_those_that_were_taking_their_names_are_refused(clip, job, here):
+    words = ["run", clip, "out.mkv", "--reference", 0, "--segment-frames", 16]
+    assert python(KILLED, "first name", *words, "--validity", "v/%d.png").returncode == 9
+    for other in ([], ["--validity", "w/%d.png"]):
+        result = command(*words, *other, "--overwrite", cwd=here)
+        assert result.returncode == 2
+        assert "with another validity; go on with it by --resume" in result.stderr
+    assert command(*words, "--validity", "v/%d.png", "--resume", cwd=here).returncode == 0
 
 
 def test_a_finished_output_that_is_gone_or_cut_before_it_has_its_name_is_joined_again(clip, job, here):

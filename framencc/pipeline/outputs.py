@@ -165,8 +165,8 @@ class Outputs:
                 self._moves = self._finish(head, names, progress=progress)
             taken = all_names(names, MAPS)
             with signals_deferred():
-                publish(self._work.folders, self._moves, taken, overwrite=self._spec.overwrite)
-                self._work.discard()
+                overwrite = self._spec.overwrite
+                publish(self._work.folders, self._moves, taken, overwrite=overwrite, done=self._work.published)
         return names, sidecar_path(names[MAPS])
 
     def abort(self) -> None:

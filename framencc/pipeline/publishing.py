@@ -8,7 +8,7 @@ ours, and no old file is lost: those in the way wait in the work folders until a
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,11 +20,11 @@ from framencc.staging import sidecar_path, signals_deferred
 from framencc.workfolder import WorkFolder
 
 SIDECAR = "sidecar.json"
-Identity = tuple[int, int, int]
+Identity = tuple[int, int]
 
 
 def identity_of(path: Path) -> Identity | None:
-    """Return what stays of a file when it is renamed and changes when it is written: size, time, number.
+    """Return what stays of a file when it is renamed: its size, and its number on the disk.
 
     None where there is no regular file.
     """
@@ -32,7 +32,7 @@ def identity_of(path: Path) -> Identity | None:
         status = path.lstat()
     except OSError:
         return None
-    return (status.st_size, status.st_mtime_ns, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+    return (status.st_size, status.st_ino) if stat.S_ISREG(status.st_mode) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,19 @@ class Move:
         return "done" if identity_of(self.target) == self.identity else "lost"
 
     def carry_out(self) -> None:
-        """Give the file its name, if it has not got it."""
+        """Give the file its name, if it has not got it.
+
+        Raises
+        ------
+        SinkError
+            When it is in neither place.
+        OSError
+            When the name cannot be taken.
+        """
         if self.state == "waiting":
             self.source.replace(self.target)
+        if self.state != "done":
+            raise SinkError(f"output {str(self.target)!r} has changed or gone while it waited for its name")
 
     def take_back(self) -> None:
         """Undo `carry_out`."""
@@ -80,9 +90,9 @@ class Move:
     def read(cls, entry: Sequence[Any], folders: Mapping[str, WorkFolder]) -> "Move":
         """Read it from the journal."""
         output, source, target, identity = entry
-        size, time, number = identity
+        size, number = identity
         folder = folders[output]
-        return cls(output, folder.path / source, folder.folder / target, (size, time, number))
+        return cls(output, folder.path / source, folder.folder / target, (size, number))
 
 
 def write_sidecar(
@@ -109,7 +119,12 @@ def write_sidecar(
 
 
 def publish(
-    folders: Mapping[str, WorkFolder], moves: Sequence[Move], names: Sequence[tuple[str, Path]], *, overwrite: bool
+    folders: Mapping[str, WorkFolder],
+    moves: Sequence[Move],
+    names: Sequence[tuple[str, Path]],
+    *,
+    overwrite: bool,
+    done: Callable[[], None],
 ) -> None:
     """Let everything take its name. Safe to repeat after it was cut off.
 
@@ -123,6 +138,8 @@ def publish(
         Everything that must not be there but for what is ours, with the output whose work folder takes it.
     overwrite
         Whether something else may be replaced.
+    done
+        Writes down that everything has its name: from then on nothing is taken back.
 
     Raises
     ------
@@ -132,18 +149,28 @@ def publish(
     # A signal in between would leave some names new and some old.
     with signals_deferred():
         try:
+            for move in moves:
+                if move.state == "lost":
+                    raise SinkError(f"output {str(move.target)!r} has changed or gone while it waited for its name")
             _set_aside(folders, moves, names, overwrite=overwrite)
             for move in moves:
                 move.carry_out()
             for folder in folders.values():
                 folder.sync_names()
+            done()
         except BaseException:
             take_back(folders, moves)
             raise
 
 
-def take_back(folders: Mapping[str, WorkFolder], moves: Iterable[Move]) -> None:
-    """Undo what `publish` has done, as far as the system lets it: old files have their names again."""
+def take_back(folders: Mapping[str, WorkFolder], moves: Sequence[Move]) -> bool:
+    """Undo what `publish` has done, as far as the system lets it: old files have their names again.
+
+    Returns
+    -------
+    bool
+        Whether nothing is left to be undone: what keeps its old file from its name is somebody else's.
+    """
     for move in moves:
         with contextlib.suppress(OSError):
             move.take_back()
@@ -153,6 +180,10 @@ def take_back(folders: Mapping[str, WorkFolder], moves: Iterable[Move]) -> None:
             if not os.path.lexists(name):
                 with contextlib.suppress(OSError):
                     path.replace(name)
+    is_back = all(
+        os.path.lexists(folder.folder / path.name) for folder in folders.values() for path in folder.old_files()
+    )
+    return is_back and not any(move.state == "done" for move in moves)
 
 
 def all_names(names: Mapping[str, Path], maps: str) -> list[tuple[str, Path]]:

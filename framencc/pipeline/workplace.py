@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from framencc.errors import FramenccError, SpecError
+from framencc.errors import FramenccError, SinkError, SpecError
 from framencc.journal import Journal, read_journal
 from framencc.pipeline.publishing import Move, take_back
 from framencc.sinks.base import sink_error
@@ -19,6 +19,10 @@ from framencc.workfolder import WorkFolder, work_folder_path
 MAPS = "output"
 JOURNAL_FORMAT = 2
 _FIRST_LINE_BYTES = 1 << 20
+_WRITTEN = (
+    *("output", "validity", "warped", "fields", "preview"),
+    *("scores.path", "scores.temporal_minimum", "scores.temporal_mean"),
+)
 _PATH_FACTS = ("path", "first_file", "last_file")
 # What may differ between a run and the one that goes on with it: results do not depend on these.
 _FREE_OPTIONS = ("resume", "overwrite", "threads", "limits", "verify")
@@ -32,6 +36,8 @@ class Left:
     ----------
     identity
         What was worked on; None where nothing had begun.
+    places
+        Where its outputs were going to be.
     records
         For each output, what sealing said of its parts.
     points
@@ -45,11 +51,14 @@ class Left:
     plan
         Where the finished outputs and their sidecar are, and where they are going to be, as of `Move.as_json`; None
         before all are finished.
+    published
+        Whether everything has its name, so that only the work folders are left to be removed.
     unreadable
         Why the journal cannot be read from its beginning; None where it can, or where there is none.
     """
 
     identity: dict[str, Any] | None = None
+    places: dict[str, str] = field(default_factory=dict)
     records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     points: list[SeekPoint] = field(default_factory=list)
     n_maps: int = 0
@@ -58,6 +67,7 @@ class Left:
     damage: str | None = None
     plan: list[Any] | None = None
     unreadable: str | None = None
+    published: bool = False
 
     @classmethod
     def read(cls, path: Path) -> "Left":
@@ -69,12 +79,13 @@ class Left:
             left._take(entry)
         if left.identity is None and path.exists() and b"\n" in path.read_bytes()[:_FIRST_LINE_BYTES]:
             return cls(unreadable="is damaged")
-        return left
+        return cls(published=True) if left.published else left
 
     def _take(self, entry: Mapping[str, Any]) -> None:
         kind = entry["kind"]
         if kind == "job":
             self.identity = entry["identity"]
+            self.places = entry["places"]
         elif kind == "segment":
             self.n_segments += 1
             self.n_maps += len(entry["rows"])
@@ -84,6 +95,8 @@ class Left:
                 self.points.append(SeekPoint(**entry["point"]))
         elif kind == "whole":
             self.plan = entry["plan"]
+        elif kind == "published":
+            self.published = True
         if "end" in entry:
             self.ended, self.damage = True, entry["end"]["damage"]
 
@@ -143,7 +156,11 @@ def tidy_up(spec: RunSpec) -> None:
     """
     for path in map(Path, spec.targets.values()):
         if work_folder_path(path).is_dir():
-            WorkFolder(path).remove()
+            folder = WorkFolder(path)
+            if folder.owner in (None, _owner_of(spec)):
+                folder.remove()
+            else:
+                folder.release()
 
 
 class Workplace:
@@ -174,6 +191,7 @@ class Workplace:
         self.left = Left()
         self._found = Left()
         self._n_kept: int | None = None  # not known yet
+        self._is_published = False
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
             for name, path in spec.targets.items():
@@ -223,20 +241,22 @@ class Workplace:
         """
         require_same(self.left, identity, self._spec)
         with _explained(self.folders[MAPS].target):
-            if self.moves is None:
-                # Old files that an earlier run has set aside are at their names again, before anything is done.
-                take_back(self.folders, [Move.read(entry, self.folders) for entry in self._found.plan or ()])
-                self.left.plan = None
+            if self._found.published:
+                for folder in self.folders.values():
+                    folder.forget_old()
+            elif self.moves is None:
+                self._take_back()
             for folder in self.folders.values():
                 if self.left.n_maps:
                     folder.clear_staged()
                 else:
                     folder.clear()
-                folder.claim(self._owner)
+                folder.claim(_owner_of(self._spec))
             self.journal = Journal(self.journal_path)
             if self.left.identity is None:
                 self._n_kept = 0
-                self.journal.append({"kind": "job", "journal_format": JOURNAL_FORMAT, "identity": dict(identity)})
+                job = {"identity": dict(identity), "places": _places(self._spec)}
+                self.journal.append({"kind": "job", "journal_format": JOURNAL_FORMAT, **job})
 
     def seal(self, entry: Mapping[str, Any]) -> None:
         """Record a segment; from now on it counts.
@@ -250,6 +270,18 @@ class Workplace:
         self.journal.append(entry)
         self._n_kept = (self._n_kept or 0) + len(entry.get("rows", ()))
 
+    def published(self) -> None:
+        """Record that everything has its name; `close` then removes everything else, old files included.
+
+        Raises
+        ------
+        OSError
+            When the journal cannot be written.
+        """
+        assert self.journal is not None
+        self.journal.append({"kind": "published"})
+        self._n_kept, self._is_published = 0, True
+
     def discard(self) -> None:
         """Let `close` remove everything, whatever has been sealed."""
         self._n_kept = 0
@@ -262,21 +294,41 @@ class Workplace:
             self._n_kept = Left.read(self.journal_path).n_maps if MAPS in self.folders else 0
         # That of the maps, which comes first, goes last: as long as there is a journal, a later run tidies up.
         for folder in reversed(self.folders.values()):
-            if self._n_kept or self._is_of_another(folder):
-                folder.release()
-            else:
+            if self._may_remove(folder):
                 folder.remove()
+            else:
+                folder.release()
         self.folders = {}
         return self._n_kept
 
-    @property
-    def _owner(self) -> dict[str, str]:
-        return {"maps": os.path.realpath(self._spec.output)}
+    def _may_remove(self, folder: WorkFolder) -> bool:
+        """Whether nothing is in a folder that could be wanted; before the job begins, what was found there could."""
+        if self._is_published:
+            return True
+        if self._n_kept or folder.old_files() or self._is_of_another(folder):
+            return False
+        return self.journal is not None or not folder.was_there
+
+    def _take_back(self) -> None:
+        """Bring old files that an earlier run has set aside to their names again, before anything else is done."""
+        plan, places = self._found.plan or (), _places(self._spec)
+        for name in sorted({str(entry[0]) for entry in plan}):
+            if places.get(name) != self._found.places.get(name):
+                raise SpecError(
+                    f"output {self._spec.output!r} was made by a run that was cut off as its files took their names, "
+                    f"with another {name}; go on with it by --resume, or start anew with the same names"
+                )
+        if not take_back(self.folders, [Move.read(entry, self.folders) for entry in plan]):
+            raise SinkError(
+                f"output {self._spec.output!r} cannot be written: files of a run that was cut off as they took their "
+                f"names cannot be moved; close what has them open"
+            )
+        self.left.plan = None
 
     def _is_of_another(self, folder: WorkFolder) -> bool:
         """Whether maps that another job has made and sealed are kept in a folder."""
         owner = folder.owner
-        if not isinstance(owner, dict) or owner == self._owner or not isinstance(owner.get("maps"), str):
+        if not isinstance(owner, dict) or owner == _owner_of(self._spec) or not isinstance(owner.get("maps"), str):
             return False
         return Left.read(_journal_path(work_folder_path(Path(owner["maps"])))).n_maps > 0
 
@@ -287,7 +339,7 @@ class Workplace:
                     f"{name} {str(folder.target)!r} was begun by a run of output {folder.owner['maps']!r} that was cut "
                     f"off; go on with that one or start it anew first, or choose another name"
                 )
-        if self.left.n_maps and folder.owner != self._owner:
+        if self.left.n_maps and folder.owner != _owner_of(self._spec):
             raise SpecError(
                 f"--resume cannot go on with output {self._spec.output!r}: what was kept of {name} "
                 f"{str(folder.target)!r} is gone; --overwrite instead starts anew"
@@ -304,6 +356,20 @@ def _explained(path: Path) -> Iterator[None]:
         raise sink_error(path, error) from error
 
 
+def _owner_of(spec: RunSpec) -> dict[str, str]:
+    return {"maps": _place(spec.output)}
+
+
+def _places(spec: RunSpec) -> dict[str, str]:
+    return {name: _place(path) for name, path in spec.targets.items()}
+
+
+def _place(path: str) -> str:
+    """Name a place for a file in one way only: a link at the place itself is going to be replaced."""
+    folder, name = os.path.split(os.path.abspath(path))  # noqa: PTH100  (Path.resolve would follow the link)
+    return os.path.join(os.path.realpath(folder), name)  # noqa: PTH118
+
+
 def _journal_path(folder: Path) -> Path:
     return folder / "journal"
 
@@ -317,7 +383,7 @@ def identify(spec: RunSpec, facts: Mapping[str, Any]) -> dict[str, Any]:
         for part in sections:
             section = section[part]
         if isinstance(section[last], str):
-            section[last] = os.path.realpath(section[last])
+            section[last] = _place(section[last]) if name in _WRITTEN else os.path.realpath(section[last])
     return {"options": options, **_without_paths(facts)}
 
 
