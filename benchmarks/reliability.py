@@ -1,6 +1,7 @@
 """What a run costs that can be relied on: segments, journal, digests, reading back, beside one that just writes."""
 
 import argparse
+import contextlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,12 +12,11 @@ from benchmarks.tables import machine, option_parser, positive, publish, say, ta
 from benchmarks.timing import Timing, describe, time_side_by_side
 from framencc import RunSpec, run
 from framencc.frames import Frame, Picture
-from framencc.pipeline.description import output_formats
-from framencc.pipeline.fit import fit_reference
-from framencc.pipeline.job import Job, Tally
+from framencc.pipeline import Stages
+from framencc.pipeline.job import Job
+from framencc.pipeline.tally import Tally
 from framencc.sidecar import SidecarWriter
 from framencc.sinks import VideoSink
-from framencc.sources import open_source, read_reference
 
 PLAIN = "one file, written straight: no segments, journal or digests, nothing read back"
 UNVERIFIED = "framencc --no-verify: segments, journal, digests"
@@ -80,6 +80,8 @@ def time_runs(folder: Path, options: argparse.Namespace) -> dict[str, Timing]:
 class PlainOutput:
     """A job's only output, written into one file."""
 
+    clip_maps = None
+
     def __init__(self, spec: RunSpec, formats: Mapping[str, Any]) -> None:
         self.formats = formats
         target = Path(spec.output)
@@ -97,16 +99,14 @@ class PlainOutput:
 
 def run_plainly(spec: RunSpec) -> None:
     """Carry out a job into one file."""
-    with open_source(spec) as source:
-        picture = read_reference(spec, source)
-        reference, _ = fit_reference(picture, None, source.info, spec)
-        output = PlainOutput(spec, output_formats(spec, source.info, 1))
-        try:
-            Job(spec, source, reference, output, tally=Tally()).carry_out()  # type: ignore[arg-type]
-            output.sink.commit()
-            output.sidecar.commit({})
-        finally:
-            output.abort()
+    with contextlib.ExitStack() as cleanup:
+        stages = Stages(spec, cleanup)
+        output = PlainOutput(spec, stages.formats)
+        cleanup.callback(output.abort)
+        parts = (spec, stages.source, stages.reference, stages.scorer, output)
+        Job(*parts, tally=Tally(spec.scores.threshold)).carry_out()  # type: ignore[arg-type]
+        output.sink.commit()
+        output.sidecar.commit({})
 
 
 if __name__ == "__main__":
