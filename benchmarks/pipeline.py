@@ -16,8 +16,8 @@ OURS, FFMPEG = "framencc: decode, correlate, encode", "ffmpeg alone: decode, enc
 NOTES = """\
 Both decode the same clip and write FFV1 with the same settings; `framencc` also probes the clip, prepares its
 reference (frame 0), scores each map and writes the sidecar; it does not decode the maps again (`--no-verify`). Maps and
-gray planes are different pictures, so the files differ in size, and with it the work of the encoder. Starting Python and
-compiling are not included: see below."""
+gray planes are different pictures, so the files differ in size, and with it the work of the encoder. Starting Python
+and compiling are not included: see below."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
