@@ -301,7 +301,7 @@ def test_a_warp_begins_anew_after_a_damaged_frame(pictures, monkeypatch):
     seen = []
     measure = Job._measure
     monkeypatch.setattr(
-        Job, "_measure", lambda self, frame, *rest: seen.append(frame.index) or measure(self, frame, *rest)
+        Job, "_measure", lambda self, found, *rest: seen.append(found.frame.index) or measure(self, found, *rest)
     )
     warp = {"method": "translation", "on_failure": "previous"}
     run(job(warp=warp, warped="warped.npy", fields="fields.npy", validity="why.npy", reference="in/f_101.png"))
