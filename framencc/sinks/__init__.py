@@ -18,7 +18,6 @@ __all__ = [
     "Sink",
     "VideoSink",
     "check_targets",
-    "open_lossless_sink",
     "open_parts",
     "open_sink",
     "partial_path",
@@ -48,11 +47,6 @@ def open_sink(spec: RunSpec, map_format: MapFormat) -> Sink:
         When the output cannot be written.
     """
     return _open(Path(spec.output), spec, map_format, spec.codec)
-
-
-def open_lossless_sink(path: str, spec: RunSpec, map_format: MapFormat) -> Sink:
-    """Open a sink that changes nothing, for a job's other outputs; parameters and errors as of `open_sink`."""
-    return _open(Path(path), spec, map_format, "ffv1")
 
 
 def _open(target: Path, spec: RunSpec, map_format: MapFormat, codec: Codec | None) -> Sink:
