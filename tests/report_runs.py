@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,17 @@ from framencc import RunSpec, run
 from framencc.sidecar import SidecarWriter
 
 Row = dict[str, Any]
-CODES = ["measured", "flat reference", "flat frame", "outside", "masked", "few", "not finite", "check failed"]
+CODES = [
+    "measured",
+    "flat reference",
+    "flat frame",
+    "outside",
+    "masked",
+    "few",
+    "not finite",
+    "check failed",
+    "damaged",
+]
 SCORES = ("mean", "median", "p05", "p95", "valid_share", "share_below", "sharpness_ratio", "gain", "warp_magnitude")
 
 
@@ -28,7 +39,7 @@ def frame_row(index: int, mean: float | None, regions: dict[str, float | None] |
     """Return a row of a sidecar as runs write them."""
     row = {"index": index, "pts_seconds": index / 25, **scores(mean)}
     row["mean_confidence"] = row.pop("mean")
-    row["code_shares"] = [row["valid_share"], 0, 0, 1 - row["valid_share"], 0, 0, 0, 0]
+    row["code_shares"] = [row["valid_share"], 0, 0, 1 - row["valid_share"], 0, 0, 0, 0, 0]
     if regions is not None:
         row["regions"] = {name: {"n_pixels": 100, **scores(value)} for name, value in regions.items()}
     return row | others
@@ -47,7 +58,7 @@ def head(**others: Any) -> Row:
         "stream": {"height": 48, "width": 64, "dtype": "uint8", "bits": 8, "n_channels": 1, "frame_rate": "25"},
         "versions": {"python": "3.11"},
         "timings": {"seconds": 1.5, "frames_per_second": 20.0, "compute_seconds": 1.0, "resumed_from": 0},
-        "summary": {"n_frames": 0, "code_shares": [1.0, 0, 0, 0, 0, 0, 0, 0]},
+        "summary": {"n_frames": 0, "code_shares": [1.0, 0, 0, 0, 0, 0, 0, 0, 0]},
         "complete": True,
         "error": None,
         "outputs": {"output": "maps.mkv"},
@@ -110,3 +121,31 @@ def add_regions(output: Path, regions: dict[str, Callable[[int], float | None]],
             }
 
     change(output, edit)
+
+
+class Visible(HTMLParser):
+    """The text that people read, and every tag."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text, self.tags, self._inside = "", [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag in ("script", "style"):
+            self._inside.append(tag)
+
+    def handle_endtag(self, tag):
+        if self._inside and tag == self._inside[-1]:
+            self._inside.pop()
+
+    def handle_data(self, data):
+        if not self._inside:
+            self.text += data
+
+
+def seen(page: Path) -> Visible:
+    """Read a page as its reader does."""
+    parser = Visible()
+    parser.feed(page.read_text(encoding="utf-8"))
+    return parser

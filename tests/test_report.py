@@ -4,12 +4,11 @@ import json
 import re
 import time
 import tracemalloc
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
-from report_runs import add_preview, add_regions, change, frame_row, real_run, write_sidecar
+from report_runs import add_preview, add_regions, change, frame_row, real_run, seen, write_sidecar
 from running import command, python
 
 from framencc import SpecError
@@ -19,36 +18,9 @@ from framencc.report.page import format_percent, format_score, format_seconds, s
 from framencc.report.panels import Gallery
 from framencc.report.runs import read_run
 from framencc.report.series import Thinning, pack
-from framencc.report.stretches import find_stretches, worst_places
+from framencc.report.stretches import find_stretches
 
 NO_NUMBER = re.compile(r"\b(nan|NaN|None|null|inf|Infinity)\b")
-
-
-class Visible(HTMLParser):
-    """The text that people read, and every tag."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.text, self.tags, self._inside = "", [], []
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag in ("script", "style"):
-            self._inside.append(tag)
-
-    def handle_endtag(self, tag):
-        if self._inside and tag == self._inside[-1]:
-            self._inside.pop()
-
-    def handle_data(self, data):
-        if not self._inside:
-            self.text += data
-
-
-def seen(page: Path) -> Visible:
-    parser = Visible()
-    parser.feed(page.read_text(encoding="utf-8"))
-    return parser
 
 
 def drawn(page: Path) -> dict:
@@ -119,19 +91,6 @@ def test_thumbnails_show_the_frames_themselves(take):
     assert gallery.problems == []
 
 
-def test_the_survey_shows_where_in_the_picture(tmp_path):
-    output = real_run(tmp_path, validity=str(tmp_path / "why.mkv"))
-    survey = Gallery(read_run(output)).survey()
-    assert survey is not None
-    assert survey.panel.labels == ("static reference", "mean confidence", "lowest confidence")
-    assert (survey.n_sampled, survey.only_measured) == (24, True)
-    assert survey.counts[-1] > 0.9 * sum(survey.counts)
-    assert 0 < 24 * 96 * 128 - sum(survey.counts) < 6 * 70 * 118  # what passes is flat, and so not measured
-    change(output, lambda content: content["outputs"].pop("validity"))
-    survey = Gallery(read_run(output)).survey()
-    assert sum(survey.counts) == 24 * 96 * 128
-
-
 @pytest.mark.parametrize("name", ["maps.npy", "maps/%03d.png", "maps/%03d.tif"])
 def test_maps_are_found_in_every_kind_of_output(tmp_path, name):
     output = real_run(tmp_path, name, n_frames=24, frames="4:24:3")
@@ -191,34 +150,6 @@ def test_runs_with_little_to_show(tmp_path, rows):
     page = write_report(write_sidecar(tmp_path / "maps.mkv", rows))
     assert not NO_NUMBER.search(seen(page).text)
     assert drawn(page)["times"]["values"] == [400 * index for index in range(len(rows))]
-
-
-@pytest.mark.parametrize(
-    ("means", "sentence"),
-    [
-        ([0.9] * 9, "The match holds. No frame falls clearly below what is usual for this take."),
-        ([0.2] * 9, "The match is weak throughout: its mean confidence is 0.200. No frame falls clearly below"),
-        ([0.9] * 8 + [0.1], "The match breaks in 1 of 9 frames; worst at frame 8 (0:00.320)."),
-        ([None] * 9, "Nothing was measured in any frame"),
-    ],
-)
-def test_the_first_sentence_says_it_all(tmp_path, means, sentence):
-    sidecar = write_sidecar(tmp_path / "maps.mkv", [frame_row(index, mean) for index, mean in enumerate(means)])
-    assert sentence in seen(write_report(sidecar)).text
-
-
-def test_a_stretch_names_its_likely_cause(tmp_path):
-    rows = [frame_row(index, 0.9) for index in range(30)]
-    rows[7] |= {"mean_confidence": 0.4, "sharpness_ratio": 0.3, "gain": 2.0}
-    rows[20] |= {"warp": {"status": "previous", "problem": "too dark"}}
-    first, second = find_stretches(read_run(write_sidecar(tmp_path / "maps.mkv", rows)))
-    assert (first.first, first.last, first.reasons) == (20, 20, ("no warp was found in 1 frame",))
-    assert (second.first, second.last) == (7, 7)
-    assert second.reasons == (
-        "confidence falls to 0.40 (usually 0.90)",
-        "blurred: sharpness 0.30 (usually 1.00)",
-        "light or exposure: contrast 2.00 (usually 0.90)",
-    )
 
 
 def test_nothing_of_a_sidecar_becomes_markup(tmp_path):
@@ -342,13 +273,6 @@ def test_packed_numbers_keep_what_can_be_seen(scale):
     assert back[4] is None
     np.testing.assert_allclose(np.array(back)[[0, 1, 3]].astype(float), values[[0, 1, 3]], atol=1e-4 * scale)
     json.dumps(packed, allow_nan=False)
-
-
-def test_worst_places_lie_apart_and_are_no_more_than_asked_for(take):
-    run = read_run(take)
-    places = worst_places(run, find_stretches(run), 12)
-    assert len(places) == len(set(places)) <= 12
-    assert worst_places(run, find_stretches(run), 1) == places[:1]
 
 
 def test_what_people_read():

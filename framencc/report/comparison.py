@@ -12,10 +12,10 @@ from PIL import Image
 
 from framencc.errors import SourceError, SpecError
 from framencc.frames import Picture
+from framencc.report.drawing import Panel, confidence_gray, data_uri, decode, join
 from framencc.report.facts import describe_machine, describe_run, differing_options, text
 from framencc.report.overview import MOST_PANELS, Page, card, histogram, mean_of, moment
 from framencc.report.page import find_video, format_change, format_percent, format_score
-from framencc.report.panels import Panel, confidence_gray, data_uri, decode, join
 from framencc.report.pictures import ArrayPictures, NumberedPictures, Pictures, open_output
 from framencc.report.runs import SCORES, Column, Run, same_input
 from framencc.report.stretches import WHOLE
@@ -189,7 +189,7 @@ def _maps(run: Run, cleanup: contextlib.ExitStack) -> Iterator[Map]:
     if path is None:
         raise SourceError(f"the sidecar of {run.name!r} names no maps")
     for data in _stored(run, path, cleanup):
-        yield np.maximum(decode(data, run), 0)
+        yield np.maximum(decode(data, run.section("encoding")), 0)
 
 
 def _stored(run: Run, path: Path, cleanup: contextlib.ExitStack) -> Iterator[Picture]:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from framencc.report.runs import Run, number, section
-from framencc.spec import RunSpec, leaf_fields
+from framencc.spec import WRITTEN_FIELDS, RunSpec, leaf_fields
 
-_NAMED = ("input", "output", "reference")  # they are always given, and shown by themselves
-_ELSEWHERE = ("overwrite", "resume")  # they change nothing of the result
+# Files are listed by themselves, and the rest changes nothing of a result.
+_HIDDEN = (*WRITTEN_FIELDS, "input", "overwrite", "resume")
 
 
 class Fact(NamedTuple):
@@ -70,7 +70,7 @@ def describe_machine(run: Run) -> list[Fact]:
 def changed_options(run: Run) -> list[Option]:
     """List the options that were given another value than their default; the second value is the default."""
     given, options = _flat(run.section("spec")), []
-    hidden = (*_NAMED, *_ELSEWHERE, *run.section("outputs"))  # files are listed by themselves
+    hidden = (*_HIDDEN, "reference")  # which is always given, and shown by itself
     for name, field in leaf_fields(RunSpec):
         if name in given and name not in hidden and given[name] != _plain(field.default):
             values = (text(given[name]), text(_plain(field.default)))
@@ -84,8 +84,7 @@ def differing_options(first: Run, second: Run) -> list[Option]:
     ours, theirs = _flat(first.section("spec")), _flat(second.section("spec"))
     options = []
     for name in dict.fromkeys([*ours, *theirs]):
-        hidden = ("input", *_ELSEWHERE, "output", *first.section("outputs"), *second.section("outputs"))
-        if name not in hidden and ours.get(name) != theirs.get(name):
+        if name not in _HIDDEN and ours.get(name) != theirs.get(name):
             values = (text(ours.get(name)), text(theirs.get(name)))
             options.append(Option(name, values, help_texts.get(name, "")))
     return options

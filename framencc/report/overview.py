@@ -1,16 +1,18 @@
 """What the report of one run shows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from framencc.report.drawing import Panel
 from framencc.report.facts import changed_options, describe_machine, describe_run, join_reasons, text, validity_shares
 from framencc.report.page import find_video, format_percent, format_score, format_seconds
-from framencc.report.panels import Gallery, Panel, Survey
+from framencc.report.panels import Gallery
 from framencc.report.runs import Column, Region, Run
 from framencc.report.stretches import WHOLE, Stretch, broken, find_stretches, worst_places
+from framencc.report.survey import Survey, survey
 from framencc.report.timeline import run_timeline
 
 MOST_PANELS = 12
@@ -34,8 +36,8 @@ def run_page(run: Run, folder: Path) -> tuple[Page, Page]:
     gallery = Gallery(run)
     places = worst_places(run, stretches, MOST_PANELS)
     panels = [panel for place in places if (panel := gallery.draw(place))]
-    survey = gallery.survey()
-    histograms = [*_pixel_histogram(survey), *_frame_histogram(run.scores["mean_confidence"])]
+    found = survey(run, gallery)
+    histograms = [*_pixel_histogram(found), *_frame_histogram(run.scores["mean_confidence"])]
     page: Page = {
         "title": f"{run.name} – framencc report",
         "heading": run.name,
@@ -49,7 +51,7 @@ def run_page(run: Run, folder: Path) -> tuple[Page, Page]:
         "panels_heading": "Worst frames",
         "panels_lead": "The worst frame of each stretch first, then the lowest of the rest.",
         "panels": [_card(run, panel, run.scores["mean_confidence"]) for panel in panels],
-        "clip": _clip_picture(survey),
+        "clip": _clip_picture(found),
         "problems": gallery.problems,
         "histograms": histograms,
         "validity": validity_shares(run),
@@ -108,24 +110,42 @@ def _lead(run: Run, stretches: Sequence[Stretch]) -> str:
     if run.n_frames == 0:
         return "The run has no frames."
     if not np.isfinite(run.scores["mean_confidence"]).any():
-        return "Nothing was measured in any frame: every pixel is masked, outside, flat or failed its check."
+        why = ", ".join(f"{name} {format_percent(share)}" for name, share in validity_shares(run))
+        return f"Nothing was measured in any frame{': ' if why else ''}{why}."
+    sentences = [*_weak(run), *_breaks(run, stretches)]
+    if run.damaged:
+        sentences.append(f"The video is damaged in {len(run.damaged)} of {run.n_frames} frames.")
+    return " ".join(sentences)
+
+
+def _weak(run: Run) -> Iterator[str]:
+    """Name what is bad from beginning to end, of which nothing that is usual for the take tells."""
     mean = mean_of(run.scores["mean_confidence"])
-    # What is usual for a take says nothing of one that is bad from beginning to end.
-    is_weak = mean is not None and mean < run.threshold
-    weak = f"The match is weak throughout: its mean confidence is {format_score(mean)}. " if is_weak else ""
-    if not stretches:
-        holds = "No frame falls clearly below what is usual for this take."
-        return weak + (holds if weak else f"The match holds. {holds}")
-    worst = stretches[0]
+    if mean is not None and mean < run.threshold:
+        yield f"The match is weak throughout: its mean confidence is {format_score(mean)}."
+    means = {name: mean_of(region.scores["mean_confidence"]) for name, region in run.regions.items()}
+    weak = [f"{name} ({mean:.3f})" for name, mean in means.items() if mean is not None and mean < run.threshold]
+    if weak:
+        yield f"Mean confidence is below {run.threshold:g} in {', '.join(weak)}."
+
+
+def _breaks(run: Run, stretches: Sequence[Stretch]) -> Iterator[str]:
+    worst = next((stretch for stretch in stretches if stretch.worst not in run.damaged), None)
+    if worst is None:
+        if not any(_weak(run)):
+            yield "The match holds."
+        yield "No frame falls clearly below what is usual for this take."
+        return
     where = "" if worst.where == WHOLE else f" in {worst.where}"
-    return (
-        f"{weak}The match breaks in {_n_broken(run, stretches)} of {run.n_frames} frames; worst at frame "
-        f"{int(run.index[worst.worst])} ({format_seconds(float(run.pts_seconds[worst.worst]))}){where}."
+    yield (
+        f"The match breaks in {_n_broken(run, stretches)} of {run.n_frames} frames; worst at frame "
+        f"{int(run.index[worst.worst])} ({format_seconds(float(run.pts_seconds[worst.worst]))}){where}: "
+        f"{worst.reasons[0]}."
     )
 
 
 def _n_broken(run: Run, stretches: Sequence[Stretch]) -> int:
-    return sum(last - first + 1 for first, last in broken(run, stretches))
+    return len({place for stretch in stretches for place in stretch.bad} - run.damaged.keys())
 
 
 def _figures(run: Run, stretches: Sequence[Stretch]) -> list[Page]:
@@ -145,6 +165,8 @@ def _figures(run: Run, stretches: Sequence[Stretch]) -> list[Page]:
         figures.append({"name": "Weak pixels", "value": format_percent(below), "note": note})
     n_broken = _n_broken(run, stretches)
     figures.append({"name": "Frames that break", "value": str(n_broken), "note": f"of {run.n_frames}"})
+    if run.damaged:
+        figures.append({"name": "Damaged frames", "value": str(len(run.damaged)), "note": f"of {run.n_frames}"})
     if run.failures or np.isfinite(run.scores["warp_magnitude"]).any():
         figures.append({"name": "Failed warps", "value": str(len(run.failures)), "note": f"of {run.n_frames} frames"})
     return figures
@@ -169,6 +191,7 @@ def _card(run: Run, panel: Panel, confidence: Column) -> Page:
     mean = format_score(float(confidence[panel.place]))
     share = format_percent(float(run.scores["valid_share"][panel.place]))
     caption = f"confidence {mean}, {share} measured" if mean != "–" else "nothing measured"
+    caption = run.damaged.get(panel.place, caption)
     where = moment(run, panel.place)
     alt = f"Frame {where['index']} at {where['clock']}, from left to right: {', '.join(panel.labels)}; {caption}"
     return card(run, panel, caption, alt)
@@ -195,28 +218,20 @@ def _region(run: Run, name: str, region: Region) -> Page:
     return row
 
 
-def _pixel_histogram(survey: Survey | None) -> list[Page]:
-    if survey is None or sum(survey.counts) == 0:
+def _pixel_histogram(found: Survey | None) -> list[Page]:
+    if found is None or sum(found.counts) == 0:
         return []
-    note = f"Pixels of {survey.n_sampled} frames spread evenly over the clip"
-    if not survey.only_measured:
-        note += ", with those that hold no measurement (a --validity output tells them apart)"
-    return [histogram("Confidence of pixels", note, survey.counts)]
+    note = f"Measured pixels of {found.n_sampled} frame{'s' if found.n_sampled > 1 else ''} spread evenly over the clip"
+    return [histogram("Confidence of pixels", note, found.counts)]
 
 
-def _clip_picture(survey: Survey | None) -> Page | None:
-    if survey is None:
+def _clip_picture(found: Survey | None) -> Page | None:
+    if found is None:
         return None
-    panel = survey.panel
-    alt = f"From left to right: {', '.join(panel.labels)}, of {survey.n_sampled} frames spread evenly over the clip"
-    return {
-        "uri": panel.uri,
-        "width": panel.width,
-        "height": panel.height,
-        "labels": panel.labels,
-        "alt": alt,
-        "n_sampled": survey.n_sampled,
-    }
+    panel = found.panel
+    alt = f"From left to right: {', '.join(panel.labels)}. {found.note}"
+    size = {"uri": panel.uri, "width": panel.width, "height": panel.height}
+    return {**size, "labels": panel.labels, "alt": alt, "note": found.note}
 
 
 def _frame_histogram(confidence: Column) -> list[Page]:

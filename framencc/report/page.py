@@ -122,10 +122,15 @@ def find_video(candidates: Mapping[str, Path | None], folder: Path) -> dict[str,
 
 def link(path: Path, folder: Path) -> str:
     """Return the address of a file as seen from a folder, so that both can be moved together."""
+    here = folder.absolute()
     try:
-        return quote(Path(os.path.relpath(path.absolute(), folder.absolute())).as_posix())
+        relative = os.path.relpath(path.absolute(), here)
+        # A browser cuts ".." out of the spelling of an address, where the system goes up from what a link stands for.
+        if os.path.realpath(os.path.normpath(here / relative)) != os.path.realpath(path):
+            relative = os.path.relpath(path.resolve(), here)
     except ValueError:  # on another drive of Windows
         return path.absolute().as_uri()
+    return quote(Path(relative).as_posix())
 
 
 def target_for(default: Path, target: str | Path | None, *, overwrite: bool) -> Path:

@@ -69,6 +69,8 @@ class Run:
         (N, codes) share of the pixels of each validity code.
     failures
         Why no warp was found, by the place of the frame among the rows.
+    damaged
+        Why a frame could not be read whole, by its place; nothing of it was measured.
     regions
         The named parts of the picture.
     """
@@ -80,6 +82,7 @@ class Run:
     scores: Mapping[str, Column]
     code_shares: npt.NDArray[np.float64]
     failures: Mapping[int, str]
+    damaged: Mapping[int, str]
     regions: Mapping[str, Region]
 
     @property
@@ -155,10 +158,11 @@ def read_run(run: str | Path) -> Run:
         for place, warp in enumerate(warps)
         if warp.get("status", "estimated") != "estimated"
     }
+    damaged = {place: str(row["damaged"]) for place, row in enumerate(rows) if row.get("damaged") is not None}
     codes = head.get("validity_codes")
     n_codes = len(codes) if isinstance(codes, list) else 0
     shares = np.array([_shares(row, n_codes) for row in rows], np.float64).reshape(len(rows), n_codes)
-    return Run(path, head, index.astype(np.int64), pts, scores, shares, failures, _regions(head, rows))
+    return Run(path, head, index.astype(np.int64), pts, scores, shares, failures, damaged, _regions(head, rows))
 
 
 def locate_input(run: Run) -> tuple[Path | None, str | None]:

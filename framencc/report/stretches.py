@@ -1,6 +1,7 @@
 """Where and when the match breaks: the stretches of a take in which a score leaves what is usual for it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ _BRIDGED = 2  # so few good frames in between do not end a stretch
 _RATIO = 1.25  # sharpness or contrast that differs by more from the clip's own is worth a word
 _NEIGHBOURS = 25  # stretches of several regions often have one cause, and look alike
 _FAILED, _EMPTY = 1.0, 2.0
+_LEAST_SHARE = 0.5  # of what is usual: less is worth a word, however much a take varies
+_MOST_EMPTY = 3  # pictures of frames in which nothing was measured: they all look alike
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Stretch:
         The region, or `WHOLE`.
     first, last, worst
         Places of frames among the rows; `last` is part of it.
+    bad
+        Places of the frames that make it one; a few good ones may lie between them.
     severity
         How far the worst frame lies below the limit of what is usual; 1 more where no warp was found, and 2 more where
         nothing was measured.
@@ -41,6 +46,7 @@ class Stretch:
     first: int
     last: int
     worst: int
+    bad: tuple[int, ...]
     severity: float
     reasons: tuple[str, ...]
 
@@ -55,23 +61,29 @@ class Watched:
         What it is called.
     values
         One for each frame.
+    threshold
+        What is below it has fallen, however much the values vary, if they usually lie above it. Where they do not, or
+        there is no such value, half of the usual value takes its place.
     """
 
     label: str
     values: Column
+    threshold: float = math.inf
 
     @property
     def limit(self) -> float:
         """The least value that counts as usual; NaN where nothing was measured in any frame.
 
-        It lies four robust standard deviations below the median, and at least 0.05.
+        It lies four robust standard deviations below the median, or at the threshold where that is higher, and in any
+        case at least 0.05 below the median.
         """
         measured = self.values[np.isfinite(self.values)]
         if not measured.size:
             return float("nan")
         middle = float(np.median(measured))
         spread = _NORMAL * float(np.median(np.abs(measured - middle)))
-        return middle - max(_LEAST_DROP, _DEVIATIONS * spread)
+        floor = self.threshold if middle > self.threshold else _LEAST_SHARE * middle
+        return min(max(middle - _DEVIATIONS * spread, floor), middle - _LEAST_DROP)
 
     def drops(self) -> Column:
         """Return how far each frame lies below the limit; 0 where it does not, or nothing was measured."""
@@ -119,39 +131,55 @@ def worst_places(run: Run, stretches: Sequence[Stretch], most: int) -> list[int]
         Places among the rows, worst first.
     """
     confidence = run.scores["mean_confidence"]
-    lowest = np.argsort(np.where(np.isfinite(confidence), confidence, -1.0), kind="stable")
+    empty = ~np.isfinite(confidence)
+    lowest = np.argsort(np.where(empty, np.inf, confidence), kind="stable")
+    of_stretches = [stretch.worst for stretch in stretches]
+    apart = min(_NEIGHBOURS, run.n_frames // (4 * most))
     chosen: list[int] = []
-    for candidates, wanted, apart in (
-        ([stretch.worst for stretch in stretches], most, min(_NEIGHBOURS, run.n_frames // (4 * most))),
-        (lowest.tolist(), most // 2, run.n_frames // (2 * most)),
+    for candidates, wanted, distance in (
+        ([place for place in of_stretches if empty[place]], min(_MOST_EMPTY, most), apart),
+        ([place for place in of_stretches if not empty[place]], most, apart),
+        ([place for place in lowest.tolist() if not empty[place]], most // 2, run.n_frames // (2 * most)),
     ):
         for place in candidates:
             if len(chosen) >= wanted:
                 break
-            if all(abs(place - other) >= max(2, apart) for other in chosen):
+            if all(abs(place - other) >= max(2, distance) for other in chosen):
                 chosen.append(place)
     return chosen
 
 
 def _stretches_of(run: Run, where: str, scores: Mapping[str, Column]) -> Iterator[Stretch]:
-    watched = [Watched("confidence", scores["mean_confidence"]), Watched("measured share", scores["valid_share"])]
+    confidence = scores["mean_confidence"]
+    measured = np.isfinite(confidence)
+    watched = [
+        Watched("confidence", confidence, run.threshold),
+        Watched("measured share", np.where(measured, scores["valid_share"], np.nan)),
+    ]
     drops = np.stack([one.drops() for one in watched])
-    severity = drops.max(axis=0) + _EMPTY * ~np.isfinite(scores["mean_confidence"])
-    failed = np.zeros(run.n_frames, np.bool_)
-    if where == WHOLE:
-        failed[list(run.failures)] = True
-        severity += _FAILED * failed
+    damaged, failed = (_marked(run, places) for places in (run.damaged, run.failures))
+    empty = ~measured & ~damaged
+    severity = drops.max(axis=0) + _EMPTY * empty
+    if where == WHOLE:  # what befalls every region is said once
+        severity += _FAILED * failed + _EMPTY * damaged
     for first, last in _runs_of(severity > 0, _BRIDGED):
         part = slice(first, last + 1)
         worst = first + int(np.argmax(severity[part]))
-        n_empty = int((~np.isfinite(scores["mean_confidence"][part])).sum())
         reasons = [
-            *_count(int(failed[part].sum()), "no warp was found"),
-            *_count(n_empty, "nothing was measured"),
-            *(_falls(watched, drops, part) if n_empty <= last - first else ()),
+            *(_damages(run, first, last) if where == WHOLE else ()),
+            *(_count(int(failed[part].sum()), "no warp was found") if where == WHOLE else ()),
+            *_count(int(empty[part].sum()), "nothing was measured"),
+            *_falls(watched, drops, part),
             *_ratios(scores, worst),
         ]
-        yield Stretch(where, first, last, worst, float(severity[worst]), tuple(reasons))
+        bad = tuple((first + np.flatnonzero(severity[part])).tolist())
+        yield Stretch(where, first, last, worst, bad, float(severity[worst]), tuple(reasons))
+
+
+def _marked(run: Run, places: Collection[int]) -> npt.NDArray[np.bool_]:
+    marked = np.zeros(run.n_frames, np.bool_)
+    marked[list(places)] = True
+    return marked
 
 
 def _runs_of(bad: npt.NDArray[np.bool_], bridged: int) -> Iterator[tuple[int, int]]:
@@ -162,6 +190,13 @@ def _runs_of(bad: npt.NDArray[np.bool_], bridged: int) -> Iterator[tuple[int, in
     breaks = np.flatnonzero(np.diff(places) > bridged + 1)
     for first, last in zip([0, *(breaks + 1)], [*breaks, len(places) - 1], strict=True):
         yield int(places[first]), int(places[last])
+
+
+def _damages(run: Run, first: int, last: int) -> Iterator[str]:
+    """Say how many frames are damaged, and why the first of them is."""
+    found = [run.damaged[place] for place in range(first, last + 1) if place in run.damaged]
+    for reason in found[:1]:
+        yield f"{next(_count(len(found), 'the video is damaged'))}: {reason}"
 
 
 def _count(n_frames: int, what: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ from framencc.spec.limits import MAX_FRAME_NUMBER, LimitsSpec
 from framencc.spec.model import Model
 from framencc.spec.ncc import NccSpec
 from framencc.spec.output_format import Codec, Encoding, OutputFormatSpec, PreviewStyle
-from framencc.spec.scores import ScoresSpec
+from framencc.spec.scores import MEAN, MINIMUM, ScoresSpec
 from framencc.spec.warp import WarpSpec
 from framencc.values import Integer, path_text, rate
 
@@ -25,9 +25,12 @@ __all__ = [
     "FRAME_NUMBER_PATTERN",
     "GLOB_FIELDS",
     "MAX_FRAME_NUMBER",
+    "MEAN",
+    "MINIMUM",
     "PATH_FIELDS",
     "PICTURE_OUTPUT_SUFFIXES",
     "VIDEO_OUTPUT_SUFFIXES",
+    "WRITTEN_FIELDS",
     "Codec",
     "Encoding",
     "LimitsSpec",
@@ -51,10 +54,11 @@ PICTURE_OUTPUT_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
 # Of names such as done_100%done.npy nothing is a number: %d stands alone, and %% is never half a number.
 FRAME_NUMBER_PATTERN = re.compile(r"(?<!%)%(?:[0-9]{1,3}d|d(?![A-Za-z]))")
 FIELD_OUTPUT_SUFFIXES = (".npy", ".flo", ".exr")
-PATH_FIELDS = (
-    *("input", "output", "reference", "validity", "warped", "fields", "preview", "ncc.mask", "warp.field"),
-    *("scores.path", "scores.regions", "scores.temporal_minimum", "scores.temporal_mean"),
+WRITTEN_FIELDS = (
+    *("output", "validity", "warped", "fields", "preview"),
+    *("scores.path", "scores.temporal_minimum", "scores.temporal_mean"),
 )
+PATH_FIELDS = ("input", "reference", "ncc.mask", "warp.field", "scores.regions", *WRITTEN_FIELDS)
 GLOB_FIELDS = ("input", "ncc.mask", "warp.field")
 
 MIN_FRAME_RATE, MAX_FRAME_RATE = Fraction(1, 86400), 1_000_000
@@ -187,7 +191,7 @@ class RunSpec(Model):
     @model_validator(mode="after")
     def _outputs_fit(self) -> Self:
         resolve_encoding(self.output, self.output_format)
-        for name in ("temporal_minimum", "temporal_mean"):
+        for name in (MINIMUM, MEAN):
             if (path := getattr(self.scores, name)) is not None and is_sequence_pattern(path):
                 raise ValueError(f"scores.{name} {path!r} is one picture: its name takes no frame number")
         for name in ("validity", "warped"):
@@ -220,11 +224,7 @@ class RunSpec(Model):
     def results(self) -> dict[str, str]:
         """The paths of what the job writes once all frames are done, but for the sidecar, by their names there."""
         scores = self.scores
-        named = {
-            "scores": scores.path,
-            "temporal_minimum": scores.temporal_minimum,
-            "temporal_mean": scores.temporal_mean,
-        }
+        named = {"scores": scores.path, MINIMUM: scores.temporal_minimum, MEAN: scores.temporal_mean}
         return {name: path for name, path in named.items() if path is not None}
 
     @property

@@ -11,6 +11,8 @@ from framencc.values import Real, path_text, split_list
 
 SCORES_SUFFIXES = (".csv", ".jsonl")
 CLIP_MAP_SUFFIXES = (".npy", ".tif", ".tiff", ".png")
+MINIMUM, MEAN = "temporal_minimum", "temporal_mean"
+"""What the maps of the whole clip are called, in a config file and in the sidecar."""
 MAX_REGIONS = 255
 _MAX_LABEL = 65535
 _NAME = re.compile(r"([0-9]{1,5})=(\w[\w-]{0,63})")

@@ -1,0 +1,93 @@
+"""What a report shows of all frames together: the distribution of confidences, and maps of the clip."""
+
+import numpy as np
+import pytest
+from report_runs import change, real_run, seen
+
+from framencc.report import write_report
+from framencc.report.panels import Gallery
+from framencc.report.runs import read_run
+from framencc.report.survey import survey
+
+
+def look(output):
+    run = read_run(output)
+    gallery = Gallery(run)
+    return survey(run, gallery), gallery
+
+
+def test_the_survey_shows_where_in_the_picture(tmp_path):
+    found, _ = look(real_run(tmp_path, validity=str(tmp_path / "why.mkv")))
+    assert found.panel.labels == ("static reference", "mean confidence", "lowest confidence")
+    assert found.note == "Every pixel's mean and lowest confidence over 24 frames of the clip."
+    assert found.n_sampled == 24
+    assert found.counts[-1] > 0.9 * sum(found.counts)
+    assert 0 < 24 * 96 * 128 - sum(found.counts) < 6 * 70 * 118  # what passes is flat, and so not measured
+
+
+@pytest.mark.parametrize("fill", [0.0, 1.0, 0.4])
+@pytest.mark.parametrize("encoding", ["clip", "signed"])
+def test_pixels_without_a_measurement_do_not_count_with_or_without_validity(tmp_path, fill, encoding):
+    mask = np.full((96, 128), 255, np.uint8)
+    mask[:, 64:] = 0
+    np.save(tmp_path / "mask.npy", mask)
+    ncc = {"mask": str(tmp_path / "mask.npy"), "fill": fill}
+    output = real_run(
+        tmp_path, ncc=ncc, validity=str(tmp_path / "why.mkv"), output_format={"encoding": encoding, "bits": 16}
+    )
+    known, _ = look(output)
+    change(output, lambda content: content["outputs"].pop("validity"))
+    guessed, gallery = look(output)
+    assert known.counts == guessed.counts
+    assert 0 < sum(known.counts) <= 24 * 96 * 64
+    if fill != 1.0:  # pixels that match wholly look like the others then
+        assert known.panel.uri == guessed.panel.uri
+    assert gallery.problems == []
+
+
+def test_frames_of_which_nothing_was_measured_are_not_looked_at(tmp_path):
+    frames = np.random.default_rng(3).integers(0, 256, (30, 40, 60), dtype=np.uint8)
+    frames[1:20] = 77
+    frames[20:] = frames[0]
+    np.save(tmp_path / "in.npy", frames)
+    from framencc import RunSpec, run
+
+    report = run(RunSpec(input=str(tmp_path / "in.npy"), output=str(tmp_path / "maps.npy"), reference=0))
+    found, _ = look(report.output)
+    assert found.n_sampled == 11
+    assert found.counts[-1] == sum(found.counts) == 11 * 40 * 60
+
+
+def test_a_lossy_output_is_looked_at_only_where_all_is_measured(tmp_path):
+    mask = np.full((96, 128), 255, np.uint8)
+    mask[:, 64:] = 0
+    np.save(tmp_path / "mask.npy", mask)
+    found, gallery = look(real_run(tmp_path, "maps.mp4", ncc={"mask": str(tmp_path / "mask.npy")}))
+    assert found is None
+    assert "lossy video" in gallery.problems[-1]
+    found, gallery = look(real_run(tmp_path, "whole.mp4"))
+    assert found.n_sampled == 24
+    assert sum(found.counts) == 24 * 96 * 128
+
+
+@pytest.mark.parametrize(("lowest", "mean"), [("low.png", "mean.tif"), ("low.npy", "mean.npy")])
+def test_the_runs_own_maps_of_the_clip_are_shown(tmp_path, lowest, mean):
+    scores = {"temporal_minimum": str(tmp_path / lowest), "temporal_mean": str(tmp_path / mean)}
+    output = real_run(tmp_path, scores=scores)
+    found, gallery = look(output)
+    assert found.note == "Every pixel's mean and lowest confidence over all frames."
+    assert gallery.problems == []
+    from framencc.sources import read_picture
+
+    own = gallery.clip_map("temporal_minimum")
+    stored = read_picture(tmp_path / lowest).astype(np.float32)
+    np.testing.assert_allclose(own, stored / 255 if lowest.endswith("png") else stored, rtol=1e-6)
+    text = seen(write_report(output)).text
+    assert "over all frames" in text
+    # Files that were written are no options of the run.
+    assert "temporal_mean" not in text.split("Options that differ from their defaults")[1].split("What was run")[0]
+    (tmp_path / lowest).unlink()
+    found, gallery = look(output)
+    sampled = "lowest confidence over 24 frames of the clip"
+    assert found.note == f"Every pixel's mean confidence over all frames, {sampled}."
+    assert "does not exist" in gallery.problems[-1]
