@@ -92,12 +92,7 @@ def run(
         damaged = f"{report.n_damaged} of {report.n_frames} frames are damaged and marked invalid"
         say(f"warning: {damaged}; {report.sidecar} says which, and why")
     if not quiet:
-        mean = (
-            "no pixel measured" if report.mean_confidence is None else f"mean confidence {report.mean_confidence:.3f}"
-        )
-        speed = f"{(report.n_frames - report.n_resumed) / report.seconds:.1f} frames/s"
-        kept = f" ({report.n_resumed} from before)" if report.n_resumed else ""
-        say(f"{report.n_frames} maps{kept} in {report.seconds:.1f} s ({speed}), {mean}; described in {report.sidecar}")
+        say(f"{_what_was_done(report)}; described in {report.sidecar}")
         if advice := _what_to_look_at(report, spec.scores.threshold):
             say(advice)
     with results(f"output {str(report.output)!r} is complete, but its name is not told: "):
@@ -235,6 +230,16 @@ def warmup(*, quiet: Quiet = False) -> None:
     seconds = warm_up()
     if not quiet:
         say(f"the kernels are ready ({seconds:.1f} s)")
+
+
+def _what_was_done(report: "RunReport") -> str:
+    mean = "no pixel measured" if report.mean_confidence is None else f"mean confidence {report.mean_confidence:.3f}"
+    n_new = report.n_frames - report.n_resumed
+    if n_new == 0:
+        return f"{report.n_frames} maps, all from before; {mean}"
+    kept = f" ({report.n_resumed} from before)" if report.n_resumed else ""
+    speed = f"{n_new / report.seconds:.1f} frames/s"
+    return f"{report.n_frames} maps{kept} in {report.seconds:.1f} s ({speed}), {mean}"
 
 
 def _what_to_look_at(report: "RunReport", threshold: float) -> str:
