@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import media
@@ -431,6 +432,15 @@ def test_a_mistake_is_one_line_and_leaves_nothing(mistake, here):
         run(job(scores=options))
     assert "\n" not in str(caught.value)
     assert names(here) == before
+
+
+def test_the_command_line_takes_names_as_its_help_says(here, capsys):
+    assert main(["run", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.replace("\u2502", " ").split())
+    named = re.search(r"on the command line (\S+);", text)[1]
+    words = [str(FOOTAGE), "out.npy", "--reference", "0", "--frames", "0:2", "--scores.regions", "regions.png", "-q"]
+    assert main(["run", *words, "--scores.region-names", named]) == 0
+    assert list(read_sidecar("out.npy.json")["summary"]["regions"]) == ["left_eye", "mouth"]
 
 
 def test_paths_in_a_config_are_relative_to_it(here):
