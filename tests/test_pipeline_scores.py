@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 from pathlib import Path
 
 import media
@@ -13,7 +12,6 @@ from PIL import Image
 from running import command
 from sink_readback import names, visible
 
-from framencc.cli import main
 from framencc.config import make_spec
 from framencc.errors import DamagedInputError, SinkError, SpecError
 from framencc.pipeline import describe, run
@@ -339,52 +337,6 @@ def test_the_summary_names_the_worst_frame_of_each_score(here):
     }
 
 
-def test_the_command_says_where_to_look(here, capfd):
-    words = [str(FOOTAGE), "out.npy", "--reference", "0", "--frames", "0:5", "--scores", "s.csv"]
-    assert main(["run", *words, "--scores.threshold", "0.99"]) == 0
-    stdout, stderr = capfd.readouterr()
-    assert stdout.splitlines() == ["out.npy", "s.csv"]
-    lowest = read_sidecar("out.npy.json")["summary"]["scores"]["mean_confidence"]["worst"]
-    assert stderr.splitlines()[-1] == (
-        f"framencc: look first at frame {lowest['index']} ({lowest['pts_seconds']:.3f} s), whose mean confidence is "
-        f"the lowest, {lowest['value']:.3f}; 4 of 5 frames (80%) are below 0.99"
-    )
-
-
-def clip_that_fails_in_the_mouth(n_failing=2):
-    """Frames that are the reference, but for some whose mouth is another's, and one that is noisy."""
-    frames = np.repeat(media.random_frames(1, *SHAPE), 6, axis=0)
-    frames[3 : 3 + n_failing, 80:120, 60:120] = media.random_frames(n_failing, 40, 60, seed=1)
-    frames[1] = frames[1] // 2 + media.random_frames(1, *SHAPE, seed=2)[0] // 3
-    np.save("in.npy", frames)
-    return ["in.npy", "out.npy", "--reference", "0", "--scores.regions", "regions.png"]
-
-
-@pytest.mark.parametrize("threshold", ["0.5", "-0.9"])
-def test_the_command_points_at_the_region_where_it_fails(threshold, here, capfd):
-    words = clip_that_fails_in_the_mouth()
-    names_of = ["--scores.region-names", "1=left_eye,2=mouth", "--scores.threshold", threshold]
-    assert main(["run", *words, *names_of]) == 0
-    summary = read_sidecar("out.npy.json")["summary"]
-    mouth, whole = summary["regions"]["mouth"]["mean"]["worst"], summary["scores"]["mean_confidence"]["worst"]
-    assert mouth["index"] in (3, 4)
-    assert mouth["value"] < 0.2
-    assert whole["index"] == 1
-    there = " (2 of 6 frames are below 0.5 there)" if threshold == "0.5" else ""
-    assert capfd.readouterr().err.splitlines()[-1] == (
-        f"framencc: look first at frame {mouth['index']} ({mouth['pts_seconds']:.3f} s) in mouth, whose mean "
-        f"confidence falls to {mouth['value']:.3f}{there}; that of the whole frame is the lowest at frame 1 "
-        f"({whole['pts_seconds']:.3f} s), {whole['value']:.3f}; 0 of 6 frames (0%) are below {float(threshold):g}"
-    )
-
-
-def test_a_region_that_fails_with_the_whole_is_not_pointed_at(here, capfd):
-    words = clip_that_fails_in_the_mouth(0)
-    assert main(["run", *words]) == 0
-    assert "look first at frame 1 (" in (line := capfd.readouterr().err.splitlines()[-1])
-    assert "label_" not in line
-
-
 def test_a_dry_run_says_where_results_go(here):
     described = describe(job(scores=named_regions(path="new/s.csv")))
     assert described["scores"] == str(here / "new/s.csv")
@@ -432,15 +384,6 @@ def test_a_mistake_is_one_line_and_leaves_nothing(mistake, here):
         run(job(scores=options))
     assert "\n" not in str(caught.value)
     assert names(here) == before
-
-
-def test_the_command_line_takes_names_as_its_help_says(here, capsys):
-    assert main(["run", "--help"]) == 0
-    text = " ".join(capsys.readouterr().out.replace("\u2502", " ").split())
-    named = re.search(r"on the command line (\S+);", text)[1]
-    words = [str(FOOTAGE), "out.npy", "--reference", "0", "--frames", "0:2", "--scores.regions", "regions.png", "-q"]
-    assert main(["run", *words, "--scores.region-names", named]) == 0
-    assert list(read_sidecar("out.npy.json")["summary"]["regions"]) == ["left_eye", "mouth"]
 
 
 def test_paths_in_a_config_are_relative_to_it(here):
