@@ -17,8 +17,9 @@ from cut_off_runs import N_FRAMES, N_SEGMENT, CutOff, contents, cut_off, job_ove
 from running import command, processes, python, start
 from sink_readback import names, visible
 
-from framencc.errors import SinkError, SpecError
+from framencc.errors import DamagedInputError, SinkError, SpecError
 from framencc.pipeline import describe, run
+from framencc.pipeline.job import Job
 from framencc.pipeline.outputs import Outputs
 from framencc.sources import VideoSource
 from framencc.sources.selection import SeekPoint, Selection
@@ -254,6 +255,19 @@ def test_a_sealed_part_that_has_changed_is_not_gone_on_with(change, output, job,
     )
     assert visible(here) == []
     assert run(job(output=output, overwrite=True)).n_frames == N_FRAMES
+
+
+def test_files_of_a_part_that_was_not_sealed_are_none_of_the_output(job, here, monkeypatch):
+    """A run may be cut off between a part's last file and its seal, and the next one may get no further than that."""
+    cut_off(job(output="maps/%d.png"), monkeypatch, 20)
+    (part,) = here.glob("maps/.*.framencc/000001")
+    (part.parent / "000002").mkdir()
+    for index in range(16, 24):
+        (part.parent / "000002" / f"{index}.png").write_bytes((part / f"{index - 8}.png").read_bytes())
+    monkeypatch.setattr(Job, "carry_out", lambda _: (_ for _ in ()).throw(DamagedInputError("input ends early")))
+    with pytest.raises(DamagedInputError, match="16 maps are kept"):
+        run(job(output="maps/%d.png", resume=True))
+    assert len(list((here / "maps").glob("*.partial.png"))) == 16
 
 
 def test_two_runs_do_not_work_on_one_output(job, here):
