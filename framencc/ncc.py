@@ -6,12 +6,11 @@ from typing import Any, Literal, overload
 import numpy as np
 import numpy.typing as npt
 
-from framencc.channels import DEFAULT_MATRIX, take_alpha, take_channel
+from framencc.arguments import checked_mask, checked_out, checked_threads, take_planes
 from framencc.config import make_ncc_spec
 from framencc.engine import NO_CODES, NOT_FINITE, Engine, Map, Validity, all_finite, mask_codes, merge_codes
 from framencc.errors import SpecError
-from framencc.frames import PICTURE_DTYPES, Picture, Use
-from framencc.kernels.threads import default_threads
+from framencc.frames import Picture, Use
 from framencc.spec.ncc import Alpha, Border, Channel, Combine, NccSpec, RgbMatrix
 
 _DEFAULT = {name: field.default for name, field in NccSpec.model_fields.items()}
@@ -116,10 +115,10 @@ class Reference:
         )
         if rgb_matrix != "auto" and channel != "luma":
             raise SpecError(f"rgb_matrix = {rgb_matrix} cannot apply: channel = {channel} is taken as it is stored")
-        n_threads = _checked_threads(threads)
-        planes, use = _planes(image, "reference", spec, n_threads)
+        n_threads = checked_threads(threads)
+        planes, use = take_planes(image, "reference", spec, n_threads)
         if mask is not None:
-            use = _both(use, _checked_mask(mask, planes.shape[1:], spec.mask_labels))
+            use = _both(use, checked_mask(mask, planes.shape[1:], spec.mask_labels))
         self._prepare(planes, use, spec, n_threads)
         # So that the first frame costs no more than the others, unless it brings another dtype.
         self._engine(self._planes.dtype, masked=self._why is not None)
@@ -150,7 +149,7 @@ class Reference:
             frames that have been warped are of another dtype than the reference.
         """
         reference = cls.__new__(cls)
-        reference._prepare(planes, use, spec, _checked_threads(threads))
+        reference._prepare(planes, use, spec, checked_threads(threads))
         reference._image_shape = np.shape(planes)
         reference._has_mask = use is not None
         return reference
@@ -224,7 +223,7 @@ class Reference:
         SpecError
             (a ValueError) When the shapes differ, or a picture, a mask or `out` is of no supported kind.
         """
-        planes, use = _planes(frame, "frame", self.spec, self._threads)
+        planes, use = take_planes(frame, "frame", self.spec, self._threads)
         if self.spec.rgb_matrix != "auto" and _is_gray(self._image_shape) and _is_gray(np.shape(frame)):
             raise SpecError(f"rgb_matrix = {self.spec.rgb_matrix} cannot apply: neither picture is in colour")
         if planes.shape[1:] != self.shape:
@@ -234,10 +233,10 @@ class Reference:
                 f"the frame has shape {np.shape(frame)}, the reference {self._image_shape}; channel = joint needs as "
                 f"many channels in both"
             )
-        rho = self._checked_out(out, planes)
+        rho = checked_out(out, self.shape, planes)
         validity = np.empty(self.shape, np.uint8) if return_validity else _NO_VALIDITY
         if mask is not None:
-            use = _both(use, _checked_mask(mask, self.shape, self.spec.mask_labels))
+            use = _both(use, checked_mask(mask, self.shape, self.spec.mask_labels))
         elif self.spec.mask_labels is not None and not self._has_mask:
             raise SpecError("mask_labels needs a mask: there is none whose labels could be chosen")
         self.correlate(planes, rho, validity, use)
@@ -267,21 +266,6 @@ class Reference:
             planes = self._planes.astype(np.result_type(own, frame_dtype), copy=False)
             self._engines[key] = Engine(planes, self.spec, dtypes=(own, frame_dtype), masked=masked)
         return self._engines[key]
-
-    def _checked_out(self, out: Map | None, picture: Picture) -> Map:
-        if out is None:
-            return np.empty(self.shape, np.float32)
-        if (
-            not isinstance(out, np.ndarray)
-            or out.shape != self.shape
-            or out.dtype != np.float32
-            or not out.flags.c_contiguous
-            or not out.flags.writeable
-        ):
-            raise SpecError(f"out must be a C-contiguous writable float32 array of shape {self.shape}")
-        if np.may_share_memory(out, picture):
-            raise SpecError("out must not share memory with the frame")
-        return out
 
 
 def local_ncc(
@@ -354,42 +338,6 @@ def local_ncc(
     return prepared.ncc(frame, out)
 
 
-def _planes(image: npt.ArrayLike, name: str, spec: NccSpec, threads: int) -> tuple[Picture, Use | None]:
-    """Return the (C, H, W) channels of a picture, C-contiguous and in one of the three dtypes, and what alpha masks."""
-    picture = np.asarray(image)
-    if picture.dtype == np.float64:
-        with np.errstate(over="ignore"):
-            picture = picture.astype(np.float32)
-    picture = picture.astype(picture.dtype.newbyteorder("="), copy=False)
-    if picture.dtype not in PICTURE_DTYPES:
-        raise SpecError(f"the {name} has dtype {picture.dtype}; supported are uint8, uint16, float32 and float64")
-    if picture.ndim not in (2, 3) or (picture.ndim == 3 and not 1 <= picture.shape[2] <= 4):
-        raise SpecError(f"the {name} has shape {picture.shape}; supported are (H, W) and (H, W, 1 to 4)")
-    if picture.size == 0:
-        raise SpecError(f"the {name} has shape {picture.shape}, which holds no pixel")
-    try:
-        matrix = DEFAULT_MATRIX if spec.rgb_matrix == "auto" else spec.rgb_matrix
-        data = np.ascontiguousarray(take_channel(picture, spec.channel, matrix, threads))
-        use = take_alpha(picture) if spec.alpha in (name, "both") else None
-    except ValueError as error:
-        raise SpecError(f"the {name} {error}") from None
-    return data if data.ndim == 3 else data[np.newaxis], use
-
-
-def _checked_mask(mask: npt.ArrayLike, shape: tuple[int, ...], labels: Sequence[int] | None) -> Use:
-    values = np.asarray(mask)
-    if values.shape != shape:
-        raise SpecError(f"the mask has shape {values.shape}, the reference {shape}; they must be equal")
-    if values.dtype.kind not in ("bui" if labels is not None else "buif"):
-        kinds = "numbers" if labels is None else "integers, as there are mask_labels"
-        raise SpecError(f"the mask has dtype {values.dtype}; it must hold {kinds}")
-    if values.dtype == np.bool_ and labels is None:
-        return values
-    with np.errstate(invalid="ignore"):
-        use: Use = values > 0 if labels is None else np.isin(values, labels)
-    return use
-
-
 def _is_gray(shape: tuple[int, ...]) -> bool:
     return len(shape) == 2 or shape[2] <= 2
 
@@ -407,12 +355,3 @@ def _codes(planes: Picture, use: Use | None, threads: int) -> Validity | None:
         masked = mask_codes(use, threads)
         codes = masked if codes is None else merge_codes(codes, masked, threads)
     return codes
-
-
-def _checked_threads(threads: int | None) -> int:
-    if threads is None:
-        return default_threads()
-    # NumPy's integers are integers too, but its truth values are not, any more than Python's.
-    if isinstance(threads, (bool, np.bool_)) or not isinstance(threads, (int, np.integer)) or threads < 1:
-        raise SpecError(f"threads must be at least 1, not {threads!r}")
-    return int(threads)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from framencc.errors import SinkError, SourceError
-from framencc.staging import Staged, sidecar_path, sync_file
+from framencc.staging import Staged, sidecar_path
 
 FORMAT_VERSION = 1
 _ENDS_BYTES = 1 << 20
@@ -42,7 +42,7 @@ class SidecarWriter:
 
     def __init__(self, output: str | Path) -> None:
         self._path = sidecar_path(output)
-        self._state: Literal["open", "failed", "prepared", "committed", "aborted"] = "open"
+        self._state: Literal["open", "failed", "committed", "aborted"] = "open"
         self._lock = threading.RLock()
         self._n_rows = 0
         with self._explained():
@@ -75,46 +75,13 @@ class SidecarWriter:
             self._n_rows += 1
             self._state = "open"
 
-    def prepare(self, head: Mapping[str, Any]) -> None:
-        """Write the whole sidecar to the disk under its hidden name, so that only a rename can still fail.
-
-        Parameters
-        ----------
-        head
-            What is said of the whole run, as for `commit`.
-
-        Raises
-        ------
-        ValueError
-            When `head` holds a name that is the writer's own (format_version, frames).
-        SinkError
-            When it cannot be written.
-        """
-        if clash := [key for key in _OWN_KEYS if key in head]:
-            raise ValueError(f"a sidecar's {clash[0]} is written by the writer")
-        text = json.dumps(plain({"format_version": FORMAT_VERSION, **head}), indent=2, allow_nan=False)
-        with self._lock:
-            self._require_open()
-            self._state = "failed"
-            with self._explained():
-                self._rows.seek(0)
-                with self._staged.path.open("wb") as file:
-                    file.write(text.removesuffix("\n}").encode() + b',\n  "frames": [')
-                    shutil.copyfileobj(self._rows, file, 1 << 20)
-                    file.write(b"\n  ]\n}\n" if self._n_rows else b"]\n}\n")
-                sync_file(self._staged.path)
-            self._state = "prepared"
-
-    def commit(self, head: Mapping[str, Any], output: str | Path | None = None) -> Path:
+    def commit(self, head: Mapping[str, Any]) -> Path:
         """Write the sidecar and make it visible, in place of an older one.
 
         Parameters
         ----------
         head
-            What is said of the whole run; it comes first in the file, after the version of the format. After `prepare`
-            it is not written again.
-        output
-            The output's name where it is not the one that was announced, in the same folder.
+            What is said of the whole run; it comes first in the file, after the version of the format.
 
         Returns
         -------
@@ -128,21 +95,24 @@ class SidecarWriter:
         SinkError
             When it cannot be written; what was there before is untouched, and `abort` still has to be called.
         """
-        path = self._path if output is None else sidecar_path(output)
-        if path.parent != self._path.parent:
-            raise ValueError(f"{str(path)!r} is not in the folder of {str(self._path)!r}")
+        if clash := [key for key in _OWN_KEYS if key in head]:
+            raise ValueError(f"a sidecar's {clash[0]} is written by the writer")
+        text = json.dumps(plain({"format_version": FORMAT_VERSION, **head}), indent=2, allow_nan=False)
         with self._lock:
             if self._state == "committed":
                 return self._path
-            if self._state != "prepared":
-                self.prepare(head)
+            self._require_open()
             self._state = "failed"
             with self._explained():
-                self._staged.publish(path.name)
+                self._rows.seek(0)
+                with self._staged.path.open("wb") as file:
+                    file.write(text.removesuffix("\n}").encode() + b',\n  "frames": [')
+                    shutil.copyfileobj(self._rows, file, 1 << 20)
+                    file.write(b"\n  ]\n}\n" if self._n_rows else b"]\n}\n")
+                self._staged.publish(self._path.name)
             self._rows.close()
-            self._path = path
             self._state = "committed"
-            return path
+            return self._path
 
     def abort(self) -> None:
         """Remove what was written. Safe to call twice and after `commit`, from any thread."""

@@ -96,7 +96,7 @@ def is_hidden_name(name: str) -> bool:
 def sidecar_path(output: str | Path) -> Path:
     """Name the sidecar of an output: its name, a pattern's included, and ``.json``."""
     output = Path(output)
-    return output.with_name(output.name + ".json")
+    return output.parent / f"{output.name}.json"
 
 
 @contextlib.contextmanager

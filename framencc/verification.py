@@ -16,7 +16,7 @@ from framencc.errors import FramenccError, SourceError
 from framencc.fields import read_field
 from framencc.frames import Picture
 from framencc.sidecar import read_sidecar
-from framencc.sinks.targets import NumberedFiles, is_numbered
+from framencc.sinks.targets import NumberedFiles, is_numbered, left_partial
 from framencc.sources import VideoSource, read_picture
 from framencc.sources.limits import SizeLimits
 from framencc.spec import VIDEO_OUTPUT_SUFFIXES, LimitsSpec
@@ -161,10 +161,13 @@ def verify(output: str | Path) -> Verification:
     Raises
     ------
     SourceError
-        When there is no sidecar beside it, or none that can be read.
+        When there is no sidecar beside it, or none that can be read. Where its run has left a partial result, that is
+        named.
     """
     output = Path(output)
     path = sidecar_path(output)
+    if (instead := left_partial(output)) is not None:
+        raise SourceError(instead)
     content = read_sidecar(path)
     try:
         return _verify(output, path, content)

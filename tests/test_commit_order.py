@@ -1,7 +1,5 @@
 """The last moments of a run: maps and sidecar appear together, or what was there before stays."""
 
-from pathlib import Path
-
 import media
 import pytest
 from sink_readback import names, visible
@@ -70,13 +68,3 @@ def test_an_output_that_appears_during_the_run_is_not_replaced(tmp_path, monkeyp
         run_job(tmp_path, frames="0:2")
     assert (tmp_path / "out.npy").read_text() == "mine"
     assert visible(tmp_path) == ["out.npy"]
-
-
-def test_a_prepared_sidecar_is_invisible_and_complete_when_it_appears(tmp_path):
-    with SidecarWriter(tmp_path / "out.npy") as sidecar:
-        sidecar.add_frame({"index": 0})
-        sidecar.prepare({"complete": True})
-        assert visible(tmp_path) == []
-        path = sidecar.commit({"complete": True})
-    assert read_sidecar(path)["frames"] == [{"index": 0}]
-    assert [entry.name for entry in Path(tmp_path).iterdir()] == ["out.npy.json"]

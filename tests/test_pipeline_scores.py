@@ -12,7 +12,6 @@ from PIL import Image
 from running import command
 from sink_readback import names, visible
 
-from framencc.cli import main
 from framencc.config import make_spec
 from framencc.errors import DamagedInputError, SinkError, SpecError
 from framencc.pipeline import describe, run
@@ -326,18 +325,16 @@ def test_the_summary_names_the_worst_frame_of_each_score(here):
     assert report.n_below == summary["frames_below_threshold"] == below
     eye = [row["regions"]["left_eye"]["mean"] for row in rows]
     assert summary["regions"]["left_eye"]["mean"]["worst"]["value"] == min(eye)
-
-
-def test_the_command_says_where_to_look(here, capfd):
-    words = [str(FOOTAGE), "out.npy", "--reference", "0", "--frames", "0:5", "--scores", "s.csv"]
-    assert main(["run", *words, "--scores.threshold", "0.99"]) == 0
-    stdout, stderr = capfd.readouterr()
-    assert stdout.splitlines() == ["out.npy", "s.csv"]
-    lowest = read_sidecar("out.npy.json")["summary"]["scores"]["mean_confidence"]["worst"]
-    assert stderr.splitlines()[-1] == (
-        f"framencc: look first at frame {lowest['index']} ({lowest['pts_seconds']:.3f} s), whose mean confidence is "
-        f"the lowest, {lowest['value']:.3f}; 4 of 5 frames (80%) are below 0.99"
-    )
+    means = {name: [row["regions"][name]["mean"] for row in rows] for name in ("left_eye", "mouth")}
+    for name, values in means.items():
+        assert summary["regions"][name]["frames_below_threshold"] == sum(value < 0.5 for value in values)
+    assert summary["regions"]["nothing"]["frames_below_threshold"] == 0
+    worst = min(means, key=lambda name: min(means[name]))
+    assert report.worst_region == {
+        "name": worst,
+        **summary["regions"][worst]["mean"]["worst"],
+        "n_below": summary["regions"][worst]["frames_below_threshold"],
+    }
 
 
 def test_a_dry_run_says_where_results_go(here):

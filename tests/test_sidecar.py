@@ -136,14 +136,6 @@ def test_commit_twice_and_abort_after_commit_change_nothing(tmp_path):
     assert names(tmp_path) == ["out.mkv.json"]
 
 
-def test_a_partial_result_has_a_sidecar_of_its_own(tmp_path):
-    with SidecarWriter(tmp_path / "out.mkv") as sidecar:
-        with pytest.raises(ValueError, match="not in the folder"):
-            sidecar.commit({}, tmp_path / "elsewhere" / "out.mkv")
-        assert sidecar.commit({"complete": False}, tmp_path / "out.partial.mkv") == tmp_path / "out.partial.mkv.json"
-    assert names(tmp_path) == ["out.partial.mkv.json"]
-
-
 def test_the_writers_own_names_are_refused(tmp_path):
     for name in ("frames", "format_version"):
         with SidecarWriter(tmp_path / "out.mkv") as sidecar, pytest.raises(ValueError, match=name):

@@ -6,7 +6,7 @@ import tifffile
 from PIL import Image
 from sink_readback import map_format, names, some_maps, write_maps
 
-from framencc.errors import SinkError, SpecError
+from framencc.errors import SpecError
 from framencc.sinks import ImageSink
 
 
@@ -84,36 +84,3 @@ def test_overwriting_removes_what_the_new_run_has_not(tmp_path):
     run(tmp_path / "%d.png", maps, first=8, overwrite=True)
     assert names(tmp_path) == sorted([*others, "8.png", "9.png", "10.png"])
     np.testing.assert_array_equal(np.array(Image.open(tmp_path / "8.png")), maps[0])
-
-
-def test_a_failure_between_two_renames_puts_everything_back(tmp_path, monkeypatch):
-    old = some_maps(4)
-    run(tmp_path / "%d.png", old)
-    before = {name: (tmp_path / name).read_bytes() for name in names(tmp_path)}
-    sink = ImageSink(tmp_path / "%d.png", map_format(), overwrite=True)
-    write_maps(sink, some_maps(4, seed=1), first=2)
-    replace = type(tmp_path).replace
-    renames = []
-
-    def fail_at_the_seventh(path, target):
-        renames.append(path)
-        if len(renames) == 7:
-            raise OSError(28, "No space left on device")
-        return replace(path, target)
-
-    monkeypatch.setattr(type(tmp_path), "replace", fail_at_the_seventh)
-    with pytest.raises(SinkError, match="No space left on device"):
-        sink.commit()
-    monkeypatch.undo()
-    sink.abort()
-    assert {name: (tmp_path / name).read_bytes() for name in names(tmp_path)} == before
-
-
-def test_a_commit_that_failed_at_the_names_may_be_tried_again(tmp_path):
-    sink = ImageSink(tmp_path / "%d.png", map_format())
-    write_maps(sink, some_maps(2))
-    (tmp_path / "1.png").mkdir()
-    with pytest.raises(SinkError):
-        sink.commit()
-    sink.commit(tmp_path / "%d.partial.png")
-    assert names(tmp_path) == ["0.partial.png", "1.partial.png", "1.png"]

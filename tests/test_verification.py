@@ -141,6 +141,33 @@ def test_what_is_kept_of_a_damaged_input_is_said_to_be_partial(here):
     assert problem.startswith("output 'out.partial.mkv' is what was kept of a damaged input: ")
 
 
+@pytest.mark.parametrize("output", ["out.mkv", "maps/%d.png"])
+def test_the_name_of_a_run_that_left_only_a_partial_result_leads_there(output, here, capfd):
+    media.ffmpeg("-i", FOOTAGE, "-c", "copy", "-movflags", "+faststart", "whole.mp4")
+    media.cut(Path("whole.mp4"), Path("cut.mp4"), 0.6)
+    words = ["run", "cut.mp4", output, "--reference", "0", "-q"]
+    assert main(words) == 3
+    partial = f"{output[:-4]}.partial{output[-4:]}"
+    capfd.readouterr()
+    line = (
+        f"framencc: error: the run of {output!r} left only a partial result: {partial!r}, as its input is damaged; "
+        f"give that name instead, or run it again with --tolerant --overwrite\n"
+    )
+    for asked in (["verify", output], ["report", output], ["report", f"{output}.json"], ["compare", output, output]):
+        assert main(asked) == 1
+        assert capfd.readouterr() == ("", line)
+    assert main([*words, "--tolerant", "--overwrite"]) == 0
+    assert verification.verify(output).problems == []
+
+
+@pytest.mark.parametrize("asked", ["verify", "report"])
+@pytest.mark.parametrize("name", ["", ".", "n" * 250 + ".npy"])
+def test_a_name_that_no_output_can_have_is_one_clear_line(asked, name, here, capfd):
+    assert main([asked, name]) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "cannot be read" in line or "has no sidecar" in line
+
+
 @pytest.mark.parametrize("content", [None, "{", "{}", '{"format_version": 1, "frames": []}'])
 def test_without_a_sidecar_there_is_nothing_to_compare_with(content, here):
     make("out.mkv")

@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +20,9 @@ from framencc.spec import RunSpec
 
 if TYPE_CHECKING:
     from framencc.pipeline import RunReport
+
+# The mean of a part always varies more than that of the whole, so less below it tells nothing.
+_CLEARLY_LOWER = 0.1
 
 app = App(
     name="framencc",
@@ -89,12 +92,7 @@ def run(
         damaged = f"{report.n_damaged} of {report.n_frames} frames are damaged and marked invalid"
         say(f"warning: {damaged}; {report.sidecar} says which, and why")
     if not quiet:
-        mean = (
-            "no pixel measured" if report.mean_confidence is None else f"mean confidence {report.mean_confidence:.3f}"
-        )
-        speed = f"{(report.n_frames - report.n_resumed) / report.seconds:.1f} frames/s"
-        kept = f" ({report.n_resumed} from before)" if report.n_resumed else ""
-        say(f"{report.n_frames} maps{kept} in {report.seconds:.1f} s ({speed}), {mean}; described in {report.sidecar}")
+        say(f"{_what_was_done(report)}; described in {report.sidecar}")
         if advice := _what_to_look_at(report, spec.scores.threshold):
             say(advice)
     with results(f"output {str(report.output)!r} is complete, but its name is not told: "):
@@ -234,21 +232,40 @@ def warmup(*, quiet: Quiet = False) -> None:
         say(f"the kernels are ready ({seconds:.1f} s)")
 
 
+def _what_was_done(report: "RunReport") -> str:
+    mean = "no pixel measured" if report.mean_confidence is None else f"mean confidence {report.mean_confidence:.3f}"
+    n_new = report.n_frames - report.n_resumed
+    if n_new == 0:
+        return f"{report.n_frames} maps, all from before; {mean}"
+    kept = f" ({report.n_resumed} from before)" if report.n_resumed else ""
+    speed = f"{n_new / report.seconds:.1f} frames/s"
+    return f"{report.n_frames} maps{kept} in {report.seconds:.1f} s ({speed}), {mean}"
+
+
 def _what_to_look_at(report: "RunReport", threshold: float) -> str:
     """Say in one line where a result is at its worst; empty where there is nothing to say."""
     parts = []
-    if report.lowest is not None:
-        lowest = report.lowest
-        parts.append(
-            f"look first at frame {lowest['index']} ({lowest['pts_seconds']:.3f} s), whose mean confidence is the "
-            f"lowest, {lowest['value']:.3f}"
-        )
+    lowest, region = report.lowest, report.worst_region
+    if lowest is not None:
+        if region is not None and region["value"] < lowest["value"] - _CLEARLY_LOWER:
+            below = f" ({region['n_below']} of {report.n_frames} frames are below {threshold:g} there)"
+            parts.append(
+                f"look first at {_frame(region)} in {region['name']}, whose mean confidence falls to "
+                f"{region['value']:.3f}{below if region['n_below'] else ''}"
+            )
+            parts.append(f"that of the whole frame is the lowest at {_frame(lowest)}, {lowest['value']:.3f}")
+        else:
+            parts.append(f"look first at {_frame(lowest)}, whose mean confidence is the lowest, {lowest['value']:.3f}")
         share = report.n_below / report.n_frames
         parts.append(f"{report.n_below} of {report.n_frames} frames ({share:.0%}) are below {threshold:g}")
     if report.n_failed_warps:
         parts.append(f"no warp was found for {report.n_failed_warps} of {report.n_frames} frames")
         parts.append("the sidecar says for which, and what served instead")
     return "; ".join(parts)
+
+
+def _frame(place: Mapping[str, Any]) -> str:
+    return f"frame {place['index']} ({place['pts_seconds']:.3f} s)"
 
 
 def _set_up_messages(verbose: bool) -> None:

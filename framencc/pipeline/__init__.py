@@ -23,7 +23,7 @@ from framencc.pipeline.description import (
 from framencc.pipeline.fit import code_scale, fit_reference, open_preview, require_fit
 from framencc.pipeline.job import Job
 from framencc.pipeline.outputs import LostWorkError, Outputs
-from framencc.pipeline.tally import Tally
+from framencc.pipeline.tally import Tally, worst_region
 from framencc.pipeline.workplace import MAPS, Workplace, look, require_same, tidy_up
 from framencc.scores import Scorer
 from framencc.sidecar import read_sidecar
@@ -73,6 +73,9 @@ class RunReport:
         was measured.
     n_below
         How many frames have a mean confidence below `spec.scores.threshold`.
+    worst_region
+        The region that has the lowest mean confidence of all: its ``name``, of the frame ``index`` and ``pts_seconds``,
+        the ``value``, and ``n_below``, as above for the region alone. None where no region was measured.
     """
 
     output: Path
@@ -86,6 +89,7 @@ class RunReport:
     n_damaged: int = 0
     lowest: Mapping[str, Any] | None = None
     n_below: int = 0
+    worst_region: Mapping[str, Any] | None = None
 
 
 def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
@@ -160,6 +164,7 @@ def _report(
         n_damaged=summary["damaged_frames"],
         lowest=summary["scores"]["mean_confidence"]["worst"],
         n_below=summary["frames_below_threshold"],
+        worst_region=worst_region(summary),
     )
 
 

@@ -13,8 +13,8 @@ import framencc
 from framencc.engine import VALIDITY_CODES
 from framencc.fields import list_fields
 from framencc.frames import Conversion, Regions, StreamInfo
+from framencc.pipeline.identity import identify
 from framencc.pipeline.tally import Tally
-from framencc.pipeline.workplace import identify
 from framencc.render import PreviewLayout, maximum_code
 from framencc.sidecar import fingerprint
 from framencc.sinks import MapFormat

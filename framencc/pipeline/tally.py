@@ -54,6 +54,14 @@ class _Score:
 
 
 @dataclass
+class _Region:
+    """The scores of one region over the frames, and in how many of them its mean is below the threshold."""
+
+    scores: dict[str, _Score] = field(default_factory=lambda: {name: _Score() for name in BADNESS})
+    n_below: int = 0
+
+
+@dataclass
 class Tally:
     """What adds up over the frames.
 
@@ -72,7 +80,7 @@ class Tally:
     warp_seconds: float = 0.0
     last_confidence: float | None = None
     _scores: dict[str, _Score] = field(default_factory=lambda: {name: _Score() for name in BADNESS})
-    _regions: dict[str, dict[str, _Score]] = field(default_factory=dict)
+    _regions: dict[str, _Region] = field(default_factory=dict)
     _shares: tuple[float, ...] = (0.0,) * len(VALIDITY_CODES)
 
     def add(self, row: Mapping[str, Any], seconds: float = 0.0) -> None:
@@ -89,12 +97,12 @@ class Tally:
             if row[name] is not None:
                 self._scores[name].add(row, row[name], badness(row[name]))
         for region, scores in row.get("regions", {}).items():
-            kept = self._regions.setdefault(region, {})
+            kept = self._regions.setdefault(region, _Region())
+            kept.n_below += scores["mean"] is not None and scores["mean"] < self.threshold
             for name, badness in BADNESS.items():
-                score = kept.setdefault(name, _Score())
                 value = scores[_NAME_IN_REGIONS.get(name, name)]
                 if value is not None:
-                    score.add(row, value, badness(value))
+                    kept.scores[name].add(row, value, badness(value))
 
     @property
     def mean_confidence(self) -> float | None:
@@ -125,9 +133,33 @@ class Tally:
             "regions": {
                 region: {
                     _NAME_IN_REGIONS.get(name, name): {"mean": score.mean, "worst": score.worst}
-                    for name, score in scores.items()
+                    for name, score in kept.scores.items()
                 }
-                for region, scores in self._regions.items()
+                | {"frames_below_threshold": kept.n_below}
+                for region, kept in self._regions.items()
             }
             or None,
         }
+
+
+def worst_region(summary: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Find the region that has the lowest mean confidence of all.
+
+    Parameters
+    ----------
+    summary
+        As of `Tally.summary`, also of a sidecar.
+
+    Returns
+    -------
+    dict or None
+        Its ``name``, the frame's ``index`` and ``pts_seconds``, the ``value``, and ``n_below``, in how many frames its
+        mean is below the threshold; None where no region was measured.
+    """
+    regions = [
+        # A sidecar may be older than the number of frames in it.
+        {"name": name, **scores["mean"]["worst"], "n_below": scores.get("frames_below_threshold", 0)}
+        for name, scores in (summary["regions"] or {}).items()
+        if scores["mean"]["worst"] is not None
+    ]
+    return min(regions, key=lambda region: float(region["value"]), default=None)

@@ -2,30 +2,23 @@
 
 import contextlib
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from framencc.errors import FramenccError, SinkError, SpecError
 from framencc.journal import Journal, read_journal
+from framencc.pipeline.identity import differences, place
 from framencc.pipeline.publishing import Move, take_back
 from framencc.sinks.base import sink_error
 from framencc.sources import SeekPoint
-from framencc.spec import PATH_FIELDS, RunSpec
+from framencc.spec import RunSpec
 from framencc.workfolder import WorkFolder, work_folder_path
 
 MAPS = "output"
 JOURNAL_FORMAT = 2
 _FIRST_LINE_BYTES = 1 << 20
-_WRITTEN = (
-    *("output", "validity", "warped", "fields", "preview"),
-    *("scores.path", "scores.temporal_minimum", "scores.temporal_mean"),
-)
-_PATH_FACTS = ("path", "first_file", "last_file")
-# What may differ between a run and the one that goes on with it: results do not depend on these.
-_FREE_OPTIONS = ("resume", "overwrite", "threads", "limits", "verify")
 
 
 @dataclass
@@ -357,47 +350,12 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def _owner_of(spec: RunSpec) -> dict[str, str]:
-    return {"maps": _place(spec.output)}
+    return {"maps": place(spec.output)}
 
 
 def _places(spec: RunSpec) -> dict[str, str]:
-    return {name: _place(path) for name, path in spec.targets.items()}
-
-
-def _place(path: str) -> str:
-    """Name a place for a file in one way only: a link at the place itself is going to be replaced."""
-    folder, name = os.path.split(os.path.abspath(path))  # noqa: PTH100  (Path.resolve would follow the link)
-    return os.path.join(os.path.realpath(folder), name)  # noqa: PTH118
+    return {name: place(path) for name, path in spec.targets.items()}
 
 
 def _journal_path(folder: Path) -> Path:
     return folder / "journal"
-
-
-def identify(spec: RunSpec, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Put together what results depend on: the options, and facts about files and versions."""
-    options = json.loads(spec.model_dump_json(exclude=set(_FREE_OPTIONS)))
-    for name in PATH_FIELDS:
-        *sections, last = name.split(".")
-        section = options
-        for part in sections:
-            section = section[part]
-        if isinstance(section[last], str):
-            section[last] = _place(section[last]) if name in _WRITTEN else os.path.realpath(section[last])
-    return {"options": options, **_without_paths(facts)}
-
-
-def _without_paths(facts: Any) -> Any:
-    """Leave out how files were named: what is in them counts, and one path has many spellings."""
-    if isinstance(facts, dict):
-        return {name: _without_paths(value) for name, value in facts.items() if name not in _PATH_FACTS}
-    return facts
-
-
-def differences(then: Any, now: Any, name: str = "") -> list[str]:
-    """Name what differs between two values as JSON has them, with both values."""
-    if isinstance(then, dict) and isinstance(now, dict):
-        keys: Sequence[str] = sorted(then.keys() | now.keys())
-        inner = (differences(then.get(key), now.get(key), f"{name}.{key}" if name else key) for key in keys)
-        return [text.removeprefix("options.") for texts in inner for text in texts]
-    return [] if then == now else [f"{name} was {json.dumps(then)} and is {json.dumps(now)}"]

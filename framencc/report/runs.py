@@ -1,6 +1,7 @@
 """What a finished run left: its sidecar as columns of numbers, and where its files are now."""
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from framencc.errors import FramenccError, SourceError
 from framencc.sidecar import fingerprint, read_sidecar
+from framencc.sinks.targets import left_partial
 from framencc.sources import probe_source
 from framencc.sources.kinds import kind_of, open_kind
 from framencc.spec import LimitsSpec
@@ -118,12 +120,15 @@ def find_sidecar(run: str | Path) -> Path:
     Raises
     ------
     SourceError
-        When there is none.
+        When there is none. Where the run has left a partial result, that is named.
     """
     given = Path(run)
     for path in (given, sidecar_path(given)):
-        if path.name.lower().endswith(".json") and path.is_file():
+        if path.name.lower().endswith(".json") and os.path.isfile(path):  # noqa: PTH113  (a name may be too long)
             return path
+    instead = left_partial(given) or left_partial(Path(str(given).removesuffix(".json")))
+    if instead is not None:
+        raise SourceError(instead)
     raise SourceError(f"{str(run)!r} has no sidecar {sidecar_path(given).name!r} beside it, so it is no finished run")
 
 

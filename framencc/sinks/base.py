@@ -72,23 +72,14 @@ class Sink(ABC):
         """
 
     @abstractmethod
-    def finish(self) -> None:
-        """Flush everything to the disk, so that of `commit` only taking the name remains; nothing can be written after.
+    def commit(self) -> Path:
+        """Flush everything to the disk, move it to its target, return the path; nothing can be written after.
 
         Raises
         ------
         SinkError
-            When the output cannot be completed; `abort` still has to be called.
-        """
-
-    @abstractmethod
-    def commit(self, target: Path | None = None) -> Path:
-        """Finish, move everything to its target (or to another `target` beside it), return the path.
-
-        Raises
-        ------
-        SinkError
-            When the output cannot be completed; the target is then untouched, and `abort` still has to be called.
+            When the output cannot be completed; a file at the target is then untouched, of many files some may have
+            been replaced, and `abort` still has to be called.
         """
 
     @abstractmethod

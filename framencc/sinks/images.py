@@ -1,6 +1,5 @@
 """One picture file a map, named by the frame's number in the input."""
 
-import contextlib
 import io
 import json
 import shutil
@@ -17,7 +16,7 @@ from framencc.frames import Picture
 from framencc.sinks.base import MapFormat
 from framencc.sinks.staged import StagedSink
 from framencc.sinks.targets import NumberedFiles
-from framencc.staging import Staged, sync_file, sync_folder, write_all
+from framencc.staging import sync_file, sync_folder, write_all
 
 Encode = Callable[[Picture, Mapping[str, str]], memoryview]
 
@@ -25,9 +24,9 @@ Encode = Callable[[Picture, Mapping[str, str]], memoryview]
 class ImageSink(StagedSink):
     """A numbered sequence of .png, .tif or .npy files.
 
-    The files gather in a hidden folder inside the target's. At `commit` those that are in the way are moved into
-    another one, the new ones are moved into place, and the old ones are deleted. One rename cannot move them all, so
-    a process killed in between leaves a part of one run, never a mixture of two; the sidecar tells it from a whole.
+    The files gather in a hidden folder inside the target's. At `commit` those that are in the way are deleted, and the
+    new ones are moved into place. One rename cannot move them all, so a process killed in between leaves some of them,
+    never a mixture of two runs. Old files that are to stay until all is done do not belong into the same folder.
 
     Parameters
     ----------
@@ -73,32 +72,14 @@ class ImageSink(StagedSink):
             sync_file(self._staged_file(index))
         sync_folder(self._staged.path)
 
-    def _publish(self, name: str) -> None:
-        files = NumberedFiles(self._staged.folder / name)
-        replaced = Staged(files.folder / name, folder=True)
-        try:
-            for path in list(files.existing()):
-                if path.is_symlink() or not path.is_dir():  # a folder stays, and stops a picture of its name
-                    path.replace(replaced.path / path.name)
-            for index in self._indices:
-                self._staged_file(index).replace(files.path(index))
-        except BaseException:
-            self._put_back(files, replaced)
-            raise
-        self._staged.sync_names()
-        shutil.rmtree(replaced.path, ignore_errors=True)
-        shutil.rmtree(self._staged.path, ignore_errors=True)
-
-    def _put_back(self, files: NumberedFiles, replaced: Staged) -> None:
+    def _publish(self) -> None:
+        for path in list(self._files.existing()):
+            if path.is_symlink() or not path.is_dir():  # a folder stays, and stops a picture of its name
+                path.unlink()
         for index in self._indices:
-            if not self._staged_file(index).exists():
-                with contextlib.suppress(OSError):
-                    files.path(index).replace(self._staged_file(index))
-        for path in list(replaced.path.iterdir()):
-            with contextlib.suppress(OSError):
-                path.replace(files.folder / path.name)
-        with contextlib.suppress(OSError):  # an old file that could not be put back is kept where it is
-            replaced.path.rmdir()
+            self._staged_file(index).replace(self._files.path(index))
+        self._staged.sync_names()
+        shutil.rmtree(self._staged.path, ignore_errors=True)
 
     def _staged_file(self, index: int) -> Path:
         return self._staged.path / self._files.name(index)

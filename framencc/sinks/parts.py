@@ -6,6 +6,7 @@ again; a later run goes on behind the sealed parts, and the parts are the same w
 
 import contextlib
 import hashlib
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -210,6 +211,15 @@ class VideoParts(SinkParts):
 class ImageParts(SinkParts):
     """One picture file a map: a part is a folder of them. Parameters as of `Parts`."""
 
+    def go_on(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Remove the files of a part that was written and not sealed; see `Parts.go_on`."""
+        super().go_on(records)
+        sealed = {str(record["file"]) for record in records}
+        with self._explained():
+            for folder in _folders(self._work.path):
+                if folder.name not in sealed:
+                    shutil.rmtree(folder)
+
     def _open(self) -> Sink:
         folder = self._work.path / f"{self._number:06d}"
         return ImageSink(folder / self.target.name, self.format, overwrite=True, shown=self.target)
@@ -242,7 +252,7 @@ class ImageParts(SinkParts):
     def moves(self, whole: Path, name: str) -> Iterator[tuple[Path, str]]:
         """Yield every picture; see `Parts.moves`."""
         written, published = NumberedFiles(self.target), NumberedFiles(self._work.folder / name)
-        for folder in sorted(path for path in whole.iterdir() if path.is_dir() and path.name.isdigit()):
+        for folder in _folders(whole):
             for file in self._files(folder):
                 yield file, published.name(written.index(file.name))
 
@@ -328,6 +338,11 @@ def open_parts(
     if codec is not None:
         return VideoParts(work, map_format, codec=codec, quality=quality, stall_seconds=stall_seconds)
     return ImageParts(work, map_format) if is_numbered(work.target) else ArrayParts(work, map_format)
+
+
+def _folders(work: Path) -> list[Path]:
+    """List the folders of the parts of a sequence, in their order."""
+    return sorted(path for path in work.iterdir() if path.is_dir() and path.name.isdigit())
 
 
 def _sha256(files: Iterable[Path]) -> str:

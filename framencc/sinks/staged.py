@@ -11,7 +11,7 @@ from framencc.errors import FramenccError, SinkError
 from framencc.frames import Picture
 from framencc.sinks.base import MapFormat, Sink, sink_error
 from framencc.sinks.targets import existing_files, refuse_existing
-from framencc.staging import Staged, sync_file
+from framencc.staging import Staged
 
 
 class StagedSink(Sink):
@@ -56,8 +56,7 @@ class StagedSink(Sink):
         self._shown = shown or target
         self._overwrite = overwrite
         self._last_index = -1
-        self._state: Literal["open", "finished", "committed", "failed", "aborted"] = "open"
-        self._committed = target
+        self._state: Literal["open", "committed", "failed", "aborted"] = "open"
         self._cancelled = False
         # Held by whoever works on the staged file; `abort` from another thread first makes that work end.
         self._lock = threading.RLock()
@@ -80,47 +79,25 @@ class StagedSink(Sink):
             self._last_index = index
             self.n_written += 1
 
-    def finish(self) -> None:
-        """Make the output durable; see `Sink.finish`."""
-        with self._lock:
-            self._require("open", "finished")
-            if not self.n_written:
-                raise SinkError(f"output {str(self._shown)!r} is not made: no map was written to it")
-            if self._state == "finished":
-                return
-            with self._explained():
-                self._state = "failed"
-                self._finish()
-                if self._staged.path.is_file():
-                    sync_file(self._staged.path)
-                self._state = "finished"
-            self._require("finished")  # another thread may have aborted meanwhile
-
-    def commit(self, target: Path | None = None) -> Path:
-        """Make the output durable and visible; see `Sink.commit`.
-
-        An explicit `target` is replaced where it exists: whoever names one has decided about it. When only the last
-        step fails, because the name cannot be taken, another `commit` may name another target.
-
-        Raises
-        ------
-        ValueError
-            When `target` is not in the output's own folder.
-        """
-        if target is not None and target.parent != self._target.parent:
-            raise ValueError(f"{str(target)!r} is not in the folder of {str(self._shown)!r}")
+    def commit(self) -> Path:
+        """Make the output durable and visible; see `Sink.commit`."""
         with self._lock:
             if self._state == "committed":
-                return self._committed
-            self.finish()
+                return self._target
+            self._require("open")
+            if not self.n_written:
+                raise SinkError(f"output {str(self._shown)!r} is not made: no map was written to it")
+            self._state = "failed"
             with self._explained():
+                self._finish()
+                if self._cancelled:
+                    self._require()  # another thread has aborted meanwhile
                 own = self._staged.folder / self._target.name
-                if target is None and not self._overwrite and any(existing_files(own)):
+                if not self._overwrite and any(existing_files(own)):
                     raise SinkError(f"output {str(self._shown)!r} appeared during the run and is not replaced")
-                self._publish((target or self._target).name)
-            self._committed = target or self._target
+                self._publish()
             self._state = "committed"
-            return self._committed
+            return self._target
 
     def abort(self) -> None:
         """Remove what was written; see `Sink.abort`."""
@@ -140,9 +117,9 @@ class StagedSink(Sink):
     def _finish(self) -> None:
         """Complete the staged file, and flush what it consists of if it is a folder; OSError where that fails."""
 
-    def _publish(self, name: str) -> None:
-        """Move the staged file to `name` in the target's folder; OSError where that fails, with all as before."""
-        self._staged.publish(name)
+    def _publish(self) -> None:
+        """Move the staged file to the target; OSError where that fails."""
+        self._staged.publish(self._target.name)
 
     def _close(self) -> None:
         """Let go of the staged file, so that it can be removed; called after any outcome but success."""

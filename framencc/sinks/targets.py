@@ -79,7 +79,19 @@ def is_numbered(target: Path) -> bool:
 
 def partial_path(target: Path) -> Path:
     """Name what is kept of an output when its input is damaged."""
-    return target.with_name(f"{target.stem}.partial{target.suffix}")
+    return target.parent / f"{target.stem}.partial{target.suffix}"
+
+
+def left_partial(output: Path) -> str | None:
+    """Say what is there of an output whose run has left only a partial result; None where that is not so."""
+    partial = partial_path(output)
+    # Not Path.is_file: with the longer name the answer may be that there can be no such file.
+    if os.path.isfile(sidecar_path(output)) or not os.path.isfile(sidecar_path(partial)):  # noqa: PTH113
+        return None
+    return (
+        f"the run of {str(output)!r} left only a partial result: {str(partial)!r}, as its input is damaged; give that "
+        f"name instead, or run it again with --tolerant --overwrite"
+    )
 
 
 def check_targets(spec: RunSpec, *, published: bool = False) -> None:

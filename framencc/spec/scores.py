@@ -37,8 +37,8 @@ class ScoresSpec(Model):
     )
     region_names: tuple[str, ...] | None = Field(
         None,
-        description='names of the labels, such as ["1=left_eye", "2=mouth"]; only these are scored; unset: every '
-        "label above 0, as label_1, label_2 ...",
+        description='names of the labels, such as ["1=left_eye", "2=mouth"], on the command line 1=left_eye,2=mouth; '
+        "only these are scored; unset: every label above 0, as label_1, label_2 ...",
         examples=[["1=left_eye", "2=mouth"]],
     )
     temporal_minimum: str | None = Field(
