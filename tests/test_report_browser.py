@@ -123,6 +123,21 @@ def test_dragging_zooms_and_the_buttons_zoom_back(opened):
     wait_for(opened, f"{span} < {whole / 2}")
 
 
+def test_the_video_is_played_by_a_button_that_covers_nothing_of_it(opened):
+    wait_for(opened, "return document.getElementById('video').duration > 0")
+    assert opened.execute_script("return document.getElementById('video').controls") is False
+    button = opened.find_element("id", "play")
+    assert button.text == "Play"
+    opened.execute_script("document.getElementById('frame').value = 0")
+    opened.execute_script("document.getElementById('frame').dispatchEvent(new Event('input'))")
+    button.send_keys("\ue007")
+    wait_for(opened, "return document.getElementById('play').textContent === 'Pause'")
+    wait_for(opened, f"{CURRENT} > 2")  # the timeline follows
+    button.send_keys("\ue007")
+    wait_for(opened, "return document.getElementById('video').paused && document.getElementById('play').textContent")
+    assert button.text == "Play"
+
+
 def test_thumbnails_and_stretches_jump_to_their_place(opened):
     buttons = opened.find_elements("css selector", ".jump")
     assert len(buttons) >= 6
@@ -145,7 +160,8 @@ def test_the_keyboard_reaches_everything_and_moves_the_timeline(opened):
         if focused[0] == "skip" and reached:
             break
         reached.append(focused[0])
-    assert {"skip", "view", "zoom-in", "zoom-out", "zoom-all", "previous", "frame", "next", "video"} <= set(reached)
+    assert {"skip", "view", "zoom-in", "zoom-out", "zoom-all", "previous", "frame", "next"} <= set(reached)
+    assert {"play", "full-screen"} <= set(reached)
     assert "jump" in reached
     assert reached.count("card jump") == len(opened.find_elements("css selector", ".card"))
     slider = opened.find_element("id", "frame")
@@ -179,6 +195,16 @@ def test_it_is_made_for_screen_readers(opened):
 def test_names_are_shown_as_they_are(opened):
     legend = opened.execute_script("return document.querySelector('#plot .legend').textContent")
     assert "mouth <b>" in legend
+
+
+def test_regions_with_the_names_of_scores_have_their_own_places_in_the_legend(browser, tmp_path):
+    names = ("sharpness", "contrast", "whole frame", "5th to 95th percentile")
+    rows = [frame_row(index, 0.9, dict.fromkeys(names, 0.5)) | {"pts_seconds": 3600.5 + index} for index in range(9)]
+    open_page(browser, write_report(write_sidecar(tmp_path / "maps.mkv", rows)))
+    shown = browser.execute_script("return [...document.querySelectorAll('#plot .legendtext')].map(e => e.textContent)")
+    assert sorted(shown) == sorted([*names, *names])
+    browser.execute_script("document.getElementById('next').click()")
+    assert "Frame 1, 1:00:01.500" in browser.find_element("id", "readout").text
 
 
 def test_another_score_can_be_chosen(opened, page):

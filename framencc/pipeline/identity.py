@@ -5,12 +5,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from framencc.spec import PATH_FIELDS, RunSpec
+from framencc.spec import PATH_FIELDS, WRITTEN_FIELDS, RunSpec
 
-_WRITTEN = (
-    *("output", "validity", "warped", "fields", "preview"),
-    *("scores.path", "scores.temporal_minimum", "scores.temporal_mean"),
-)
 _PATH_FACTS = ("path", "first_file", "last_file")
 # What may differ between a run and the one that goes on with it: results do not depend on these.
 _FREE_OPTIONS = ("resume", "overwrite", "threads", "limits", "verify")
@@ -25,7 +21,7 @@ def identify(spec: RunSpec, facts: Mapping[str, Any]) -> dict[str, Any]:
         for part in sections:
             section = section[part]
         if isinstance(section[last], str):
-            section[last] = place(section[last]) if name in _WRITTEN else os.path.realpath(section[last])
+            section[last] = place(section[last]) if name in WRITTEN_FIELDS else os.path.realpath(section[last])
     return {"options": options, **_without_paths(facts)}
 
 

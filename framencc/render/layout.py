@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from framencc.frames import Picture
 from framencc.kernels.preview import NOT_MEASURED
 from framencc.render.colours import Table
-from framencc.render.text import Colour, draw_scale, font, line_height, text_width
+from framencc.render.text import Colour, draw_scale, draw_text, line_height, text_width
 from framencc.spec import PreviewStyle
 
 PAPER, INK = (24, 24, 24), (222, 222, 222)
@@ -137,13 +137,14 @@ class PreviewLayout:
         draw = ImageDraw.Draw(image)
         for title, (top, left) in zip(self.titles, self.places, strict=False):
             centre = left + self.zoom * self.shape[1] / 2
-            draw.text((centre, top - self.line / 2), title, fill=INK, font=font(self.size), anchor="mm")
+            start = centre - text_width(title, self.size) / 2
+            draw_text(draw, start, top - self.line / 2, title, self.size, INK)
         side = round(0.9 * self.size)
         left, top = (self.columns[1], self.footer) if self.columns else (self.margin, self.footer + 2 * self.line)
         y = top + (self.line - side) // 2
         colour: Colour = tuple(int(value) for value in palette[NOT_MEASURED])  # type: ignore[assignment]
         draw.rectangle((left, y, left + side, y + side), fill=colour, outline=INK)
-        draw.text((left + 1.6 * side, top + self.line / 2), _KEY, fill=INK, font=font(self.size), anchor="lm")
+        draw_text(draw, left + 1.6 * side, top + self.line / 2, _KEY, self.size, INK)
         x, top = (self.columns[2], self.footer) if self.columns else (0, self.footer + 3 * self.line)
         draw_scale(image, (x, top, self.width - x, 2 * self.line), palette, self.size, INK)
         return np.array(image)
@@ -158,7 +159,7 @@ class PreviewLayout:
             reach = text_width(MISSING, self.size) / 2 + self.margin
             x, y = width / 2, height / 2
             draw.rectangle((x - reach, y - self.line / 2, x + reach, y + self.line / 2), fill=PAPER)
-            draw.text((x, y), MISSING, fill=INK, font=font(self.size), anchor="mm")
+            draw_text(draw, x - text_width(MISSING, self.size) / 2, y, MISSING, self.size, INK)
         for number in numbers:
             top, left = self.places[number]
             image.paste(hatch, (left, top))

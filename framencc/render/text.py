@@ -14,6 +14,7 @@ Colour = tuple[int, int, int]
 Box = tuple[int, int, int, int]
 
 LINE_HEIGHT = 1.6  # of a font's size
+_SPACE = 0.33  # of it as well
 
 
 @functools.cache
@@ -27,9 +28,22 @@ def line_height(size: int) -> int:
     return round(LINE_HEIGHT * size)
 
 
+def space_width(size: int) -> int:
+    """Return how wide a space is, in pixels; the font's own lets words run together in small sizes."""
+    return max(math.ceil(_SPACE * size), round(font(size).getlength(" ")))
+
+
 def text_width(text: str, size: int) -> int:
     """Return how wide a line of text is, in pixels."""
-    return math.ceil(font(size).getlength(text))
+    words = text.split(" ")
+    return math.ceil(sum(font(size).getlength(word) for word in words)) + (len(words) - 1) * space_width(size)
+
+
+def draw_text(draw: ImageDraw.ImageDraw, left: float, middle: float, text: str, size: int, ink: Colour) -> None:
+    """Draw a line of text, given its left end and half its height."""
+    for word in text.split(" "):
+        draw.text((left, middle), word, fill=ink, font=font(size), anchor="lm")
+        left += font(size).getlength(word) + space_width(size)
 
 
 def draw_scale(image: Image.Image, box: Box, palette: Table, size: int, ink: Colour) -> None:
@@ -96,7 +110,8 @@ class Writer:
         if character not in self._glyphs:
             # All digits get one width, so that a number does not tremble as it counts.
             wide = "0" if character.isdigit() else character
-            cell = max(1, round(font(self._size).getlength(wide))), line_height(self._size)
+            own = space_width(self._size) if character == " " else round(font(self._size).getlength(wide))
+            cell = max(1, own), line_height(self._size)
             image = Image.new("RGB", cell, self._paper)
             place = (cell[0] / 2, round(0.5 * cell[1]))
             ImageDraw.Draw(image).text(place, character, fill=self._ink, font=font(self._size), anchor="mm")

@@ -32,10 +32,12 @@ class Timeline:
         self._columns[name] = values
         return name
 
-    def line(self, name: str, label: str, values: Column, colour: int) -> dict[str, Any] | None:
-        """Describe a line; None where there is nothing to draw."""
+    def line(
+        self, name: str, label: str, values: Column, colour: int, *, group: str | None = None
+    ) -> dict[str, Any] | None:
+        """Describe a line; None where there is nothing to draw. Lines of one group share their place in the legend."""
         kept = self.column(name, values)
-        return None if kept is None else {"column": kept, "label": label, "colour": colour}
+        return None if kept is None else {"column": kept, "label": label, "colour": colour, "group": group or label}
 
     def strip(
         self,
@@ -110,7 +112,7 @@ def run_timeline(run: Run) -> Timeline:
     }
     low, high = (timeline.column(name, run.scores[name]) for name in ("p05", "p95"))
     if low and high:
-        band = {"column": high, "base": low, "label": "5th to 95th percentile", "colour": 0}
+        band = {"column": high, "base": low, "label": "5th to 95th percentile", "colour": 0, "group": "band"}
         views[SCORES["mean_confidence"]].insert(0, band)
     timeline.strip("confidence", views, share=True, named=True, weight=2.2)
     timeline.strip("measured share", {"": region_lines(timeline, run, "valid_share")}, share=True)
@@ -128,5 +130,5 @@ def region_lines(timeline: Timeline, run: Run, score: str) -> list[dict[str, Any
     """Describe the lines of a score: the whole frame's, and every region's."""
     lines = [timeline.line(score, WHOLE, run.scores[score], 0)]
     for number, (name, region) in enumerate(run.regions.items(), 1):
-        lines.append(timeline.line(f"{name}/{score}", name, region.scores[score], number))
+        lines.append(timeline.line(f"{name}/{score}", name, region.scores[score], number, group=f"region {name}"))
     return lines

@@ -35,9 +35,11 @@
     return seconds - times[before] <= times[after] - seconds ? before : after;
   };
   const clock = (seconds) => {
-    const total = Math.round(Math.abs(seconds) * 1000), rest = total % 60000;
-    const minutes = Math.floor(total / 60000), sign = seconds < 0 ? "-" : "";
-    return `${sign}${minutes}:${String(Math.floor(rest / 1000)).padStart(2, "0")}.${String(rest % 1000).padStart(3, "0")}`;
+    const total = Math.round(Math.abs(seconds) * 1000), rest = total % 60000, sign = seconds < 0 ? "-" : "";
+    const hours = Math.floor(total / 3600000), minutes = Math.floor(total / 60000) % 60;
+    const padded = (number, digits) => String(number).padStart(digits, "0");
+    const before = hours ? `${hours}:${padded(minutes, 2)}` : minutes;
+    return `${sign}${before}:${padded(Math.floor(rest / 1000), 2)}.${padded(rest % 1000, 3)}`;
   };
 
   // Places in view that a line has to pass: all of them, or the lowest and the highest of each group.
@@ -69,9 +71,9 @@
     const common = {
       type: "scatter", mode: at.length === 1 ? "markers" : "lines", x: at.map((one) => times[one]),
       customdata: at.map((one) => frames[one]), xaxis: "x", yaxis: `y${axis(number)}`, connectgaps: false,
-      showlegend: !legends.has(line.label), name: escaped(line.label), legendgroup: escaped(line.label),
+      showlegend: !legends.has(line.group), name: escaped(line.label), legendgroup: line.group,
     };
-    legends.add(line.label);
+    legends.add(line.group);
     if (line.base) {
       const quiet = { ...common, hoverinfo: "skip", line: { width: 0 } };
       return [
@@ -144,7 +146,7 @@
     data.strips.forEach((strip, number) => shownLines(strip, number).forEach((line) => {
       if (line.base || (number && line.column.includes("/") && data.strips[0].views.length > 1)) return;
       const value = columns[line.column][place];
-      const name = strip.named ? line.label : line.label === "whole frame" ? strip.title : `${strip.title}, ${line.label}`;
+      const name = strip.named ? line.label : line.group === "whole frame" ? strip.title : `${strip.title}, ${line.label}`;
       const item = element("span", `${name} ${value === null ? "not measured" : value.toFixed(3)}`);
       const swatch = document.createElement("i");
       swatch.style.background = `var(--line-${line.colour % 8})`;
@@ -225,6 +227,18 @@
     dark.addEventListener("change", draw);
     addEventListener("resize", draw);
     if (video) {
+      // The player's own controls would cover the foot of the picture, where frame and time stand; the slider is ours.
+      const play = byId("play"), wide = byId("full-screen");
+      video.controls = false;
+      play.hidden = false;
+      wide.hidden = !video.requestFullscreen;
+      const toggle = () => { if (video.paused) video.play().catch(() => {}); else video.pause(); };
+      const name = () => { play.textContent = video.paused ? "Play" : "Pause"; };
+      play.addEventListener("click", toggle);
+      video.addEventListener("click", toggle);
+      ["play", "pause", "ended"].forEach((one) => video.addEventListener(one, name));
+      wide.addEventListener("click", () => video.requestFullscreen());
+      document.addEventListener("fullscreenchange", () => { video.controls = document.fullscreenElement === video; });
       // It begins where the timeline does, unless its reader was faster.
       video.addEventListener("loadedmetadata", () => { if (!touched) seek(); });
       if (video.readyState >= 1) seek();
