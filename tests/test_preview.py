@@ -9,7 +9,7 @@ from pathlib import Path
 import media
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 from running import assert_nothing_runs
 from sink_readback import decode, describe, map_format, visible
 
@@ -19,7 +19,7 @@ from framencc.pipeline import run
 from framencc.render import GRAY, HEAT, Preview, PreviewLayout, Shades
 from framencc.render.colours import doubt, over_gray
 from framencc.render.layout import PAPER
-from framencc.render.text import draw_scale
+from framencc.render.text import Writer, draw_scale, draw_text, text_width
 from framencc.sinks import VideoSink
 from framencc.verification import verify
 
@@ -257,6 +257,24 @@ def test_number_time_and_mean_are_written():
     # A number of as many digits as there can be stays out of what stands beside it.
     _, long = draw("heat", pictures, index=2**31 - 1, mean=0.25)
     assert (long[:, layout.text_width + layout.margin :] == before[:, layout.text_width + layout.margin :]).all()
+
+
+@pytest.mark.parametrize("size", [11, 14, 26])
+def test_words_stand_apart(size):
+    """The space between two words is clearly wider than that between two letters."""
+
+    def gaps(drawn):
+        ink = np.flatnonzero((drawn != 0).any(axis=(0, 2)))
+        return np.diff(ink).max()
+
+    line, width = round(1.6 * size), text_width("mm mm", size)
+    canvas = np.zeros((line, width + 8, 3), np.uint8)
+    Writer(size, (255, 255, 255), (0, 0, 0)).write(canvas, "mm mm", 2, 0, width + 4)
+    assert gaps(canvas) > 0.3 * size
+    image = Image.new("RGB", (width + 8, line))
+    draw_text(ImageDraw.Draw(image), 2, line / 2, "mm mm", size, (255, 255, 255))
+    assert gaps(np.asarray(image)) > 0.3 * size
+    assert np.flatnonzero(np.asarray(image).any(axis=(0, 2))).max() <= 2 + width
 
 
 def test_the_scale_goes_from_no_to_full_confidence():
