@@ -18,7 +18,7 @@ PLAIN = "framencc"
 
 NOTES = """\
 All decode the same clip, correlate, and write FFV1; the others also draw a preview, which an encoder of its own turns
-into H.264. Everything is read back and compared. The maps have the same bytes with and without. CPU time is that of
+into H.264. {read_back} The maps have the same bytes with and without. CPU time is that of
 all processes together; unlike wall time it hardly depends on what else the machine does (Windows does not tell it)."""
 
 
@@ -59,7 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"Medians of {options.rounds} rounds taken in turn, threads of the kernels: {options.threads}. "
         f"{machine('numba', 'pillow', 'imageio-ffmpeg')}."
     )
-    publish("preview", f"{table(head, rows)}\n\n{caption}\n{NOTES}", options.write)
+    read_back = "Nothing is read back (--no-verify)." if options.no_verify else "Everything is read back and compared."
+    notes = NOTES.format(read_back=read_back)
+    publish("preview", f"{table(head, rows)}\n\n{caption}\n{notes}", options.write)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -68,6 +70,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--styles", nargs="+", choices=get_args(PreviewStyle), default=get_args(PreviewStyle), help="default: all"
     )
+    parser.add_argument("--no-verify", action="store_true", help="do not decode what was written again")
     return parser.parse_args(arguments)
 
 
@@ -81,6 +84,7 @@ def time_runs(folder: Path, options: argparse.Namespace) -> tuple[dict[str, Timi
         reference=0,
         threads=options.threads,
         overwrite=True,
+        verify=not options.no_verify,
     )
     candidates = {PLAIN: Metered(spec)}
     previews = []
