@@ -119,7 +119,7 @@ def run_timeline(run: Run) -> Timeline:
     timeline.strip("mean displacement in pixels", {"": region_lines(timeline, run, "warp_magnitude")})
     ratios = [
         timeline.line("sharpness_ratio", "sharpness", run.scores["sharpness_ratio"], 6),
-        timeline.line("gain", "contrast", run.scores["gain"], 7),
+        timeline.line("gain", "contrast", run.scores["gain"], 15),  # dotted: told apart without its colour too
     ]
     timeline.failures(run, "no warp found")
     timeline.strip("sharpness and contrast over the reference's", {"": ratios}, named=True)
