@@ -11,7 +11,7 @@ from test_report import NO_NUMBER, column, drawn, seen
 
 from framencc import SpecError
 from framencc.report import write_comparison
-from framencc.report.comparison import compare_maps, difference_colours
+from framencc.report.differences import compare_maps, difference_colours
 from framencc.report.runs import read_run
 
 HEIGHT, WIDTH = 96, 128
@@ -24,15 +24,85 @@ def pair(tmp_path_factory):
     return real_run(folder, "a.mkv", n_frames=24), real_run(folder, "b.npy", n_frames=24, ncc={"radius": 6})
 
 
+def measured_again(folder, name, **options):
+    """Return the confidences of a run in float64, and where it measured something, by its own codes."""
+    why = folder / f"{name}_why.npy"
+    maps = np.load(real_run(folder, f"{name}_again.npy", n_frames=24, validity=str(why), **options))
+    return np.maximum(maps.astype(np.float64), 0), np.load(why) == 0
+
+
+def mean_where(size, used):
+    return np.array([one[where].mean() for one, where in zip(size, used, strict=True)])
+
+
 def test_all_maps_are_compared_as_confidences(pair):
     found = compare_maps(*map(read_run, pair))
-    rho = real_run(pair[0].parent, "a.npy", n_frames=24)
-    ours, theirs = (np.maximum(np.load(path).astype(np.float64), 0) for path in (rho, pair[1]))
-    expected = np.abs(theirs - ours).mean(axis=(1, 2))
+    ours, first = measured_again(pair[0].parent, "a")
+    theirs, second = measured_again(pair[0].parent, "b", ncc={"radius": 6})
+    expected = mean_where(np.abs(theirs - ours), first & second)
     np.testing.assert_allclose(found.mean_absolute, expected, atol=0.51 / 255)
-    assert sum(found.counts) == 24 * HEIGHT * WIDTH
+    assert sum(found.counts) == (first & second).sum() < 24 * HEIGHT * WIDTH
+    assert found.certain
     assert found.panels[0].place == int(np.argmax(expected))
     assert len(found.panels) <= 12
+
+
+@pytest.mark.parametrize(
+    ("shares", "change_spec", "n_used"),
+    [
+        ([0.5, 0.5], {}, 2),  # as many zeros as windows without texture
+        ([0.75, 0.25], {}, 4),  # one of the two zeros is a match that fails: which one is not known
+        ([0.75, 0.25], {"ncc": {"flat": 1}}, 3),
+        ([0.75, 0.25], {"ncc": {"flat": 1, "smooth_sigma": 1}}, 4),
+        ([0.5, 0.5], {"warp": {"forward_backward": "weight"}}, 2),
+        ([0.75, 0.25], {"ncc": {"flat": 1}, "warp": {"forward_backward": "weight"}}, 4),
+        ([0.75, 0, 0, 0, 0.25], {"ncc": {"fill": 0.5}}, 3),
+        ([0.75, 0, 0, 0, 0.25], {"ncc": {"fill": "nan"}}, 4),  # a map with a nan would hold no 0.5 there
+    ],
+)
+def test_without_validity_what_was_measured_is_told_by_its_value(tmp_path, shares, change_spec, n_used):
+    np.save(tmp_path / "a.npy", np.array([[[0, 0, 0.5, 1]]], np.float32))
+    np.save(tmp_path / "b.npy", np.full((1, 1, 4), 0.25, np.float32))
+    runs = []
+    for name, codes in (("a.npy", shares), ("b.npy", [1])):
+        row = frame_row(0, 0.5, valid_share=codes[0], code_shares=codes + [0] * (9 - len(codes)))
+        sidecar = write_sidecar(tmp_path / name, [row], outputs={"output": name}, encoding={"encoding": "float"})
+        change(tmp_path / name, lambda content: [content["spec"][key].update(new) for key, new in change_spec.items()])
+        runs.append(read_run(sidecar))
+    found = compare_maps(*runs)
+    assert sum(found.counts) == n_used
+    assert found.certain == (n_used == 4 * shares[0] or change_spec.get("ncc") == {"fill": "nan"})
+
+
+@pytest.mark.parametrize("fill", [0.0, 0.7])
+def test_only_what_both_measured_is_compared(tmp_path, fill):
+    masks = np.zeros((2, HEIGHT, WIDTH), np.uint8)
+    masks[0, :60], masks[1, 20:] = 255, 255
+    options = []
+    for name, mask in zip("ab", masks, strict=True):
+        np.save(tmp_path / f"{name}_mask.npy", mask)
+        options.append(
+            {"ncc": {"mask": str(tmp_path / f"{name}_mask.npy"), "fill": fill, "radius": 2 + 3 * (name == "b")}}
+        )
+    outputs = [
+        real_run(tmp_path, f"{name}.mkv", validity=str(tmp_path / f"{name}_why.mkv"), n_frames=24, **one)
+        for name, one in zip("ab", options, strict=True)
+    ]
+    (ours, first), (theirs, second) = (
+        measured_again(tmp_path, name, **one) for name, one in zip("ab", options, strict=True)
+    )
+    used = first & second
+    assert used[:, 20:60].any(axis=(1, 2)).all()
+    assert not used[:, :20].any()
+    found = compare_maps(*map(read_run, outputs))
+    assert found.certain
+    np.testing.assert_allclose(found.mean_absolute, mean_where(np.abs(theirs - ours), used), atol=1.01 / 255)
+    assert sum(found.counts) == used.sum()
+    assert "Gray: not measured in both, and not counted." in seen(write_comparison(*outputs)).text
+    (tmp_path / "b_why.mkv").unlink()
+    found = compare_maps(*map(read_run, outputs))
+    assert [problem for problem in found.problems if "b_why.mkv" in problem]
+    assert sum(found.counts) >= used.sum()
 
 
 def test_a_comparison_shows_scores_options_and_pictures(pair):
@@ -92,7 +162,7 @@ def test_maps_without_numbers_and_runs_without_maps(tmp_path):
 
 def test_colours_of_differences():
     colours = difference_colours(np.array([[0.0, 1, -1, np.nan]], np.float32))
-    assert colours.tolist() == [[[245, 245, 245], [230, 120, 0], [0, 105, 200], [245, 245, 245]]]
+    assert colours.tolist() == [[[245, 245, 245], [230, 120, 0], [0, 105, 200], [150, 150, 150]]]
 
 
 def test_the_command(pair, tmp_path):

@@ -58,13 +58,36 @@ def test_frames_of_which_nothing_was_measured_are_not_looked_at(tmp_path):
     assert found.counts[-1] == sum(found.counts) == 11 * 40 * 60
 
 
+@pytest.mark.parametrize("flat", [1.0, -0.5])
+def test_windows_without_texture_do_not_count_whatever_they_hold(tmp_path, flat):
+    output = real_run(
+        tmp_path,
+        ncc={"flat": flat},
+        validity=str(tmp_path / "why.mkv"),
+        output_format={"encoding": "signed", "bits": 16},
+    )
+    known, _ = look(output)
+    change(output, lambda content: content["outputs"].pop("validity"))
+    assert look(output)[0].counts == known.counts
+    assert sum(known.counts) < 24 * 96 * 128
+
+
+def test_smoothed_maps_are_looked_at_only_where_all_is_measured(tmp_path):
+    output = real_run(tmp_path, ncc={"smooth_sigma": 1})
+    run = read_run(output)
+    whole = int(np.count_nonzero(run.scores["valid_share"] == 1))
+    assert 0 < whole < run.n_frames  # where something passes it has windows without texture, which smoothing changes
+    found, _ = look(output)
+    assert sum(found.counts) == found.n_sampled * 96 * 128
+
+
 def test_a_lossy_output_is_looked_at_only_where_all_is_measured(tmp_path):
     mask = np.full((96, 128), 255, np.uint8)
     mask[:, 64:] = 0
     np.save(tmp_path / "mask.npy", mask)
     found, gallery = look(real_run(tmp_path, "maps.mp4", ncc={"mask": str(tmp_path / "mask.npy")}))
     assert found is None
-    assert "lossy video" in gallery.problems[-1]
+    assert "--validity keeps it" in gallery.problems[-1]
     found, gallery = look(real_run(tmp_path, "whole.mp4"))
     assert found.n_sampled == 24
     assert sum(found.counts) == 24 * 96 * 128

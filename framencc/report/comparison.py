@@ -1,53 +1,21 @@
 """What the report of two runs over the same frames shows: where, when and why they differ."""
 
-import contextlib
-import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
-from framencc.errors import SourceError, SpecError
-from framencc.frames import Picture
-from framencc.report.drawing import Panel, confidence_gray, data_uri, decode, join
+from framencc.errors import SpecError
+from framencc.report.differences import Differences, compare_maps
+from framencc.report.drawing import Panel
 from framencc.report.facts import describe_machine, describe_run, differing_options, text
-from framencc.report.overview import MOST_PANELS, Page, card, histogram, mean_of, moment
+from framencc.report.overview import Page, card, histogram, mean_of, moment
 from framencc.report.page import find_video, format_change, format_percent, format_score
-from framencc.report.pictures import ArrayPictures, NumberedPictures, Pictures, open_output
 from framencc.report.runs import SCORES, Column, Run, same_input
 from framencc.report.stretches import WHOLE
 from framencc.report.timeline import Timeline
-from framencc.sources import VideoSource
-from framencc.spec import VIDEO_OUTPUT_SUFFIXES
 
-Map = npt.NDArray[np.float32]
-
-_BINS = 40
 _REGION_SCORES = ("mean_confidence", "valid_share", "share_below")  # all of every region would bury the rest
-_STRONG = 0.5  # a difference of so much has the full colour
-# Colours for people of any colour vision: orange where the second run is higher, blue where the first is.
-_HIGHER, _LOWER, _EQUAL = np.array([230, 120, 0]), np.array([0, 105, 200]), np.array([245, 245, 245])
-
-
-class Differences(NamedTuple):
-    """What comparing all maps has found.
-
-    Parameters
-    ----------
-    mean_absolute
-        Mean of |second - first| over the pixels of each frame; NaN where a map has no number at all.
-    counts
-        Pixels of all frames by |second - first|, in equal bins from 0 to 1.
-    panels
-        The frames that differ most, most first.
-    """
-
-    mean_absolute: Column
-    counts: list[int]
-    panels: list[Panel]
 
 
 def comparison_page(first: Run, second: Run, folder: Path, *, progress: bool = False) -> tuple[Page, Page]:
@@ -63,6 +31,7 @@ def comparison_page(first: Run, second: Run, folder: Path, *, progress: bool = F
     found = None
     try:
         found = compare_maps(first, second, progress=progress)
+        problems += found.problems
     except (OSError, ValueError) as error:  # SourceError is one of them
         problems.append(f"the maps cannot be compared: {error}")
     difference = second.scores["mean_confidence"] - first.scores["mean_confidence"]
@@ -101,12 +70,19 @@ def comparison_page(first: Run, second: Run, folder: Path, *, progress: bool = F
 
 def _pictures(first: Run, difference: Column, found: Differences | None) -> Page:
     counts = [] if found is None or not sum(found.counts) else [found.counts]
+    if found is None or found.certain:
+        counted = "Gray: not measured in both, and not counted."
+    else:
+        counted = (
+            "Gray: not measured in both, and not counted, as far as that is known (--validity keeps it); other pixels "
+            "without a measurement count as what they hold."
+        )
     return {
         "panels_heading": "Frames that differ most",
-        "panels_lead": "By the mean of |B - A| over their pixels. Orange: B is higher. Blue: A is higher.",
+        "panels_lead": f"By the mean of |B - A| over their pixels. Orange: B is higher. Blue: A is higher. {counted}",
         "panels": [] if found is None else [_card(first, panel, found, difference) for panel in found.panels],
         "histograms": [
-            histogram("How far the maps differ", "|B - A| of all pixels of all frames", one) for one in counts
+            histogram("How far the maps differ", "|B - A| of the pixels of all frames", one) for one in counts
         ],
     }
 
@@ -130,92 +106,6 @@ def require_comparable(first: Run, second: Run) -> None:
             for run in (first, second)
         ]
         raise SpecError(f"{names} cannot be compared: they are over different frames, {spans[0]} and {spans[1]}")
-
-
-def compare_maps(first: Run, second: Run, *, progress: bool = False) -> Differences:
-    """Read all maps of both runs side by side; only one frame of each is held at a time.
-
-    What is compared are confidences, max(rho, 0), as not every encoding holds more.
-
-    Raises
-    ------
-    SourceError
-        When they cannot be read.
-    ValueError
-        When they have different sizes or numbers.
-    """
-    mean_absolute = np.full(first.n_frames, np.nan)
-    counts = np.zeros(_BINS, np.int64)
-    part_frames = max(1, first.n_frames // (2 * MOST_PANELS))
-    most: dict[int, tuple[float, Panel]] = {}  # of each part of the clip, as neighbours differ alike
-    with contextlib.ExitStack() as cleanup:
-        both = zip(*(_maps(run, cleanup) for run in (first, second)), strict=True)
-        for place, (ours, theirs) in enumerate(_shown(both, first.n_frames, progress=progress)):
-            if ours.shape != theirs.shape or place >= first.n_frames:
-                raise ValueError(f"they are {ours.shape} and {theirs.shape}, map {place} of {first.n_frames} frames")
-            difference = theirs - ours
-            size = np.abs(difference[np.isfinite(difference)])
-            if not size.size:
-                continue
-            mean = mean_absolute[place] = float(size.mean(dtype=np.float64))
-            counts += np.histogram(np.minimum(size, 1), _BINS, (0, 1))[0]
-            part = place // part_frames
-            if mean > 0 and (part not in most or mean > most[part][0]):
-                most[part] = mean, _draw(place, ours, theirs, difference)
-    return Differences(mean_absolute, counts.tolist(), _apart(most.values(), part_frames))
-
-
-def _apart(candidates: Iterable[tuple[float, Panel]], part_frames: int) -> list[Panel]:
-    """Choose the panels that differ most and are no neighbours, most first."""
-    chosen: list[Panel] = []
-    for _, panel in sorted(candidates, key=lambda one: (-one[0], one[1].place)):
-        if len(chosen) < MOST_PANELS and all(abs(panel.place - other.place) > part_frames // 2 for other in chosen):
-            chosen.append(panel)
-    return chosen
-
-
-def difference_colours(difference: Map) -> npt.NDArray[np.uint8]:
-    """Colour the differences of two maps: white none, orange the second is higher, blue the first is."""
-    strength = np.clip(np.nan_to_num(difference) / _STRONG, -1, 1)[..., np.newaxis]
-    higher, lower = np.maximum(strength, 0), np.maximum(-strength, 0)
-    coloured = _EQUAL + higher * (_HIGHER - _EQUAL) + lower * (_LOWER - _EQUAL)
-    codes: npt.NDArray[np.uint8] = np.rint(coloured).astype(np.uint8)
-    return codes
-
-
-def _maps(run: Run, cleanup: contextlib.ExitStack) -> Iterator[Map]:
-    """Yield the confidences of every frame of a run."""
-    path = run.output("output")
-    if path is None:
-        raise SourceError(f"the sidecar of {run.name!r} names no maps")
-    for data in _stored(run, path, cleanup):
-        yield np.maximum(decode(data, run.section("encoding")), 0)
-
-
-def _stored(run: Run, path: Path, cleanup: contextlib.ExitStack) -> Iterator[Picture]:
-    if path.suffix.lower() in VIDEO_OUTPUT_SUFFIXES:
-        source = cleanup.enter_context(VideoSource(str(path)))
-        yield from (frame.data for frame in source.frames())
-        return
-    pictures: Pictures = open_output(path)
-    assert isinstance(pictures, ArrayPictures | NumberedPictures)
-    for place in range(run.n_frames):
-        yield pictures.take(place, int(run.index[place]), float(run.pts_seconds[place]))
-
-
-def _shown(maps: Iterable[Any], n_frames: int, *, progress: bool) -> Iterable[Any]:
-    if not (progress and sys.stderr is not None and sys.stderr.isatty()):
-        return maps
-    from tqdm import tqdm  # noqa: PLC0415  (wanted on terminals only)
-
-    bar: Iterable[Any] = tqdm(maps, total=n_frames, desc="comparing", unit="frame", file=sys.stderr, dynamic_ncols=True)
-    return bar
-
-
-def _draw(place: int, ours: Map, theirs: Map, difference: Map) -> Panel:
-    images = [Image.fromarray(confidence_gray(ours)), Image.fromarray(confidence_gray(theirs))]
-    image = join([*images, Image.fromarray(difference_colours(difference))])
-    return Panel(place, data_uri(image), *image.size, ("confidence of A", "confidence of B", "B - A"))
 
 
 def _names(first: Run, second: Run) -> tuple[str, str]:
@@ -252,7 +142,7 @@ def _figures(first: Run, second: Run, difference: Column, found: Differences | N
     figures.append({"name": "B - A", "value": format_change(average), "note": "mean over frames"})
     if found is not None:
         overall = mean_of(found.mean_absolute)
-        figures.append({"name": "Mean |B - A|", "value": format_score(overall), "note": "over all pixels"})
+        figures.append({"name": "Mean |B - A|", "value": format_score(overall), "note": "over pixels"})
     failed = [str(len(run.failures)) for run in (first, second)]
     figures.append({"name": "Failed warps", "value": " / ".join(failed), "note": "A / B"})
     return figures

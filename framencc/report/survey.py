@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from framencc.report.drawing import Confidence, Gray, Panel, as_stored, confidence_gray, make_panel
+from framencc.report.drawing import Confidence, Gray, Panel, confidence_gray, make_panel
+from framencc.report.measured import knows_measured, measured_pixels
 from framencc.report.panels import Gallery
-from framencc.report.runs import Run, number, section
+from framencc.report.runs import Run
 from framencc.spec import MEAN, MINIMUM
 
 _BINS = 40
 _SAMPLED = 24
-_FLAT = (1, 2)  # codes of pixels that hold 0 although they were not measured; those above hold the fill
 
 
 @dataclass(frozen=True)
@@ -91,65 +91,31 @@ def _look(run: Run, gallery: Gallery) -> _Sample:
     sample = _Sample()
     for place in _places(run, gallery):
         rho = gallery.confidence(place)
-        if rho is None:
+        codes = gallery.validity(place) if gallery.has_validity else None
+        if rho is None or (gallery.has_validity and (codes is None or codes.shape != rho.shape)):
             break
-        if gallery.has_validity:
-            codes = gallery.validity(place)
-            if codes is None or codes.shape != rho.shape:
-                break
-            sample.add(rho, (codes == 0) & np.isfinite(rho))
-        elif _shares(run, place)[0] == 1:
-            sample.add(rho, np.isfinite(rho))
-        else:
-            _add_by_value(run, place, rho, sample)
+        found = measured_pixels(run, place, rho, codes)
+        if found is not None:
+            sample.add(rho, found.mask)
+            # Where they are is not known: they count in the distribution, and only the two maps do without them.
+            for value, n_pixels in found.hidden.items():
+                sample.counts += n_pixels * _binned(np.array([value], np.float32))
     return sample
 
 
 def _places(run: Run, gallery: Gallery) -> list[int]:
     """Choose frames that are spread evenly over those of which is known where they hold a measurement."""
-    shares = run.scores["valid_share"]
-    known = np.flatnonzero(~(shares == 0))
-    if not gallery.has_validity and run.section("encoding").get("codec") == "h264":
-        known = np.flatnonzero(shares == 1)  # lossy: what holds no measurement is not known by its value
-        if not known.size:
+    measured = np.flatnonzero(~(run.scores["valid_share"] == 0))
+    known = measured
+    if not gallery.has_validity:
+        known = np.array([place for place in measured.tolist() if knows_measured(run, place)], np.int64)
+        if measured.size and not known.size:
             gallery.problems.append(
-                "which pixels of the lossy video hold a measurement is not known (--validity keeps it), so their "
+                "which pixels of the maps hold a measurement is not known (--validity keeps it), so their "
                 "distribution is not shown"
             )
     chosen = np.linspace(0, len(known) - 1, min(_SAMPLED, len(known)))
     return sorted({int(known[round(place)]) for place in chosen})
-
-
-def _add_by_value(run: Run, place: int, rho: Confidence, sample: _Sample) -> None:
-    """Add a frame that is measured in part: pixels without a measurement hold 0 or the fill, and the row says how many.
-
-    How many pixels of each value were measured all the same is known as well, though not which ones: they count in the
-    distribution, and only the two maps do without them.
-    """
-    shares = _shares(run, place)
-    empty, used = _empty_values(run), np.isfinite(rho)
-    n_empty = dict.fromkeys(empty, 0.0)
-    for code, share in enumerate(shares[1:], 1):
-        n_empty[empty[0] if code in _FLAT else empty[-1]] += rho.size * (share if share > 0 else 0)
-    for value, lacking in n_empty.items():
-        here = rho == np.float32(value)
-        n_measured = int(np.count_nonzero(here)) - round(lacking)
-        if round(lacking) > 0:
-            used &= ~here
-            sample.counts += max(0, n_measured) * _binned(np.array([value], np.float32))
-    sample.add(rho, used)
-
-
-def _empty_values(run: Run) -> tuple[float, ...]:
-    """Return what pixels without a measurement hold, as it is stored: 0 where they are flat, and the fill."""
-    encoding = run.section("encoding")
-    fill = number(section(run.section("spec"), "ncc").get("fill"))
-    return as_stored(0.0, encoding), as_stored(fill, encoding)
-
-
-def _shares(run: Run, place: int) -> npt.NDArray[np.float64]:
-    shares = run.code_shares[place]
-    return shares if shares.size else np.array([run.scores["valid_share"][place]])
 
 
 def _binned(values: Confidence) -> npt.NDArray[np.int64]:
