@@ -14,7 +14,7 @@ from running import command, python
 from framencc import SpecError
 from framencc.errors import SinkError, SourceError
 from framencc.report import write_report
-from framencc.report.page import format_percent, format_score, format_seconds, script_json
+from framencc.report.page import format_change, format_percent, format_score, format_seconds, script_json
 from framencc.report.panels import Gallery
 from framencc.report.runs import read_run
 from framencc.report.series import Thinning, pack
@@ -280,6 +280,7 @@ def test_what_people_read():
     assert format_seconds(3600) == "1:00:00.000"
     assert format_seconds(-0.5) == "-0:00.500"
     assert (format_score(None), format_score(float("nan")), format_score(0.12345)) == ("–", "–", "0.123")
+    assert (format_change(-0.0004), format_change(0.25), format_change(None)) == ("+0.000", "+0.250", "–")
     assert (format_percent(0.0), format_percent(1e-5), format_percent(0.5)) == ("0.0 %", "< 0.1 %", "50.0 %")
     assert json.loads(script_json("</script>&\u2028")) == "</script>&\u2028"
     assert "<" not in script_json("</script>")

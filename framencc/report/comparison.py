@@ -152,7 +152,7 @@ def _card(run: Run, panel: Panel, found: Differences, difference: Column) -> Pag
     change = difference[panel.place]
     caption = f"mean |B - A| {format_score(float(found.mean_absolute[panel.place]))}"
     if np.isfinite(change):
-        caption += f", mean confidence {change:+.3f}"
+        caption += f", mean confidence {format_change(float(change))}"
     where = moment(run, panel.place)
     alt = f"Frame {where['index']} at {where['clock']}, from left to right: {', '.join(panel.labels)}; {caption}"
     return card(run, panel, caption, alt)

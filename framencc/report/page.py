@@ -72,7 +72,7 @@ def format_score(value: float | None, digits: int = 3) -> str:
 
 def format_change(value: float | None) -> str:
     """Write a difference of scores with its sign, or a dash where there is none."""
-    return "–" if value is None or math.isnan(value) else f"{value:+.3f}"
+    return "–" if value is None or math.isnan(value) else f"{value:+z.3f}"
 
 
 def format_percent(value: float | None) -> str:
