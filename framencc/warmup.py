@@ -11,9 +11,10 @@ from framencc.kernels.normalisation import normalise_rows
 from framencc.kernels.png_filters import undo_filters
 from framencc.ncc import Reference
 from framencc.pipeline.clip_maps import MEAN, MINIMUM, ClipMaps
-from framencc.render import Preview, PreviewLayout, Shades, encode, weigh
+from framencc.render import Preview, PreviewLayout, encode, weigh
 from framencc.sampling import Sampler
 from framencc.scores import Scorer
+from framencc.shades import Shades
 from framencc.sources.pixel_formats import Layout
 from framencc.sources.planes import ChannelPlanes
 from framencc.sources.wanted import WantedChannels

@@ -16,10 +16,11 @@ from sink_readback import decode, describe, map_format, visible
 from framencc.config import make_spec
 from framencc.errors import SinkError, SpecError
 from framencc.pipeline import run
-from framencc.render import GRAY, HEAT, Preview, PreviewLayout, Shades
+from framencc.render import GRAY, HEAT, Preview, PreviewLayout
 from framencc.render.colours import doubt, over_gray
 from framencc.render.layout import PAPER
 from framencc.render.text import Writer, draw_scale, draw_text, text_width
+from framencc.shades import Shades
 from framencc.sinks import VideoSink
 from framencc.verification import verify
 

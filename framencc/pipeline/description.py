@@ -15,7 +15,8 @@ from framencc.fields import list_fields
 from framencc.frames import Conversion, Regions, StreamInfo
 from framencc.pipeline.identity import identify
 from framencc.pipeline.tally import Tally
-from framencc.render import PreviewLayout, maximum_code
+from framencc.render import PreviewLayout
+from framencc.shades import maximum_code
 from framencc.sidecar import fingerprint
 from framencc.sinks import MapFormat
 from framencc.sources import MaskedSource, ReferencePicture, Source

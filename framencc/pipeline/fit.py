@@ -5,7 +5,8 @@ import numpy as np
 from framencc.errors import SpecError
 from framencc.frames import StreamInfo, Use
 from framencc.ncc import Reference
-from framencc.render import Preview, PreviewLayout, Shades, maximum_code
+from framencc.render import Preview, PreviewLayout
+from framencc.shades import Shades, maximum_code
 from framencc.sources import ReferencePicture
 from framencc.spec import RunSpec
 

@@ -10,7 +10,8 @@ from typing import Any
 import framencc
 from framencc.frames import Picture
 from framencc.pipeline.tally import BADNESS
-from framencc.render import encode, maximum_code
+from framencc.render import encode
+from framencc.shades import maximum_code
 from framencc.sinks.images import encode_picture
 from framencc.spec import RunSpec
 from framencc.staging import sync_file

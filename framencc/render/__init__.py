@@ -1,8 +1,8 @@
 """How a map becomes something to look at: gray codes, and pictures for people."""
 
-from framencc.render.codes import encode, maximum_code, weigh
+from framencc.render.codes import encode, weigh
 from framencc.render.colours import GRAY, HEAT
 from framencc.render.layout import PreviewLayout
-from framencc.render.preview import Preview, Shades
+from framencc.render.preview import Preview
 
-__all__ = ["GRAY", "HEAT", "Preview", "PreviewLayout", "Shades", "encode", "maximum_code", "weigh"]
+__all__ = ["GRAY", "HEAT", "Preview", "PreviewLayout", "encode", "weigh"]

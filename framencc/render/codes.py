@@ -5,12 +5,8 @@ import numpy as np
 from framencc.frames import Picture
 from framencc.kernels.encode import encode_rows, weigh_rows
 from framencc.kernels.threads import default_threads, share_rows
+from framencc.shades import maximum_code
 from framencc.spec import Encoding
-
-
-def maximum_code(bits: int) -> int:
-    """Return the largest code M of a depth: 255 for 8 bits, 65535 for 16."""
-    return (1 << bits) - 1
 
 
 def weigh(rho: Picture, validity: Picture, distance: Picture, scale: float, *, threads: int | None = None) -> None:

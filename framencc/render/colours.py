@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framencc.kernels.preview import NOT_MEASURED
+from framencc.shades import UNMEASURED
 
 Table = npt.NDArray[np.uint8]
 Tint = npt.NDArray[np.int32]
@@ -42,7 +43,6 @@ _INFERNO = (
     "B0x2Q}p3h^W$3c<z4dTVe;r@^6F{v>}~Pwaq;hU@$q@`@_q93g7fu;^Y)7L_>T4YlJ@$R`1_jq{GIy!q5S`("
 )
 
-_BLUE = (58, 84, 138)  # no gray, so it is no value of a gray map
 _NEUTRAL = (128, 128, 128)  # no colour, so it is no value of a coloured one
 _UNMEASURED_TINT = (88, 140, 255)
 _UNMEASURED_SHARE = 0.6  # of the strength
@@ -59,7 +59,7 @@ def _palette(colours: Table, unmeasured: tuple[int, int, int]) -> Table:
     return palette
 
 
-GRAY = _palette(np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(256, 3), _BLUE)
+GRAY = _palette(np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(256, 3), UNMEASURED)
 """(257, 3) uint8: the grays of the codes 0 to 255, and a blue where nothing was measured."""
 
 HEAT = _palette(_table(_VIRIDIS), _NEUTRAL)

@@ -1,7 +1,5 @@
 """A frame's map as a picture for people: gray, heat, overlay or panel, with its number, time and a scale."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from framencc.channels import DEFAULT_MATRIX, LUMA_WEIGHTS
@@ -9,63 +7,14 @@ from framencc.frames import Picture, frozen
 from framencc.kernels.area_mean import area_mean_rows
 from framencc.kernels.preview import paint_rows, reduce_map_rows, shade_rows, tint_rows
 from framencc.kernels.threads import default_threads, share_rows
-from framencc.render.codes import maximum_code
 from framencc.render.colours import GRAY, HEAT, doubt, over_gray
 from framencc.render.layout import INK, PAPER, PreviewLayout
 from framencc.render.text import Writer
+from framencc.shades import Shades
 from framencc.spec import PreviewStyle
 
 NO_FRAME = 8
 """The validity code, in all pixels, of a map that stands for a frame that could not be read."""
-
-_TAIL = 0.1  # percent of a float reference's pixels that may be brighter than white, or darker than black
-
-
-@dataclass(frozen=True, slots=True)
-class Shades:
-    """Which values are shown as black and white: one choice for the whole clip, made from the reference.
-
-    Parameters
-    ----------
-    black, white
-        Values of a picture's samples.
-    """
-
-    black: float
-    white: float
-
-    @classmethod
-    def of(cls, reference: Picture, bits: int | None) -> "Shades":
-        """Choose for a reference.
-
-        Integers are shown from 0 to the largest code of the depth that they use: a picture of 12 bits in a file of 16
-        is not shown black. Floats are shown from 0, or their least value below it, to their greatest value, each but
-        for one pixel in a thousand.
-
-        Parameters
-        ----------
-        reference
-            (H, W) or (3, H, W).
-        bits
-            Significant bits of its codes, None for floats.
-        """
-        if bits is not None:
-            return cls(0.0, float(maximum_code(max(min(8, bits), int(reference.max()).bit_length()))))
-        finite = reference[np.isfinite(reference)]
-        if not finite.size:
-            return cls(0.0, 1.0)
-        low, high = np.percentile(finite, (_TAIL, 100 - _TAIL))
-        black = min(0.0, float(low))
-        return cls(black, float(high) if high > black else black + 1.0)
-
-    def for_frames(self, bits: int | None, frame_bits: int | None, gain: int) -> "Shades":
-        """Say the same of frames, whose codes have another depth and come multiplied by `gain`."""
-        if bits is None and frame_bits is None:
-            return self
-        if bits is None or frame_bits is None:
-            # Integers beside floats: which float is a code's white, only convention tells.
-            return Shades(0.0, 1.0 if frame_bits is None else float(gain * maximum_code(frame_bits)))
-        return Shades(0.0, gain * self.white / maximum_code(bits) * maximum_code(frame_bits))
 
 
 class Preview:
