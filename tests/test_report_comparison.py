@@ -120,6 +120,31 @@ def test_a_comparison_shows_scores_options_and_pictures(pair):
     assert all("B - A" in picture["alt"] for picture in pictures)
 
 
+def test_maps_of_other_encodings_do_not_differ_by_their_rounding(tmp_path):
+    outputs = [
+        real_run(tmp_path, "a.mkv", n_frames=24),
+        real_run(tmp_path, "b.mkv", n_frames=24, output_format={"encoding": "signed", "bits": 16}),
+        real_run(tmp_path, "c/%03d.tif", n_frames=24),
+    ]
+    for one in outputs:
+        for other in outputs:
+            found = compare_maps(read_run(one), read_run(other))
+            assert found.panels == []
+            assert np.nanmax(found.mean_absolute) == 0
+    text = seen(write_comparison(outputs[0], outputs[1])).text
+    assert "clip; bits 8, maximum 255" in text
+    assert "signed; bits 16, maximum 65535" in text
+
+
+def test_shares_below_different_thresholds_have_no_difference(tmp_path):
+    sidecars = [write_sidecar(tmp_path / name, [frame_row(0, 0.5), frame_row(1, 0.4)]) for name in ("a.mkv", "b.mkv")]
+    change(tmp_path / "b.mkv", lambda content: content["spec"]["scores"].update(threshold=0.8))
+    text = seen(write_comparison(*sidecars)).text
+    row = re.search(r"share below 0\.5 in A, 0\.8 in B\W*\d\.\d{3}\W*?\d\.\d{3}\s*(\S)", text)
+    assert row is not None, text
+    assert row.group(1) == "–"
+
+
 def test_a_run_compared_with_itself_differs_in_nothing(pair, tmp_path):
     page = seen(write_comparison(pair[0], pair[0], tmp_path / "page.html"))
     assert "the same mean confidence in every frame" in page.text

@@ -17,7 +17,20 @@ from framencc.report.stretches import Watched, find_stretches, worst_places
         ([0.2] * 9, "The match is weak throughout: its mean confidence is 0.200. No frame falls clearly below"),
         (
             [0.9] * 8 + [0.1],
-            "The match breaks in 1 of 9 frames; worst at frame 8 (0:00.320): confidence falls to 0.10 (",
+            "The match breaks in 1 of 9 frames; worst at frame 8 (0:00.320): confidence falls to 0.10 (usually 0.90)",
+        ),
+        # More than half of a take may be bad, and is no less so for that.
+        (
+            [0.9] * 4 + [0.1] * 5,
+            "The match breaks in 5 of 9 frames; worst at frame 4 (0:00.160): confidence falls to 0.10 (usually 0.90)",
+        ),
+        (
+            [0.9] + [0.1] * 19,
+            "The match is weak throughout: its mean confidence is 0.140. No frame falls clearly below",
+        ),
+        (
+            [0.9] + [0.3] * 18 + [0.0],
+            "The match is weak throughout: its mean confidence is 0.315. The match breaks in 1",
         ),
         ([None] * 9, "Nothing was measured in any frame"),
     ],
@@ -32,12 +45,12 @@ def test_a_stretch_names_its_likely_cause(tmp_path):
     rows[7] |= {"mean_confidence": 0.4, "sharpness_ratio": 0.3, "gain": 2.0}
     rows[20] |= {"warp": {"status": "previous", "problem": "too dark"}}
     first, second = find_stretches(read_run(write_sidecar(tmp_path / "maps.mkv", rows)))
-    assert (first.first, first.last, first.reasons) == (20, 20, ("no warp was found in 1 frame",))
+    assert (first.first, first.last, first.reasons) == (20, 20, ("no warp was found in 1 frame: too dark",))
     assert (second.first, second.last) == (7, 7)
     assert second.reasons == (
         "confidence falls to 0.40 (usually 0.90)",
         "blurred: sharpness 0.30 (usually 1.00)",
-        "light or exposure: contrast 2.00 (usually 0.90)",
+        "something else or a reflection: contrast 2.00 (usually 0.90)",
     )
 
 
@@ -46,10 +59,44 @@ def test_what_varies_much_is_held_to_the_threshold():
     values[40] = 0.157
     assert Watched("confidence", values, 0.5).limit == 0.5
     assert np.flatnonzero(Watched("confidence", values, 0.5).drops()).tolist() == [40]
-    assert Watched("share", values).limit == pytest.approx(0.325)
+    assert Watched("share", values).limit == pytest.approx(0.475)
     weak = Watched("confidence", np.full(9, 0.52), 0.5)
     assert weak.limit == pytest.approx(0.47)
     assert Watched("confidence", np.full(9, 0.3), 0.5).limit == pytest.approx(0.25)
+    assert np.isnan(Watched("confidence", np.full(9, np.nan), 0.5).limit)
+
+
+@pytest.mark.parametrize("n_bad", [1, 49, 51, 89])
+@pytest.mark.parametrize("score", ["mean_confidence", "valid_share"])
+def test_what_is_bad_does_not_become_usual_by_being_frequent(tmp_path, score, n_bad):
+    rows = [frame_row(index, 0.9) | ({score: 0.05} if index < n_bad else {}) for index in range(100)]
+    (stretch,) = find_stretches(read_run(write_sidecar(tmp_path / "maps.mkv", rows)))
+    assert stretch.bad == tuple(range(n_bad))
+
+
+def test_a_take_that_is_good_for_half_its_length_is_not_called_weak(tmp_path):
+    rows = [frame_row(index, 0.9 if index < 49 else 0.05, {"mouth": 0.9}) for index in range(100)]
+    sidecar = write_sidecar(tmp_path / "maps.mkv", rows)
+    text = seen(write_report(sidecar)).text
+    assert "weak throughout" not in text
+    assert "The match breaks in 51 of 100 frames" in text
+    assert "below 0.5 in 51 of 100 frames" in text
+
+
+def test_why_nothing_was_measured_is_said(tmp_path):
+    rows = [frame_row(index, 0.9) for index in range(30)]
+    for index in range(10, 15):
+        rows[index] = frame_row(index, None, code_shares=[0, 0.1, 0.9, 0, 0, 0, 0, 0, 0])
+        rows[index]["warp"] = {"status": "identity", "problem": "the frame has no texture"}
+    sidecar = write_sidecar(tmp_path / "maps.mkv", rows)
+    (stretch,) = find_stretches(read_run(sidecar))
+    assert stretch.reasons == (
+        "no warp was found in 5 frames: the frame has no texture",
+        "nothing was measured in 5 frames: flat frame",
+    )
+    text = seen(write_report(sidecar)).text
+    assert "of 30 frames: the frame has no texture" in text
+    assert "below 0.5 in 0 of 25 measured frames" in text
 
 
 def test_a_region_that_breaks_while_the_whole_frame_holds_is_named(tmp_path):
@@ -67,7 +114,7 @@ def test_a_region_that_breaks_while_the_whole_frame_holds_is_named(tmp_path):
 def test_a_region_that_is_weak_throughout_is_named(tmp_path):
     rows = [frame_row(index, 0.9, {"mouth": 0.3, "brow": 0.9}) for index in range(9)]
     text = seen(write_report(write_sidecar(tmp_path / "maps.mkv", rows))).text
-    assert "Mean confidence is below 0.5 in mouth (0.300). No frame falls clearly below" in text
+    assert "The match is weak throughout in mouth (0.300). No frame falls clearly below" in text
     assert "The match holds" not in text
 
 

@@ -189,16 +189,22 @@ def _timeline(first: Run, second: Run, difference: Column, found: Differences | 
 def _sides(first: Run, second: Run) -> list[Page]:
     """Lay the means of all scores beside each other, for the whole frame and for the regions that both runs have."""
     rows = []
+    labels = SCORES | ({} if first.threshold == second.threshold else {"share_below": _two_thresholds(first, second)})
     for where in (None, *(name for name in first.regions if name in second.regions)):
-        for score, label in SCORES.items():
+        for score, label in labels.items():
             means = [mean_of(_scores(run, where)[score]) for run in (first, second)]
             if where is not None and score not in _REGION_SCORES:
                 continue
             if means[0] is not None or means[1] is not None:
-                change = None if None in means else means[1] - means[0]  # type: ignore[operator]
+                alike = None not in means and label == SCORES[score]
+                change = means[1] - means[0] if alike else None  # type: ignore[operator]
                 name = WHOLE if where is None else where
                 rows.append({"where": name, "score": label, "first": means[0], "second": means[1], "change": change})
     return rows
+
+
+def _two_thresholds(first: Run, second: Run) -> str:
+    return f"share below {first.threshold:g} in A, {second.threshold:g} in B"
 
 
 def _scores(run: Run, region: str | None) -> Any:

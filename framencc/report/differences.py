@@ -1,6 +1,7 @@
 """How the maps of two runs differ, pixel by pixel and frame by frame."""
 
 import contextlib
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,17 +13,16 @@ from PIL import Image
 
 from framencc.errors import FramenccError, SourceError
 from framencc.frames import Picture
-from framencc.report.drawing import Confidence, Panel, confidence_gray, data_uri, decode, join
-from framencc.report.measured import measured_pixels
+from framencc.report.drawing import Confidence, Mask, Panel, confidence_gray, data_uri, decode, join
+from framencc.report.measured import used_pixels
 from framencc.report.overview import MOST_PANELS
 from framencc.report.pictures import ArrayPictures, NumberedPictures, Pictures, open_output
-from framencc.report.runs import Column, Run
+from framencc.report.runs import Column, Run, number
 from framencc.sources import VideoSource
 from framencc.spec import VIDEO_OUTPUT_SUFFIXES
 
-Mask = npt.NDArray[np.bool_]
-
 _BINS = 40
+_FLOAT_ERROR = 2.0**-22  # that codes turned back into float32 are off at most
 _STRONG = 0.5  # a difference of so much has the full colour
 # Colours for people of any colour vision: orange where the second run is higher, blue where the first is.
 _HIGHER, _LOWER, _EQUAL = np.array([230, 120, 0]), np.array([0, 105, 200]), np.array([245, 245, 245])
@@ -75,7 +75,7 @@ def compare_maps(first: Run, second: Run, *, progress: bool = False) -> Differen
     counts = np.zeros(_BINS, np.int64)
     part_frames = max(1, first.n_frames // (2 * MOST_PANELS))
     most: dict[int, tuple[float, Panel]] = {}  # of each part of the clip, as neighbours differ alike
-    certain, problems = True, list[str]()
+    certain, problems, rounding = True, list[str](), _rounding(first, second)
     with contextlib.ExitStack() as cleanup:
         both = zip(*(_maps(run, cleanup, problems) for run in (first, second)), strict=True)
         for place, (ours, theirs) in enumerate(_shown(both, first.n_frames, progress=progress)):
@@ -83,6 +83,7 @@ def compare_maps(first: Run, second: Run, *, progress: bool = False) -> Differen
             if shapes[0] != shapes[1] or place >= first.n_frames:
                 raise ValueError(f"they are {shapes[0]} and {shapes[1]}, map {place} of {first.n_frames} frames")
             difference = theirs.confidence - ours.confidence
+            difference[np.abs(difference) <= rounding] = 0
             difference[~(ours.used & theirs.used)] = np.nan
             certain &= ours.certain and theirs.certain
             size = np.abs(difference[np.isfinite(difference)])
@@ -94,6 +95,17 @@ def compare_maps(first: Run, second: Run, *, progress: bool = False) -> Differen
             if mean > 0 and (part not in most or mean > most[part][0]):
                 most[part] = mean, _draw(place, ours.confidence, theirs.confidence, difference)
     return Differences(mean_absolute, counts.tolist(), _apart(most.values(), part_frames), certain, problems)
+
+
+def _rounding(first: Run, second: Run) -> float:
+    """Return by how much the same map differs when two runs have written it with different encodings."""
+    encodings = [run.section("encoding") for run in (first, second)]
+    if encodings[0] == encodings[1]:
+        return 0.0
+    maxima = [
+        number(one.get("maximum"), math.inf) * (0.5 if one.get("encoding") == "signed" else 1) for one in encodings
+    ]
+    return sum(0.5 / maximum for maximum in maxima) + _FLOAT_ERROR
 
 
 def _apart(candidates: Iterable[tuple[float, Panel]], part_frames: int) -> list[Panel]:
@@ -123,7 +135,7 @@ def _maps(run: Run, cleanup: contextlib.ExitStack, problems: list[str]) -> Itera
     codes = _validity(run, cleanup, problems)
     for place, data in enumerate(_stored(run, path, cleanup)):
         rho = decode(data, run.section("encoding"))
-        used, certain = _used(run, place, rho, next(codes, None))
+        used, certain = used_pixels(run, place, rho, next(codes, None))
         yield _Map(np.maximum(rho, 0), used, certain)
 
 
@@ -134,19 +146,6 @@ def _validity(run: Run, cleanup: contextlib.ExitStack, problems: list[str]) -> I
         yield from () if path is None else _stored(run, path, cleanup)
     except (FramenccError, OSError, ValueError) as error:
         problems.append(str(error))
-
-
-def _used(run: Run, place: int, rho: Confidence, codes: Picture | None) -> tuple[Mask, bool]:
-    """Tell which pixels of a map count, and whether those are exactly the ones that were measured."""
-    found = measured_pixels(run, place, rho, codes)
-    if found is None:
-        return np.isfinite(rho), False
-    used = found.mask
-    # A 0 may be a match that fails, which is what a comparison is for: it must not be lost among those not measured.
-    mixed = [value for value, n_measured in found.hidden.items() if n_measured]
-    for value in mixed:
-        used = used | (rho == np.float32(value))
-    return used, not mixed
 
 
 def _stored(run: Run, path: Path, cleanup: contextlib.ExitStack) -> Iterator[Picture]:

@@ -13,14 +13,20 @@ from PIL import Image
 
 from framencc.frames import Picture
 from framencc.report.runs import number
+from framencc.shades import UNMEASURED, Shades
 
 CELL_WIDTH = 300
 """Width of each of the pictures in a panel, in pixels."""
+
+_CELL_HEIGHT = 1200  # at most: JPEG and browsers end somewhere, and a strip of pixels is no picture
 
 _GAP = 6
 _QUALITY = 82
 
 Gray = npt.NDArray[np.uint8]
+Cell = npt.NDArray[np.uint8]
+"""(H, W) of grays, or (H, W, 3) of colours."""
+Mask = npt.NDArray[np.bool_]
 Confidence = npt.NDArray[np.float32]
 
 
@@ -47,9 +53,9 @@ class Panel:
     labels: tuple[str, ...]
 
 
-def make_panel(place: int, cells: Sequence[tuple[str, Gray]]) -> Panel:
+def make_panel(place: int, cells: Sequence[tuple[str, Cell]]) -> Panel:
     """Put pictures with their labels side by side."""
-    image = join([Image.fromarray(gray) for _, gray in cells])
+    image = join([Image.fromarray(cell) for _, cell in cells])
     return Panel(place, data_uri(image), *image.size, tuple(label for label, _ in cells))
 
 
@@ -78,6 +84,15 @@ def confidence_gray(rho: Confidence) -> Gray:
     return np.rint(np.clip(np.nan_to_num(rho), 0, 1) * 255).astype(np.uint8)
 
 
+def mark_unmeasured(gray: Gray, unmeasured: Mask) -> Cell:
+    """Paint what was not measured blue, as previews do: it is not the same as no confidence."""
+    if not unmeasured.any():
+        return gray
+    cell = np.repeat(gray[..., np.newaxis], 3, axis=2)
+    cell[unmeasured] = UNMEASURED
+    return cell
+
+
 def no_picture(shape: tuple[int, ...]) -> Gray:
     """Return stripes, which stand where there is no picture."""
     y, x = np.indices(shape)
@@ -85,28 +100,19 @@ def no_picture(shape: tuple[int, ...]) -> Gray:
     return np.where((x + y) // width % 2 == 0, 40, 70).astype(np.uint8)
 
 
-def to_gray(picture: Picture, full_scale: float | None) -> Gray:
-    """Turn stored samples into grays.
-
-    Parameters
-    ----------
-    picture
-        (H, W), or (3, H, W) of which the mean is shown.
-    full_scale
-        The value that is white; None: the picture's own 99th percentile, as floats have no agreed white.
-    """
+def to_gray(picture: Picture, shades: Shades) -> Gray:
+    """Turn stored samples, (H, W), or (3, H, W) of which the mean is shown, into grays."""
     data = picture.astype(np.float32)
     if data.ndim == 3:
         data = data.mean(axis=0)
-    data = np.nan_to_num(data, posinf=0, neginf=0)
-    white = full_scale or float(np.percentile(data, 99)) or 1.0
-    codes: Gray = np.rint(np.clip(data / np.float32(white), 0, 1) * 255).astype(np.uint8)
+    data = np.nan_to_num((data - shades.black) / (shades.white - shades.black), posinf=1, neginf=0)
+    codes: Gray = np.rint(np.clip(data, 0, 1) * 255).astype(np.uint8)
     return codes
 
 
 def join(images: Sequence[Image.Image]) -> Image.Image:
     """Put pictures side by side, each as wide as a cell, all as high as the first."""
-    height = max(1, round(images[0].height * CELL_WIDTH / images[0].width))
+    height = min(max(1, round(images[0].height * CELL_WIDTH / images[0].width)), _CELL_HEIGHT)
     mode = "RGB" if any(image.mode == "RGB" for image in images) else "L"
     total = len(images) * CELL_WIDTH + (len(images) - 1) * _GAP
     sheet = Image.new(mode, (total, height), 128 if mode == "L" else (128, 128, 128))

@@ -30,7 +30,6 @@ class Option(NamedTuple):
 def describe_run(run: Run) -> list[Fact]:
     """Say what was run."""
     spec, stream, reference = run.section("spec"), run.section("stream"), run.section("reference")
-    encoding = run.section("encoding")
     facts = [
         ("Input", text(run.section("input").get("path", spec.get("input")))),
         ("Size", f"{text(stream.get('width'))} x {text(stream.get('height'))}, {_samples(stream)}"),
@@ -38,12 +37,10 @@ def describe_run(run: Run) -> list[Fact]:
         ("Frame rate", text(stream.get("frame_rate"))),
         ("Reference", _reference(spec, reference)),
         ("Warp", text(section(spec, "warp").get("method"))),
-        ("Encoding", ", ".join(f"{name} {text(value)}" for name, value in encoding.items() if name != "encoding")),
+        ("Encoding", _encoding(run.section("encoding"))),
         ("Result", "complete" if run.head.get("complete") is True else f"partial: {text(run.head.get('error'))}"),
     ]
     outputs = [(f"File: {name}", text(file)) for name, file in run.section("outputs").items()]
-    kind = text(encoding.get("encoding"))
-    facts = [(name, f"{kind}; {value}" if name == "Encoding" and value else value) for name, value in facts]
     return [Fact(name, value) for name, value in (*facts, *outputs) if value]
 
 
@@ -131,10 +128,18 @@ def _samples(stream: Mapping[str, Any]) -> str:
     return f"{depth}, {'colour' if n_channels == 3 else 'one channel'}"
 
 
+def _encoding(encoding: Mapping[str, Any]) -> str:
+    kind = text(encoding["encoding"]) if "encoding" in encoding else ""
+    rest = ", ".join(f"{name} {text(value)}" for name, value in encoding.items() if name != "encoding")
+    return "; ".join(part for part in (kind, rest) if part)
+
+
 def _span(run: Run) -> str:
     if run.n_frames == 0:
         return ""
     first, last = int(run.index[0]), int(run.index[-1])
+    if run.n_frames == 1:
+        return f": number {first}, at {run.pts_seconds[0]:.3f} s"
     return f", {first} to {last}, {run.pts_seconds[0]:.3f} to {run.pts_seconds[-1]:.3f} s"
 
 

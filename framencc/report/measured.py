@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framencc.frames import Picture
-from framencc.report.drawing import Confidence, as_stored
+from framencc.report.drawing import Confidence, Mask, as_stored
 from framencc.report.runs import Run, number, section
 
 _FLAT_CODES = slice(1, 3)  # of windows without texture; those above hold the fill
@@ -24,7 +24,7 @@ class MeasuredPixels(NamedTuple):
         they are is not known.
     """
 
-    mask: npt.NDArray[np.bool_]
+    mask: Mask
     hidden: dict[float, int]
 
 
@@ -58,6 +58,22 @@ def measured_pixels(run: Run, place: int, rho: Confidence, codes: Picture | None
             mask = mask & ~here
             hidden[value] = max(0, int(np.count_nonzero(here)) - n_empty)
     return MeasuredPixels(mask, hidden)
+
+
+def used_pixels(run: Run, place: int, rho: Confidence, codes: Picture | None) -> tuple[Mask, bool]:
+    """Tell which pixels of a map are to be shown as measured, and whether they are exactly those that were.
+
+    The arguments are those of `measured_pixels`. Where it is not known, a pixel counts as measured.
+    """
+    found = measured_pixels(run, place, rho, codes)
+    if found is None:
+        return np.isfinite(rho), False
+    used = found.mask
+    # A 0 may be a match that fails, and that is what people look for: it must not be lost among those not measured.
+    mixed = [value for value, n_measured in found.hidden.items() if n_measured]
+    for value in mixed:
+        used = used | (rho == np.float32(value))
+    return used, not mixed
 
 
 def knows_measured(run: Run, place: int) -> bool:

@@ -11,7 +11,7 @@ from framencc.report.facts import changed_options, describe_machine, describe_ru
 from framencc.report.page import find_video, format_percent, format_score, format_seconds
 from framencc.report.panels import Gallery
 from framencc.report.runs import Column, Region, Run
-from framencc.report.stretches import WHOLE, Stretch, broken, find_stretches, worst_places
+from framencc.report.stretches import WHOLE, Stretch, broken, commonest, find_stretches, weak_places, worst_places
 from framencc.report.survey import Survey, survey
 from framencc.report.timeline import run_timeline
 
@@ -49,8 +49,8 @@ def run_page(run: Run, folder: Path) -> tuple[Page, Page]:
         "more_stretches": max(0, len(stretches) - _SHOWN_STRETCHES),
         "video": find_video({"Preview": run.output("preview"), "Confidence maps": run.output("output")}, folder),
         "panels_heading": "Worst frames",
-        "panels_lead": "The worst frame of each stretch first, then the lowest of the rest.",
-        "panels": [_card(run, panel, run.scores["mean_confidence"]) for panel in panels],
+        "panels_lead": "The worst frame of each stretch first, then the lowest of the rest. Blue is not measured.",
+        "panels": [_card(run, panel, stretches) for panel in panels],
         "clip": _clip_picture(found),
         "problems": gallery.problems,
         "histograms": histograms,
@@ -112,27 +112,25 @@ def _lead(run: Run, stretches: Sequence[Stretch]) -> str:
     if not np.isfinite(run.scores["mean_confidence"]).any():
         why = ", ".join(f"{name} {format_percent(share)}" for name, share in validity_shares(run))
         return f"Nothing was measured in any frame{': ' if why else ''}{why}."
-    sentences = [*_weak(run), *_breaks(run, stretches)]
+    weak = weak_places(run)
+    sentences = [*_weak(weak), *_breaks(run, stretches, holds=not weak)]
     if run.damaged:
         sentences.append(f"The video is damaged in {len(run.damaged)} of {run.n_frames} frames.")
     return " ".join(sentences)
 
 
-def _weak(run: Run) -> Iterator[str]:
-    """Name what is bad from beginning to end, of which nothing that is usual for the take tells."""
-    mean = mean_of(run.scores["mean_confidence"])
-    if mean is not None and mean < run.threshold:
+def _weak(weak: Sequence[tuple[str, float]]) -> Iterator[str]:
+    for mean in (mean for where, mean in weak if where == WHOLE):
         yield f"The match is weak throughout: its mean confidence is {format_score(mean)}."
-    means = {name: mean_of(region.scores["mean_confidence"]) for name, region in run.regions.items()}
-    weak = [f"{name} ({mean:.3f})" for name, mean in means.items() if mean is not None and mean < run.threshold]
-    if weak:
-        yield f"Mean confidence is below {run.threshold:g} in {', '.join(weak)}."
+    regions = ", ".join(f"{where} ({format_score(mean)})" for where, mean in weak if where != WHOLE)
+    if regions:
+        yield f"The match is weak throughout in {regions}."
 
 
-def _breaks(run: Run, stretches: Sequence[Stretch]) -> Iterator[str]:
+def _breaks(run: Run, stretches: Sequence[Stretch], *, holds: bool) -> Iterator[str]:
     worst = next((stretch for stretch in stretches if stretch.worst not in run.damaged), None)
     if worst is None:
-        if not any(_weak(run)):
+        if holds:
             yield "The match holds."
         yield "No frame falls clearly below what is usual for this take."
         return
@@ -150,10 +148,17 @@ def _n_broken(run: Run, stretches: Sequence[Stretch]) -> int:
 
 def _figures(run: Run, stretches: Sequence[Stretch]) -> list[Page]:
     confidence = run.scores["mean_confidence"]
+    n_measured = int(np.isfinite(confidence).sum())
+    n_weak = int((confidence < run.threshold).sum())
+    of = "frames" if n_measured == run.n_frames else "measured frames"
     figures = [
-        {"name": "Mean confidence", "value": format_score(mean_of(confidence)), "note": "over all frames"},
+        {
+            "name": "Mean confidence",
+            "value": format_score(mean_of(confidence)),
+            "note": f"below {run.threshold:g} in {n_weak} of {n_measured} {of}",
+        },
     ]
-    if np.isfinite(confidence).any():
+    if n_measured:
         lowest = int(np.nanargmin(confidence))
         note = f"frame {int(run.index[lowest])}, {format_seconds(float(run.pts_seconds[lowest]))}"
         figures.append({"name": "Lowest frame", "value": format_score(float(confidence[lowest])), "note": note})
@@ -168,7 +173,9 @@ def _figures(run: Run, stretches: Sequence[Stretch]) -> list[Page]:
     if run.damaged:
         figures.append({"name": "Damaged frames", "value": str(len(run.damaged)), "note": f"of {run.n_frames}"})
     if run.failures or np.isfinite(run.scores["warp_magnitude"]).any():
-        figures.append({"name": "Failed warps", "value": str(len(run.failures)), "note": f"of {run.n_frames} frames"})
+        why = commonest(run.failures.values()) if run.failures else ""
+        note = f"of {run.n_frames} frames{': ' if why else ''}{why}"
+        figures.append({"name": "Failed warps", "value": str(len(run.failures)), "note": note})
     return figures
 
 
@@ -187,12 +194,16 @@ def _stretch(run: Run, stretch: Stretch) -> Page:
     }
 
 
-def _card(run: Run, panel: Panel, confidence: Column) -> Page:
-    mean = format_score(float(confidence[panel.place]))
-    share = format_percent(float(run.scores["valid_share"][panel.place]))
+def _card(run: Run, panel: Panel, stretches: Sequence[Stretch]) -> Page:
+    place = panel.place
+    mean = format_score(float(run.scores["mean_confidence"][place]))
+    share = format_percent(float(run.scores["valid_share"][place]))
     caption = f"confidence {mean}, {share} measured" if mean != "–" else "nothing measured"
-    caption = run.damaged.get(panel.place, caption)
-    where = moment(run, panel.place)
+    caption = run.damaged.get(place, caption)
+    regions = [stretch for stretch in stretches if stretch.worst == place and stretch.where != WHOLE]
+    if regions:
+        caption = f"{regions[0].where}: {regions[0].reasons[0]}; whole frame: {caption}"
+    where = moment(run, place)
     alt = f"Frame {where['index']} at {where['clock']}, from left to right: {', '.join(panel.labels)}; {caption}"
     return card(run, panel, caption, alt)
 
@@ -239,4 +250,5 @@ def _frame_histogram(confidence: Column) -> list[Page]:
     if not measured.size:
         return []
     counts = np.histogram(np.clip(measured, 0, 1), _BINS, (0, 1))[0].tolist()
-    return [histogram("Mean confidence of frames", f"All {measured.size} frames with a measurement", counts)]
+    which = f"All {measured.size} frames" if measured.size > 1 else "The one frame"
+    return [histogram("Mean confidence of frames", f"{which} with a measurement", counts)]

@@ -9,9 +9,22 @@ import numpy as np
 
 from framencc.errors import FramenccError
 from framencc.frames import Picture
-from framencc.report.drawing import Confidence, Gray, Panel, confidence_gray, decode, make_panel, no_picture, to_gray
+from framencc.report.drawing import (
+    Cell,
+    Confidence,
+    Gray,
+    Panel,
+    confidence_gray,
+    decode,
+    make_panel,
+    mark_unmeasured,
+    no_picture,
+    to_gray,
+)
+from framencc.report.measured import used_pixels
 from framencc.report.pictures import Pictures, open_input, open_output
 from framencc.report.runs import Run, locate_input, locate_reference, number, section
+from framencc.shades import Shades
 from framencc.sources import read_picture
 
 T = TypeVar("T")
@@ -39,19 +52,25 @@ class Gallery:
         self._maps = self._try(lambda: _output(run, "output"))
         self._validity = self._try(lambda: _output(run, "validity"))
         self._frames = self._open_frames()
-        self._frame_label, self._frame_scale = "frame", _full_scale(run)
+        self._frame_label, gain = "frame", 1
         warped = self._try(lambda: _output(run, "warped"))
         if warped is not None:
             self._frames, self._frame_label = warped, "warped frame"
-            self._frame_scale = None if self._frame_scale is None else self._frame_scale * self._gain()
+            gain = round(number(run.head.get("warp_gain"), 1.0)) or 1
         elif section(run.section("spec"), "warp").get("method", "none") != "none":
             self._frame_label = "frame, not warped"
             self.problems.append("the warped frames were not kept (--warped keeps them), so frames are shown unwarped")
-        self.static: Gray | None = self._try(self._read_static)
+        self.static: Gray | None = None
+        self._shades: Shades | None = None
+        if (found := self._try(self._read_static)) is not None:
+            picture, bits = found
+            shades = Shades.of(picture, bits)
+            self.static = to_gray(picture, shades)
+            self._shades = shades.for_frames(bits, _frame_bits(run), gain)
 
     def draw(self, place: int) -> Panel | None:
         """Draw one frame; None where nothing of it is left."""
-        cells: list[tuple[str, Gray]] = []
+        cells: list[tuple[str, Cell]] = []
         if self.static is not None:
             cells.append(("static reference", self.static))
         where = self._where(place)
@@ -62,9 +81,12 @@ class Gallery:
             frames = self._frames
             data = self._try(lambda: frames.take(*where))
             if data is not None:
-                cells.append((self._frame_label, to_gray(data, self._frame_scale)))
+                # Without the reference the first frame decides: one choice for all, so that a change of light is seen.
+                self._shades = self._shades or Shades.of(data, _frame_bits(self._run))
+                cells.append((self._frame_label, to_gray(data, self._shades)))
         if (rho := self.confidence(place)) is not None:
-            cells.append(("confidence", confidence_gray(rho)))
+            unmeasured = ~used_pixels(self._run, place, rho, self.validity(place))[0]
+            cells.append(("confidence", mark_unmeasured(confidence_gray(rho), unmeasured)))
         return make_panel(place, cells) if cells else None
 
     def confidence(self, place: int) -> Confidence | None:
@@ -96,9 +118,6 @@ class Gallery:
     def _where(self, place: int) -> tuple[int, int, float]:
         return place, int(self._run.index[place]), float(self._run.pts_seconds[place])
 
-    def _gain(self) -> float:
-        return number(self._run.head.get("warp_gain"), 1.0) or 1.0
-
     def _open_frames(self) -> Pictures | None:
         path, problem = locate_input(self._run)
         if path is None:
@@ -106,7 +125,8 @@ class Gallery:
             return None
         return self._try(lambda: open_input(path))
 
-    def _read_static(self) -> Gray | None:
+    def _read_static(self) -> tuple[Picture, int | None] | None:
+        """Return the reference and the depth of its codes, None for floats; None where the run's file is gone."""
         recorded = self._run.section("spec").get("reference")
         if not isinstance(recorded, int):
             path, problem = locate_reference(self._run)
@@ -115,13 +135,13 @@ class Gallery:
                 return None
             picture = read_picture(path)
             bits = number(self._run.section("reference").get("bits"), 8.0 * picture.dtype.itemsize)
-            return to_gray(picture, None if picture.dtype.kind == "f" else 2.0**bits - 1)
+            return picture, None if picture.dtype.kind == "f" else int(bits)
         path, _ = locate_input(self._run)
         if path is None:
             return None
         known = np.flatnonzero(self._run.index == recorded)
         seconds = float(self._run.pts_seconds[known[0]]) if known.size else self._time_of(recorded)
-        return to_gray(open_input(path).take(0, recorded, seconds), _full_scale(self._run))
+        return open_input(path).take(0, recorded, seconds), _frame_bits(self._run)
 
     def _time_of(self, index: int) -> float:
         """Tell the time of a frame that is none of the run's own, from the frame rate."""
@@ -147,9 +167,9 @@ def _output(run: Run, name: str) -> Pictures | None:
     return None if path is None else open_output(path)
 
 
-def _full_scale(run: Run) -> float | None:
+def _frame_bits(run: Run) -> int | None:
     bits = run.section("stream").get("bits")
-    return 2.0**bits - 1 if isinstance(bits, int) and 0 < bits <= 16 else None
+    return bits if isinstance(bits, int) and 0 < bits <= 16 else None
 
 
 def _quotient(numerator: str, denominator: str) -> float:

@@ -70,7 +70,7 @@ class Run:
     code_shares
         (N, codes) share of the pixels of each validity code.
     failures
-        Why no warp was found, by the place of the frame among the rows.
+        Why no warp was found, by the place of the frame among the rows; empty where that is not recorded.
     damaged
         Why a frame could not be read whole, by its place; nothing of it was measured.
     regions
@@ -159,7 +159,7 @@ def read_run(run: str | Path) -> Run:
     if np.isnan(scores["warp_magnitude"]).all():  # a run without scores knows what its warps did all the same
         scores["warp_magnitude"] = np.array([_displacement(warp) for warp in warps], np.float64)
     failures = {
-        place: str(warp.get("problem") or "no warp was found")
+        place: str(warp.get("problem") or "")
         for place, warp in enumerate(warps)
         if warp.get("status", "estimated") != "estimated"
     }

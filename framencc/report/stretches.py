@@ -1,7 +1,8 @@
 """Where and when the match breaks: the stretches of a take in which a score leaves what is usual for it."""
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ _RATIO = 1.25  # sharpness or contrast that differs by more from the clip's own 
 _NEIGHBOURS = 25  # stretches of several regions often have one cause, and look alike
 _FAILED, _EMPTY = 1.0, 2.0
 _LEAST_SHARE = 0.5  # of what is usual: less is worth a word, however much a take varies
+_FEW = 0.1  # of a take: so few frames that are not bad do not say what is usual
 _MOST_EMPTY = 3  # pictures of frames in which nothing was measured: they all look alike
 
 
@@ -51,7 +53,6 @@ class Stretch:
     reasons: tuple[str, ...]
 
 
-@dataclass(frozen=True)
 class Watched:
     """A score that is watched for falling below its usual values.
 
@@ -60,30 +61,37 @@ class Watched:
     label
         What it is called.
     values
-        One for each frame.
+        One for each frame; NaN where nothing was measured.
     threshold
-        What is below it has fallen, however much the values vary, if they usually lie above it. Where they do not, or
-        there is no such value, half of the usual value takes its place.
+        What is below it is bad in any case, unless nearly all of the take is. None for scores without such a value:
+        half of what the best tenth of the frames reaches takes its place.
+
+    Attributes
+    ----------
+    weak
+        Whether nearly all frames are bad, so that only those that are worse still stand out.
+    usual
+        Median of the frames that are not bad; of all where the take is weak. NaN where nothing was measured.
+    limit
+        The least value that counts as usual: four robust standard deviations below the median, or at the threshold
+        where that is higher, and in any case at least 0.05 below the median.
     """
 
-    label: str
-    values: Column
-    threshold: float = math.inf
-
-    @property
-    def limit(self) -> float:
-        """The least value that counts as usual; NaN where nothing was measured in any frame.
-
-        It lies four robust standard deviations below the median, or at the threshold where that is higher, and in any
-        case at least 0.05 below the median.
-        """
-        measured = self.values[np.isfinite(self.values)]
+    def __init__(self, label: str, values: Column, threshold: float | None = None) -> None:
+        self.label, self.values = label, values
+        measured = values[np.isfinite(values)]
+        self.weak, self.usual, self.limit = False, math.nan, math.nan
         if not measured.size:
-            return float("nan")
-        middle = float(np.median(measured))
-        spread = _NORMAL * float(np.median(np.abs(measured - middle)))
-        floor = self.threshold if middle > self.threshold else _LEAST_SHARE * middle
-        return min(max(middle - _DEVIATIONS * spread, floor), middle - _LEAST_DROP)
+            return
+        if threshold is None:
+            threshold = _LEAST_SHARE * float(np.quantile(measured, 1 - _FEW))
+        good = measured[measured >= threshold]
+        self.weak = good.size < _FEW * measured.size
+        if self.weak:
+            good, threshold = measured, _LEAST_SHARE * float(np.median(measured))
+        self.usual = float(np.median(good))
+        spread = _NORMAL * float(np.median(np.abs(good - self.usual)))
+        self.limit = min(max(self.usual - _DEVIATIONS * spread, threshold), self.usual - _LEAST_DROP)
 
     def drops(self) -> Column:
         """Return how far each frame lies below the limit; 0 where it does not, or nothing was measured."""
@@ -91,7 +99,7 @@ class Watched:
 
 
 def find_stretches(run: Run) -> list[Stretch]:
-    """Find where the match breaks, worst first.
+    """Find where the match breaks, worst first, and last what is only damaged video.
 
     The whole frame is watched by its mean confidence and its measured share, a region by the same, and a region in
     which nothing is ever measured by nothing.
@@ -102,14 +110,26 @@ def find_stretches(run: Run) -> list[Stretch]:
     for name, region in run.regions.items():
         if np.isfinite(region.scores["mean_confidence"]).any():
             found += _stretches_of(run, name, region.scores)
-    return sorted(found, key=lambda stretch: (-stretch.severity, stretch.first))
+    return sorted(found, key=lambda one: (set(one.bad) <= run.damaged.keys(), -one.severity, one.first))
+
+
+def weak_places(run: Run) -> list[tuple[str, float]]:
+    """Name what is bad from beginning to end, of which nothing that is usual for the take tells, with its mean."""
+    places = [(WHOLE, run.scores), *((name, region.scores) for name, region in run.regions.items())]
+    confidences = [(where, scores["mean_confidence"]) for where, scores in places]
+    return [
+        (where, float(np.nanmean(values)))
+        for where, values in confidences
+        if Watched("confidence", values, run.threshold).weak
+    ]
 
 
 def broken(run: Run, stretches: Sequence[Stretch]) -> list[tuple[int, int]]:
-    """Return first and last place of everything that is part of a stretch, in order, without overlaps."""
+    """Return first and last place of all that is part of a stretch and no damage, in order, without overlaps."""
     bad = np.zeros(run.n_frames, np.bool_)
     for stretch in stretches:
         bad[stretch.first : stretch.last + 1] = True
+    bad &= ~_marked(run, run.damaged)
     return list(_runs_of(bad, 0))
 
 
@@ -159,6 +179,7 @@ def _stretches_of(run: Run, where: str, scores: Mapping[str, Column]) -> Iterato
     drops = np.stack([one.drops() for one in watched])
     damaged, failed = (_marked(run, places) for places in (run.damaged, run.failures))
     empty = ~measured & ~damaged
+    why_empty = {place: _why_empty(run, place, where) for place in np.flatnonzero(empty).tolist()}
     severity = drops.max(axis=0) + _EMPTY * empty
     if where == WHOLE:  # what befalls every region is said once
         severity += _FAILED * failed + _EMPTY * damaged
@@ -166,9 +187,9 @@ def _stretches_of(run: Run, where: str, scores: Mapping[str, Column]) -> Iterato
         part = slice(first, last + 1)
         worst = first + int(np.argmax(severity[part]))
         reasons = [
-            *(_damages(run, first, last) if where == WHOLE else ()),
-            *(_count(int(failed[part].sum()), "no warp was found") if where == WHOLE else ()),
-            *_count(int(empty[part].sum()), "nothing was measured"),
+            *(_reported("the video is damaged", run.damaged, first, last) if where == WHOLE else ()),
+            *(_reported("no warp was found", run.failures, first, last) if where == WHOLE else ()),
+            *_reported("nothing was measured", why_empty, first, last),
             *_falls(watched, drops, part),
             *_ratios(scores, worst),
         ]
@@ -192,31 +213,42 @@ def _runs_of(bad: npt.NDArray[np.bool_], bridged: int) -> Iterator[tuple[int, in
         yield int(places[first]), int(places[last])
 
 
-def _damages(run: Run, first: int, last: int) -> Iterator[str]:
-    """Say how many frames are damaged, and why the first of them is."""
-    found = [run.damaged[place] for place in range(first, last + 1) if place in run.damaged]
-    for reason in found[:1]:
-        yield f"{next(_count(len(found), 'the video is damaged'))}: {reason}"
+def _reported(what: str, reasons: Mapping[int, str], first: int, last: int) -> Iterator[str]:
+    """Say in how many frames something was the matter, and what was given most often as the reason."""
+    found = [reasons[place] for place in range(first, last + 1) if place in reasons]
+    if found:
+        why = commonest(found)
+        yield f"{what} in {len(found)} frame{'s' if len(found) > 1 else ''}{': ' if why else ''}{why}"
 
 
-def _count(n_frames: int, what: str) -> Iterator[str]:
-    if n_frames:
-        yield f"{what} in {n_frames} frame{'s' if n_frames > 1 else ''}"
+def _why_empty(run: Run, place: int, where: str) -> str:
+    """Name the validity code that most pixels of a frame have; none for a region, whose codes are not recorded."""
+    names, shares = run.head.get("validity_codes"), run.code_shares[place]
+    if where != WHOLE or not isinstance(names, list) or not np.isfinite(shares).any():
+        return ""
+    return str(names[int(np.nanargmax(shares))])
+
+
+def commonest(reasons: Iterable[str]) -> str:
+    """Return what is said most often, of equals what is said first."""
+    return Counter(reasons).most_common(1)[0][0]
 
 
 def _falls(watched: Sequence[Watched], drops: npt.NDArray[np.float64], part: slice) -> Iterator[str]:
     for number in sorted(range(len(watched)), key=lambda number: -float(drops[number, part].max())):
         if drops[number, part].max() > 0:
             one = watched[number]
-            least, usual = float(np.nanmin(one.values[part])), float(np.nanmedian(one.values))
-            yield f"{one.label} falls to {least:.2f} (usually {usual:.2f})"
+            yield f"{one.label} falls to {float(np.nanmin(one.values[part])):.2f} (usually {one.usual:.2f})"
 
 
 def _ratios(scores: Mapping[str, Column], worst: int) -> Iterator[str]:
-    """Say what the worst frame's sharpness and contrast, against the clip's own, suggest."""
+    """Say how the worst frame's sharpness and contrast differ from the clip's own.
+
+    Light alone changes contrast, but not confidence. Where both change, what is seen is another.
+    """
     for name, fallen, risen in (
         ("sharpness_ratio", "blurred: sharpness", "sharper than usual: sharpness"),
-        ("gain", "light or exposure: contrast", "light or exposure: contrast"),
+        ("gain", "something else or a shadow: contrast", "something else or a reflection: contrast"),
     ):
         values = scores[name]
         measured = values[np.isfinite(values)]

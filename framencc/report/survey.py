@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from framencc.report.drawing import Confidence, Gray, Panel, confidence_gray, make_panel
+from framencc.report.drawing import Cell, Confidence, Panel, confidence_gray, make_panel, mark_unmeasured
 from framencc.report.measured import knows_measured, measured_pixels
 from framencc.report.panels import Gallery
-from framencc.report.runs import Run
+from framencc.report.runs import Run, section
 from framencc.spec import MEAN, MINIMUM
 
 _BINS = 40
@@ -52,7 +52,6 @@ class _Sample:
         if self.totals is None or self.n_used is None or self.lowest is None:
             self.totals, self.n_used = np.zeros(rho.shape), np.zeros(rho.shape, np.int64)
             self.lowest = np.full(rho.shape, np.inf, np.float32)
-        self.counts += _binned(rho[used])
         self.totals += np.where(used, rho, 0)
         self.n_used += used
         np.minimum(self.lowest, rho, out=self.lowest, where=used)
@@ -77,14 +76,19 @@ def survey(run: Run, gallery: Gallery) -> Survey | None:
     maps = sample.maps() | own
     if not maps:
         return None
-    cells: list[tuple[str, Gray]] = [] if gallery.static is None else [("static reference", gallery.static)]
+    cells: list[tuple[str, Cell]] = [] if gallery.static is None else [("static reference", gallery.static)]
     kinds: dict[str, list[str]] = {}
     for name, kind in ((MEAN, "mean"), (MINIMUM, "lowest")):
         if name in maps:
-            cells.append((f"{kind} confidence", confidence_gray(maps[name])))
-            kinds.setdefault("all frames" if name in own else f"{sample.n_frames} frames of the clip", []).append(kind)
+            shown = mark_unmeasured(confidence_gray(maps[name]), np.isnan(maps[name]))
+            cells.append((f"{kind} confidence", shown))
+            some = f"{sample.n_frames} frame{'s' if sample.n_frames > 1 else ''} of the clip"
+            kinds.setdefault("all frames" if name in own else some, []).append(kind)
     over = ", ".join(f"{' and '.join(given)} confidence over {frames}" for frames, given in kinds.items())
-    return Survey(sample.counts.tolist(), sample.n_frames, make_panel(0, cells), f"Every pixel's {over}.")
+    note = f"Every pixel's {over}."
+    if any(section(run.section("results"), name).get("encoding") != "float" for name in own):
+        note += " In a map of codes what was never measured is black as well."
+    return Survey(sample.counts.tolist(), sample.n_frames, make_panel(0, cells), note)
 
 
 def _look(run: Run, gallery: Gallery) -> _Sample:
@@ -93,13 +97,19 @@ def _look(run: Run, gallery: Gallery) -> _Sample:
         rho = gallery.confidence(place)
         codes = gallery.validity(place) if gallery.has_validity else None
         if rho is None or (gallery.has_validity and (codes is None or codes.shape != rho.shape)):
-            break
+            continue  # the gallery has noted why
         found = measured_pixels(run, place, rho, codes)
         if found is not None:
-            sample.add(rho, found.mask)
-            # Where they are is not known: they count in the distribution, and only the two maps do without them.
-            for value, n_pixels in found.hidden.items():
-                sample.counts += n_pixels * _binned(np.array([value], np.float32))
+            used = found.mask
+            for value, n_measured in found.hidden.items():
+                here = rho == np.float32(value)
+                # Which of them were measured is not known. The distribution counts as many as there were; the two maps
+                # take all of them for what most of them are.
+                if n_measured >= np.count_nonzero(here) / 2:
+                    used = used | here
+                sample.counts += n_measured * _binned(np.array([value], np.float32))
+            sample.add(rho, used)
+            sample.counts += _binned(rho[found.mask])
     return sample
 
 
