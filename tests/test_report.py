@@ -57,7 +57,7 @@ def test_a_report_shows_where_the_match_breaks(take):
     whole = [stretch for stretch in stretches if stretch.where == "whole frame"]
     assert [(stretch.first, stretch.last) for stretch in whole] == [(19, 25)]  # in frame 18 it has hardly come in
     assert "mouth" in text
-    assert "Confidence falls to 0.20 (usually 0.90)" in text
+    assert "Confidence falls to 0.20 (otherwise 0.90)" in text
     assert "Nothing was measured in 1 frame" in text
     assert "no pixel of the picture has this label" in text
     assert not NO_NUMBER.search(text)

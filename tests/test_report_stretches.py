@@ -17,12 +17,12 @@ from framencc.report.stretches import Watched, find_stretches, worst_places
         ([0.2] * 9, "The match is weak throughout: its mean confidence is 0.200. No frame falls clearly below"),
         (
             [0.9] * 8 + [0.1],
-            "The match breaks in 1 of 9 frames; worst at frame 8 (0:00.320): confidence falls to 0.10 (usually 0.90)",
+            "The match breaks in 1 of 9 frames; worst at frame 8 (0:00.320): confidence falls to 0.10 (otherwise 0.90)",
         ),
         # More than half of a take may be bad, and is no less so for that.
         (
             [0.9] * 4 + [0.1] * 5,
-            "The match breaks in 5 of 9 frames; worst at frame 4 (0:00.160): confidence falls to 0.10 (usually 0.90)",
+            "The match breaks in 5 of 9 frames; worst at frame 4 (0:00.160): confidence falls to 0.10 (otherwise 0.90)",
         ),
         (
             [0.9] + [0.1] * 19,
@@ -48,7 +48,7 @@ def test_a_stretch_names_its_likely_cause(tmp_path):
     assert (first.first, first.last, first.reasons) == (20, 20, ("no warp was found in 1 frame: too dark",))
     assert (second.first, second.last) == (7, 7)
     assert second.reasons == (
-        "confidence falls to 0.40 (usually 0.90)",
+        "confidence falls to 0.40 (otherwise 0.90)",
         "blurred: sharpness 0.30 (usually 1.00)",
         "something else or a reflection: contrast 2.00 (usually 0.90)",
     )

@@ -238,7 +238,7 @@ def _falls(watched: Sequence[Watched], drops: npt.NDArray[np.float64], part: sli
     for number in sorted(range(len(watched)), key=lambda number: -float(drops[number, part].max())):
         if drops[number, part].max() > 0:
             one = watched[number]
-            yield f"{one.label} falls to {float(np.nanmin(one.values[part])):.2f} (usually {one.usual:.2f})"
+            yield f"{one.label} falls to {float(np.nanmin(one.values[part])):.2f} (otherwise {one.usual:.2f})"
 
 
 def _ratios(scores: Mapping[str, Column], worst: int) -> Iterator[str]:
