@@ -1,6 +1,7 @@
 """Reports in a real browser: opened from the disk, without a network, by mouse and by keyboard."""
 
 import json
+import time
 from itertools import pairwise
 
 import pytest
@@ -274,3 +275,151 @@ def test_a_comparison_opens_like_a_report(browser, tmp_path):
         assert browser.execute_script("return document.documentElement.scrollWidth") == width
         assert complaints(browser) == []
         assert all(url.startswith(("data:", "file:", "blob:")) for url in requests(browser))
+
+
+# What the player itself says it shows.
+WATCH = """
+const video = document.getElementById("video");
+const seen = (_, frame) => { window.shown = frame.mediaTime; video.requestVideoFrameCallback(seen); };
+video.requestVideoFrameCallback(seen);
+"""
+
+
+def pts_shown(browser, output):
+    """Return the time of the frame that the timeline names."""
+    rows = json.loads(output.with_name(output.name + ".json").read_text(encoding="utf-8"))["frames"]
+    return rows[browser.execute_script(CURRENT)]["pts_seconds"]
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+@pytest.mark.parametrize("preview", ["preview.mp4", None])
+def test_a_part_of_a_take_opens_at_the_frame_that_is_named(browser, tmp_path, monkeypatch, embedded, preview):
+    """Its video does not begin at 0, and a player does not know from the start how long it is."""
+    from framencc.report import page as page_module
+
+    monkeypatch.setattr(page_module, "_EMBEDDED_BYTES", 10**7 if embedded else 10)
+    others = {} if preview is None else {"preview": str(tmp_path / preview)}
+    output = real_run(tmp_path, "maps.mkv" if preview else "maps.mp4", frames="6:40:2", **others)
+    resize(browser, 1600)
+    open_page(browser, write_report(output))
+    first = pts_shown(browser, output)
+    assert first > 0.6
+    at = "document.getElementById('video').currentTime"
+    wait_for(browser, f"return Math.abs({at} - {first} - 0.01) < 0.02")
+    browser.execute_script(WATCH)
+    for key in ("previous", "next", "next"):
+        browser.find_element("id", key).click()
+        wait_for(browser, f"return window.shown && Math.abs(window.shown - {pts_shown(browser, output)}) < 0.002")
+    browser.execute_script("document.getElementById('frame').value = 16")
+    browser.execute_script("document.getElementById('frame').dispatchEvent(new Event('input'))")
+    wait_for(browser, f"return Math.abs(window.shown - {38 / 25}) < 0.002")
+
+
+def test_where_the_video_stops_the_timeline_names_that_frame(browser, tmp_path):
+    output = real_run(tmp_path, n_frames=100)
+    add_preview(output)
+    resize(browser, 1600)
+    open_page(browser, write_report(output))
+    wait_for(browser, "return document.getElementById('video').readyState >= 3")
+    browser.execute_script(WATCH)
+    browser.execute_script("document.getElementById('frame').value = 0")
+    browser.execute_script("document.getElementById('frame').dispatchEvent(new Event('input'))")
+    last = 0.0
+    for _ in range(4):
+        browser.execute_script("document.getElementById('play').click()")
+        wait_for(browser, f"return window.shown > {last} + 0.3")
+        browser.execute_script("document.getElementById('play').click()")
+        wait_for(browser, "return document.getElementById('video').paused")
+        time.sleep(0.3)  # a frame that was on its way
+        last = browser.execute_script("return window.shown")
+        assert pts_shown(browser, output) == pytest.approx(last, abs=0.002)
+    browser.execute_script("document.getElementById('play').click()")
+    wait_for(browser, "return document.getElementById('video').ended")
+    wait_for(browser, f"{CURRENT} === 99")
+
+
+def test_groups_of_frames_are_not_taken_for_one(browser, tmp_path, monkeypatch):
+    from framencc.report import series
+
+    monkeypatch.setattr(series.Thinning.fitting.__func__, "__defaults__", (400,))
+    rows = [frame_row(index, 0.1 if index == 61 else 0.9) for index in range(120)]
+    resize(browser, 1600)
+    open_page(browser, write_report(write_sidecar(tmp_path / "maps.mkv", rows)))
+    shown = browser.find_element("id", "readout").text
+    n_together = int(shown.partition(" frames from ")[0])
+    first = int(shown.partition(" frames from ")[2].partition(" ")[0])
+    assert 1 < n_together < 20
+    assert first <= 61 < first + n_together
+    assert "whole frame 0.100 to 0.900" in shown
+    browser.find_element("id", "next").click()
+    assert f"{n_together} frames from {first + n_together} on" in browser.find_element("id", "readout").text
+    assert "whole frame 0.900" in browser.find_element("id", "frame").get_attribute("aria-valuetext")
+
+
+def test_where_nothing_was_measured_no_other_number_is_announced(browser, tmp_path):
+    rows = [frame_row(index, None) for index in range(3)]
+    open_page(browser, write_report(write_sidecar(tmp_path / "maps.mkv", rows)))
+    said = browser.find_element("id", "frame").get_attribute("aria-valuetext")
+    assert "whole frame" not in said
+    assert "measured share 0.000" in said
+
+
+def test_a_comparison_follows_the_region_that_is_chosen(browser, tmp_path):
+    from selenium.webdriver.support.ui import Select
+
+    outputs = [real_run(tmp_path, "a.mkv"), real_run(tmp_path, "b.mkv", ncc={"radius": 6})]
+    for output, mean in zip(outputs, (0.4, 0.7), strict=True):
+        add_regions(output, {"mouth": lambda _, mean=mean: mean, "brow": lambda _: 0.9})
+    resize(browser, 1600)
+    open_page(browser, write_comparison(*outputs))
+    assert "Region" in browser.find_element("id", "view-label").text
+    Select(browser.find_element("id", "view")).select_by_visible_text("mouth")
+    wait_for(browser, "return document.getElementById('readout').textContent.includes('0.700')")
+    shown = browser.find_element("id", "readout").text
+    for part in (
+        "confidence, A 0.400",
+        "confidence, B 0.700",
+        "B - A, mean confidence 0.300",
+        "measured share, A 1.000",
+    ):
+        assert part in shown
+    Select(browser.find_element("id", "view")).select_by_visible_text("whole frame")
+    wait_for(browser, "return !document.getElementById('readout').textContent.includes('0.700')")
+    assert "measured share, B" in browser.find_element("id", "readout").text
+
+
+def test_narrow_pages_cut_no_table_off(browser, tmp_path):
+    outputs = [real_run(tmp_path, "a.mkv"), real_run(tmp_path, "b.mkv", ncc={"radius": 6})]
+    for output in outputs:
+        add_regions(output, {"left_eye": lambda _: 0.4, "none": lambda _: None}, none=0)
+    resize(browser, 400)
+    for page in (write_report(outputs[1]), write_comparison(*outputs)):
+        open_page(browser, page)
+        cut = "return [...document.querySelectorAll('.wide')].filter((one) => one.scrollWidth > one.clientWidth).length"
+        assert browser.execute_script(cut) == 0
+
+
+def test_timeline_and_picture_are_seen_at_once(browser, page):
+    resize(browser, 1600, 900)
+    open_page(browser, page)
+    wait_for(browser, "return document.getElementById('video').videoWidth > 0")
+    height = browser.execute_script(
+        "return document.getElementById('video').getBoundingClientRect().bottom"
+        " - document.getElementById('timeline').getBoundingClientRect().top"
+    )
+    assert height < 900
+
+
+def test_damaged_frames_have_a_mark_of_their_own(browser, tmp_path):
+    rows = [frame_row(index, 0.9) for index in range(20)]
+    for index in (4, 5):
+        rows[index] = frame_row(index, None, damaged="packet is broken")
+    resize(browser, 1600)
+    open_page(browser, write_report(write_sidecar(tmp_path / "maps.mkv", rows)))
+    mark, n_shaded = browser.execute_script("""
+        const plot = document.getElementById("plot");
+        return [plot.data.filter((one) => one.name === "damaged frame").map((one) => one.x),
+                plot.layout.shapes.filter((one) => one.type === "rect").length];
+    """)
+    assert mark == [pytest.approx([0.16, 0.2])]
+    assert n_shaded == 0

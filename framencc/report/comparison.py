@@ -9,7 +9,7 @@ from framencc.errors import SpecError
 from framencc.report.differences import Differences, compare_maps
 from framencc.report.drawing import Panel
 from framencc.report.facts import describe_machine, describe_run, differing_options, text
-from framencc.report.overview import Page, card, histogram, mean_of, moment
+from framencc.report.overview import Page, card, histogram, mean_of
 from framencc.report.page import find_video, format_change, format_percent, format_score
 from framencc.report.runs import SCORES, Column, Run, same_input
 from framencc.report.stretches import WHOLE
@@ -65,7 +65,7 @@ def comparison_page(first: Run, second: Run, folder: Path, *, progress: bool = F
         ],
     }
     start = found.panels[0].place if found is not None and found.panels else 0
-    return page, _timeline(first, second, difference, found).as_json([], start)
+    return page, _timeline(first, second, found).as_json([], start)
 
 
 def _pictures(first: Run, difference: Column, found: Differences | None) -> Page:
@@ -153,12 +153,10 @@ def _card(run: Run, panel: Panel, found: Differences, difference: Column) -> Pag
     caption = f"mean |B - A| {format_score(float(found.mean_absolute[panel.place]))}"
     if np.isfinite(change):
         caption += f", mean confidence {format_change(float(change))}"
-    where = moment(run, panel.place)
-    alt = f"Frame {where['index']} at {where['clock']}, from left to right: {', '.join(panel.labels)}; {caption}"
-    return card(run, panel, caption, alt)
+    return card(run, panel, caption)
 
 
-def _timeline(first: Run, second: Run, difference: Column, found: Differences | None) -> Timeline:
+def _timeline(first: Run, second: Run, found: Differences | None) -> Timeline:
     timeline = Timeline(first)
 
     def pair(score: str, region: str | None = None) -> list[dict[str, Any] | None]:
@@ -168,20 +166,25 @@ def _timeline(first: Run, second: Run, difference: Column, found: Differences | 
             if region is None or region in run.regions
         ]
 
-    shared = [name for name in first.regions if name in second.regions]
+    # Every strip that has numbers of regions has the same views: what is chosen for the first holds for all.
+    shared = [None, *(name for name in first.regions if name in second.regions)]
+    named = {region: region or WHOLE for region in shared}
     timeline.strip(
-        "confidence",
-        {"whole frame": pair("mean_confidence"), **{name: pair("mean_confidence", name) for name in shared}},
-        share=True,
-        weight=2.2,
+        "confidence", {name: pair("mean_confidence", region) for region, name in named.items()}, share=True, weight=2.2
     )
     for letter, run in (("A", first), ("B", second)):
         timeline.failures(run, f"{letter}: no warp found")
-    lines = [timeline.line("difference", "B - A, mean confidence", difference, 2)]
+    timeline.damage(first)
+    differences = {}
+    for region, name in named.items():
+        change = _scores(second, region)["mean_confidence"] - _scores(first, region)["mean_confidence"]
+        column = "difference" if region is None else f"difference/{region}"
+        differences[name] = [timeline.line(column, "B - A, mean confidence", change, 2)]
     if found is not None:
-        lines.append(timeline.line("absolute", "mean |B - A| of pixels", found.mean_absolute, 3))
-    timeline.strip("difference", {"": lines}, named=True, weight=1.4)
-    timeline.strip("measured share", {"": pair("valid_share")}, share=True)
+        differences[WHOLE].append(timeline.line("absolute", "mean |B - A| of pixels", found.mean_absolute, 3))
+    timeline.strip("difference", differences, named=True, weight=1.4)
+    shares = {name: pair("valid_share", region) for region, name in named.items()}
+    timeline.strip("measured share", shares, share=True)
     timeline.strip("mean displacement in pixels", {"": pair("warp_magnitude")})
     return timeline
 

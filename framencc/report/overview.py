@@ -69,7 +69,7 @@ def run_page(run: Run, folder: Path) -> tuple[Page, Page]:
     return page, run_timeline(run).as_json(broken(run, stretches), places[0] if places else 0)
 
 
-def card(run: Run, panel: Panel, caption: str, alt: str) -> Page:
+def card(run: Run, panel: Panel, caption: str) -> Page:
     """Describe a panel under a caption, as a thing that jumps to its place on the timeline."""
     return {
         **moment(run, panel.place),
@@ -78,7 +78,7 @@ def card(run: Run, panel: Panel, caption: str, alt: str) -> Page:
         "height": panel.height,
         "labels": panel.labels,
         "caption": caption,
-        "alt": alt,
+        "alt": f"From left to right: {', '.join(panel.labels)}.",
     }
 
 
@@ -203,9 +203,7 @@ def _card(run: Run, panel: Panel, stretches: Sequence[Stretch]) -> Page:
     regions = [stretch for stretch in stretches if stretch.worst == place and stretch.where != WHOLE]
     if regions:
         caption = f"{regions[0].where}: {regions[0].reasons[0]}; whole frame: {caption}"
-    where = moment(run, place)
-    alt = f"Frame {where['index']} at {where['clock']}, from left to right: {', '.join(panel.labels)}; {caption}"
-    return card(run, panel, caption, alt)
+    return card(run, panel, caption)
 
 
 def _region(run: Run, name: str, region: Region) -> Page:

@@ -23,7 +23,7 @@ class Timeline:
         self._run = run
         self._columns: dict[str, Column] = {}
         self._strips: list[dict[str, Any]] = []
-        self._failures: list[dict[str, Any]] = []
+        self._marks: list[dict[str, Any]] = []
 
     def column(self, name: str, values: Column) -> str | None:
         """Keep a column; return its name, or None where it holds no number and so cannot be drawn."""
@@ -74,9 +74,16 @@ class Timeline:
 
     def failures(self, run: Run, label: str) -> None:
         """Mark the frames for which a run found no warp."""
-        if run.failures:
-            times = [float(run.pts_seconds[place]) for place in sorted(run.failures)]
-            self._failures.append({"label": label, "times": times})
+        self._mark(run, label, run.failures, damaged=False)
+
+    def damage(self, run: Run) -> None:
+        """Mark the frames that could not be read whole."""
+        self._mark(run, "damaged frame", run.damaged, damaged=True)
+
+    def _mark(self, run: Run, label: str, places: Iterable[int], *, damaged: bool) -> None:
+        times = [float(run.pts_seconds[place]) for place in sorted(places)]
+        if times:
+            self._marks.append({"label": label, "times": times, "damaged": damaged})
 
     def as_json(self, broken: Sequence[tuple[int, int]], start: int) -> dict[str, Any]:
         """Put together what the script needs.
@@ -99,7 +106,7 @@ class Timeline:
             "strips": self._strips,
             "start": float(run.pts_seconds[start]) if run.n_frames else 0.0,
             "broken": [[float(run.pts_seconds[first]), float(run.pts_seconds[last])] for first, last in broken],
-            "failures": self._failures,
+            "marks": self._marks,
         }
 
 
@@ -122,6 +129,7 @@ def run_timeline(run: Run) -> Timeline:
         timeline.line("gain", "contrast", run.scores["gain"], 15),  # dotted: told apart without its colour too
     ]
     timeline.failures(run, "no warp found")
+    timeline.damage(run)
     timeline.strip("sharpness and contrast over the reference's", {"": ratios}, named=True)
     return timeline
 

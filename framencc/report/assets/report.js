@@ -14,7 +14,8 @@
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const touch = matchMedia("(pointer: coarse)"); // there a drag has to scroll the page; the buttons zoom
   const still = matchMedia("(prefers-reduced-motion: reduce)");
-  let place = 0, view = 0, range = null, touched = false;
+  const together = data.binFrames > 1 ? 2 : 1; // points of one group of frames
+  let place = 0, at = 0, view = "", range = null;
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
@@ -31,6 +32,8 @@
     return low;
   };
   const nearest = (seconds) => {
+    // Of a group of frames nothing is known but where it begins.
+    if (together > 1) return Math.max(search(seconds + step / 100) - 1, 0) & ~1;
     const after = Math.min(search(seconds), count - 1), before = Math.max(after - 1, 0);
     return seconds - times[before] <= times[after] - seconds ? before : after;
   };
@@ -63,33 +66,34 @@
   };
 
   const axis = (number) => (number ? String(number + 1) : "");
-  const shownLines = (strip, number) => strip.views[number === 0 ? Math.min(view, strip.views.length - 1) : 0].lines;
+  const shownLines = (strip) => (strip.views.find((one) => one.label === view) || strip.views[0]).lines;
 
-  const traces = (legends = new Set()) => data.strips.flatMap((strip, number) => shownLines(strip, number).flatMap((line) => {
+  const traces = (legends = new Set()) => data.strips.flatMap((strip, number) => shownLines(strip).flatMap((line) => {
     const values = columns[line.column], ink = colour(`--line-${line.colour % 8}`);
-    const at = placesInView(values);
+    const places = placesInView(values);
     const common = {
-      type: "scatter", mode: at.length === 1 ? "markers" : "lines", x: at.map((one) => times[one]),
-      customdata: at.map((one) => frames[one]), xaxis: "x", yaxis: `y${axis(number)}`, connectgaps: false,
+      type: "scatter", mode: places.length === 1 ? "markers" : "lines", x: places.map((one) => times[one]),
+      customdata: places.map((one) => frames[one]), xaxis: "x", yaxis: `y${axis(number)}`, connectgaps: false,
       showlegend: !legends.has(line.group), name: escaped(line.label), legendgroup: line.group,
     };
     legends.add(line.group);
     if (line.base) {
       const quiet = { ...common, hoverinfo: "skip", line: { width: 0 } };
       return [
-        { ...quiet, y: at.map((one) => columns[line.base][one]), showlegend: false },
-        { ...quiet, y: at.map((one) => values[one]), fill: "tonexty", fillcolor: dark.matches ? "rgba(160,170,185,0.22)" : "rgba(90,100,115,0.16)" },
+        { ...quiet, y: places.map((one) => columns[line.base][one]), showlegend: false },
+        { ...quiet, y: places.map((one) => values[one]), fill: "tonexty", fillcolor: dark.matches ? "rgba(160,170,185,0.22)" : "rgba(90,100,115,0.16)" },
       ];
     }
     return [{
-      ...common, y: at.map((one) => values[one]), marker: { color: ink, size: 8 },
+      ...common, y: places.map((one) => values[one]), marker: { color: ink, size: 8 },
       line: { color: ink, width: line.colour === 0 ? 2 : 1.6,
         dash: ["solid", "dot", "dash"][Math.floor(line.colour / 8) % 3] },
       hovertemplate: `%{y:.3f}<extra>${escaped(line.label)}</extra>`,
     }];
-  })).concat(data.failures.map((one, number) => ({
+  })).concat(data.marks.map((one, number) => ({
     type: "scatter", mode: "markers", x: one.times, y: one.times.map(() => 0.02 + 0.06 * number), xaxis: "x", yaxis: "y",
-    name: escaped(one.label), marker: { color: colour("--alert"), symbol: number ? "cross" : "x", size: 8 },
+    name: escaped(one.label), marker: one.damaged
+      ? { color: colour("--quiet"), symbol: "square-open", size: 8 } : { color: colour("--alert"), symbol: number ? "cross" : "x", size: 8 },
     hovertemplate: `${escaped(one.label)}<extra></extra>`,
   })));
 
@@ -97,7 +101,7 @@
     type: "rect", xref: "x", yref: "paper", x0: start - step / 2, x1: end + step / 2, y0: 0, y1: 1, line: { width: 0 },
     fillcolor: colour("--break"), layer: "below",
   })).concat([{
-    type: "line", xref: "x", yref: "paper", x0: times[place], x1: times[place], y0: 0, y1: 1,
+    type: "line", xref: "x", yref: "paper", x0: at, x1: at, y0: 0, y1: 1,
     line: { color: colour("--accent"), width: 2 },
   }]);
 
@@ -107,7 +111,7 @@
     const gap = narrow ? 0.07 : 0.06, free = 1 - gap * (data.strips.length - 1);
     const grid = { gridcolor: colour("--rule"), zerolinecolor: colour("--rule"), linecolor: colour("--rule") };
     const made = {
-      height: 130 + (narrow ? 75 : 88) * total, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      height: narrow ? 130 + 75 * total : Math.max(340, Math.min(130 + 88 * total, 0.48 * innerHeight)), paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       margin: { l: narrow ? 34 : 44, r: 10, t: 24, b: 38 }, font: { color: colour("--ink"), size: narrow ? 11 : 13,
         family: getComputedStyle(document.body).fontFamily },
       annotations: [], hovermode: "x unified", hoverdistance: -1, dragmode: touch.matches ? false : "zoom", shapes: shapes(),
@@ -119,7 +123,7 @@
     let top = 1;
     data.strips.forEach((strip, number) => {
       const height = (free * strip.weight) / total;
-      const lowest = strip.share && shownLines(strip, number).every((line) => (columns[line.column] || []).every((v) => v === null || v >= 0));
+      const lowest = strip.share && shownLines(strip).every((line) => (columns[line.column] || []).every((v) => v === null || v >= 0));
       made[`yaxis${axis(number)}`] = {
         ...grid, domain: [Math.max(top - height, 0), top], fixedrange: true,
         nticks: number ? 4 : 6, automargin: false, ...(lowest ? { range: [-0.02, 1.04] } : { rangemode: "tozero" }),
@@ -140,14 +144,21 @@
   };
 
   // What the slider points at: a moment, and the lines' values there.
+  const titled = (strip, line) => (strip.named ? line.label : line.group === "whole frame" ? strip.title : `${strip.title}, ${line.label}`);
+  const valueOf = (line) => {
+    const values = columns[line.column].slice(place, place + together).filter((one) => one !== null).sort((a, b) => a - b);
+    if (!values.length) return "not measured";
+    const [low, high] = [values[0].toFixed(3), values[values.length - 1].toFixed(3)];
+    return low === high ? low : `${low} to ${high}`;
+  };
+  const moment = () => (together > 1
+    ? `${data.binFrames} frames from ${frames[place]} on, ${clock(times[place])}` : `Frame ${frames[place]}, ${clock(times[place])}`);
   const describe = () => {
     const element = (name, text) => Object.assign(document.createElement(name), { textContent: text });
-    readout.replaceChildren(element("strong", `Frame ${frames[place]}, ${clock(times[place])}`));
-    data.strips.forEach((strip, number) => shownLines(strip, number).forEach((line) => {
-      if (line.base || (number && line.column.includes("/") && data.strips[0].views.length > 1)) return;
-      const value = columns[line.column][place];
-      const name = strip.named ? line.label : line.group === "whole frame" ? strip.title : `${strip.title}, ${line.label}`;
-      const item = element("span", `${name} ${value === null ? "not measured" : value.toFixed(3)}`);
+    readout.replaceChildren(element("strong", moment()));
+    data.strips.forEach((strip, number) => shownLines(strip).forEach((line) => {
+      if (line.base || (number && line.group.startsWith("region "))) return; // of regions the first strip says enough
+      const item = element("span", `${titled(strip, line)} ${valueOf(line)}`);
       const swatch = document.createElement("i");
       swatch.style.background = `var(--line-${line.colour % 8})`;
       item.prepend(swatch);
@@ -155,51 +166,94 @@
     }));
   };
 
-  // Some players count from the first frame, some on the input's own clock: the duration tells which.
-  const videoOffset = () => {
-    const span = times[count - 1] - times[0] + step;
-    return Math.abs(video.duration - span) <= Math.abs(video.duration - (span + times[0])) ? times[0] : 0;
+  /* The player's clock is learnt from the first frame that it shows, before anything is sought: some count from there,
+     some on the input's own clock. A player may not know yet how long the video is, and then stops short of the end of
+     what it knows: what is wanted is sought again when it knows more. */
+  let offset = null, wanted = null, following = false, shownAt = null;
+  // A little into the frame, so that rounding never shows the one before.
+  const goal = () => Math.max(0, wanted - offset + Math.min(step / together, 0.04) / 4);
+  const reached = () => Math.abs(video.currentTime - goal()) < 1e-3;
+  const reach = () => {
+    if (offset !== null && wanted !== null && !reached()) video.currentTime = goal();
   };
   const seek = () => {
-    if (!video || !Number.isFinite(video.duration)) return;
-    // Half a frame in, so that rounding never shows the frame before.
-    video.currentTime = Math.max(0, Math.min(video.duration, times[place] - videoOffset() + Math.min(step, 0.04) / 4));
+    if (!video) return;
+    following = !video.paused;
+    wanted = at;
+    reach();
+  };
+  const learn = (first) => {
+    if (offset !== null) return;
+    offset = times[0] - first;
+    reach();
   };
 
   const show = ({ moveVideo = true } = {}) => {
     slider.value = String(place);
-    const first = shownLines(data.strips[0], 0).find((line) => !line.base), score = columns[first.column][place];
-    const said = score === null ? "not measured" : score.toFixed(3);
-    slider.setAttribute("aria-valuetext", `Frame ${frames[place]}, ${clock(times[place])}, ${first.label} ${said}`);
+    const line = shownLines(data.strips[0]).find((one) => !one.base);
+    slider.setAttribute("aria-valuetext", `${moment()}, ${titled(data.strips[0], line)} ${valueOf(line)}`);
     describe();
-    Plotly.relayout(plot, { [`shapes[${data.broken.length}].x0`]: times[place], [`shapes[${data.broken.length}].x1`]: times[place] });
-    if (moveVideo) { touched = true; seek(); }
+    Plotly.relayout(plot, { [`shapes[${data.broken.length}].x0`]: at, [`shapes[${data.broken.length}].x1`]: at });
+    if (moveVideo) seek();
   };
-  const goTo = (seconds, options) => { place = nearest(seconds); show(options); };
-  const move = (by) => { place = Math.min(Math.max(place + by, 0), count - 1); keepInView(); show(); };
+  const goTo = (seconds, options) => { place = nearest(seconds); at = together > 1 ? seconds : times[place]; show(options); };
+  const move = (by) => {
+    place = Math.min(Math.max(place + by * together, 0), count - 1);
+    at = times[place];
+    keepInView();
+    show();
+  };
   const keepInView = () => {
-    if (!range || (times[place] >= range[0] && times[place] <= range[1])) return;
+    if (!range || (at >= range[0] && at <= range[1])) return;
     const half = (range[1] - range[0]) / 2;
-    zoomTo([times[place] - half, times[place] + half]);
+    zoomTo([at - half, at + half]);
   };
-  const zoomTo = (wanted) => {
+  const zoomTo = (given) => {
     const all = whole();
-    if (wanted) {
-      const span = Math.max(Math.min(wanted[1] - wanted[0], all[1] - all[0]), 6 * step);
-      const start = Math.min(Math.max((wanted[0] + wanted[1] - span) / 2, all[0]), all[1] - span);
-      wanted = [start, start + span];
+    if (given) {
+      const span = Math.max(Math.min(given[1] - given[0], all[1] - all[0]), 6 * step);
+      const start = Math.min(Math.max((given[0] + given[1] - span) / 2, all[0]), all[1] - span);
+      given = [start, start + span];
     }
-    range = wanted && wanted[1] - wanted[0] < all[1] - all[0] - step / 4 ? wanted : null;
+    range = given && given[1] - given[0] < all[1] - all[0] - step / 4 ? given : null;
     return draw();
   };
   const zoomBy = (factor) => {
     const [start, end] = range || whole(), half = ((end - start) * factor) / 2;
-    return zoomTo([times[place] - half, times[place] + half]);
+    return zoomTo([at - half, at + half]);
+  };
+
+  // The timeline follows what is seen while the video plays, and stays with the frame at which it stops.
+  const pull = () => {
+    if (following && !video.seeking && shownAt !== null) goTo(shownAt + offset, { moveVideo: false });
+  };
+  const follow = () => {
+    if (video.requestVideoFrameCallback) {
+      let last = 0;
+      const seen = (now, frame) => {
+        learn(frame.mediaTime);
+        shownAt = frame.mediaTime;
+        if (video.paused || now - last > 90) { last = now; pull(); } // drawing for every frame would make it stutter
+        video.requestVideoFrameCallback(seen);
+      };
+      video.requestVideoFrameCallback(seen);
+    } else {
+      video.addEventListener("timeupdate", () => { shownAt = video.currentTime - step / 2; pull(); });
+    }
+    // A frame that was shown before this script ran is told by the clock, which has not moved yet.
+    const told = () => learn(video.currentTime);
+    if (video.readyState >= 2) told(); else video.addEventListener("loadeddata", () => setTimeout(told, 400));
+    video.addEventListener("play", told);
+    video.addEventListener("durationchange", reach);
+    video.addEventListener("seeked", () => { if (wanted !== null && reached()) wanted = null; });
+    video.addEventListener("play", () => { following = true; wanted = null; });
+    ["pause", "ended"].forEach((one) => video.addEventListener(one, pull));
   };
 
   const connect = () => {
     slider.max = String(count - 1);
-    slider.addEventListener("input", () => { place = Number(slider.value); keepInView(); show(); });
+    slider.step = String(together);
+    slider.addEventListener("input", () => { place = Number(slider.value); at = times[place]; keepInView(); show(); });
     byId("previous").addEventListener("click", () => move(-1));
     byId("next").addEventListener("click", () => move(1));
     byId("zoom-in").addEventListener("click", () => zoomBy(0.4));
@@ -215,8 +269,8 @@
     const views = data.strips.length ? data.strips[0].views : [];
     if (views.length > 1) {
       byId("view-label").hidden = false;
-      views.forEach((one, number) => byId("view").add(new Option(one.label, String(number))));
-      byId("view").addEventListener("change", (event) => { view = Number(event.target.value); draw().then(() => show({ moveVideo: false })); });
+      views.forEach((one) => byId("view").add(new Option(one.label, one.label)));
+      byId("view").addEventListener("change", (event) => { view = event.target.value; draw().then(() => show({ moveVideo: false })); });
     }
     plot.on("plotly_click", (event) => goTo(event.points[0].x));
     plot.on("plotly_doubleclick", () => { zoomTo(null); });
@@ -239,14 +293,8 @@
       ["play", "pause", "ended"].forEach((one) => video.addEventListener(one, name));
       wide.addEventListener("click", () => video.requestFullscreen());
       document.addEventListener("fullscreenchange", () => { video.controls = document.fullscreenElement === video; });
-      // It begins where the timeline does, unless its reader was faster.
-      video.addEventListener("loadedmetadata", () => { if (!touched) seek(); });
-      if (video.readyState >= 1) seek();
       video.addEventListener("error", () => { byId("video-problem").hidden = false; });
       if (video.error) byId("video-problem").hidden = false;
-      video.addEventListener("timeupdate", () => {
-        if (!video.paused && !video.seeking) goTo(video.currentTime + videoOffset(), { moveVideo: false });
-      });
     }
   };
 
@@ -260,5 +308,7 @@
     + (data.binFrames > 1 ? ` Each two points are the extremes of ${data.binFrames} frames.` : "");
   if (!data.broken.length) note.textContent = note.textContent.replace("; shaded where the match breaks", "");
   place = nearest(data.start);
-  draw().then(() => { connect(); show({ moveVideo: false }); document.documentElement.dataset.ready = "true"; });
+  at = together > 1 ? data.start : times[place];
+  if (video) follow();
+  draw().then(() => { connect(); show(); document.documentElement.dataset.ready = "true"; });
 })();
