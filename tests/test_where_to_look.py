@@ -78,3 +78,40 @@ def test_the_command_line_takes_names_as_its_help_says(here, capsys):
     words = [str(FOOTAGE), "out.npy", "--reference", "0", "--frames", "0:2", "--scores.regions", "regions.png", "-q"]
     assert main(["run", *words, "--scores.region-names", named]) == 0
     assert list(read_sidecar("out.npy.json")["summary"]["regions"]) == ["left_eye", "mouth"]
+
+
+@pytest.mark.parametrize("warp", ["none", "euclidean"])
+def test_the_command_points_at_frames_in_which_nothing_was_measured(warp, here, capfd):
+    frames = np.repeat(media.random_frames(1, *SHAPE), 8, axis=0)
+    frames[7] = frames[7] // 2 + media.random_frames(1, *SHAPE, seed=2)[0] // 3
+    frames[2:5] = 77
+    np.save("in.npy", frames)
+    assert main(["run", "in.npy", "out.npy", "--reference", "0", "--warp", warp]) == 0
+    said = capfd.readouterr().err.splitlines()[-1]
+    summary = read_sidecar("out.npy.json")["summary"]
+    second = summary["unmeasured_frames"]["first"]["pts_seconds"]
+    assert said.startswith(
+        f"framencc: look first at frame 2 ({second:.3f} s), the first of 3 of 8 frames in which nothing was measured "
+        "(flat frame); then at frame "
+    )
+    assert "; 0 of 5 measured frames (0%) are below 0.5" in said
+    assert ("no warp was found for 3 of 8 frames" in said) == (warp == "euclidean")
+
+
+def test_the_command_says_why_nothing_was_measured_at_all(here, capfd):
+    np.save("in.npy", np.full((4, 30, 40), 77, np.uint8))
+    assert main(["run", "in.npy", "out.npy", "--reference", "0"]) == 0
+    said = capfd.readouterr().err.splitlines()[-1]
+    assert said == "framencc: nothing was measured in any frame (flat reference)"
+
+
+def test_a_run_that_is_gone_on_with_says_the_same(here, capfd):
+    frames = np.repeat(media.random_frames(1, *SHAPE), 8, axis=0)
+    frames[2:5] = 77
+    np.save("in.npy", frames)
+    words = ["run", "in.npy", "out.npy", "--reference", "0"]
+    assert main(words) == 0
+    said = capfd.readouterr().err.splitlines()[-1]
+    assert "3 of 8 frames" in said
+    assert main([*words, "--resume"]) == 0
+    assert capfd.readouterr().err.splitlines()[-1] == said

@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -244,24 +244,42 @@ def _what_was_done(report: "RunReport") -> str:
 
 def _what_to_look_at(report: "RunReport", threshold: float) -> str:
     """Say in one line where a result is at its worst; empty where there is nothing to say."""
-    parts = []
-    lowest, region = report.lowest, report.worst_region
-    if lowest is not None:
-        if region is not None and region["value"] < lowest["value"] - _CLEARLY_LOWER:
-            below = f" ({region['n_below']} of {report.n_frames} frames are below {threshold:g} there)"
-            parts.append(
-                f"look first at {_frame(region)} in {region['name']}, whose mean confidence falls to "
-                f"{region['value']:.3f}{below if region['n_below'] else ''}"
-            )
-            parts.append(f"that of the whole frame is the lowest at {_frame(lowest)}, {lowest['value']:.3f}")
-        else:
-            parts.append(f"look first at {_frame(lowest)}, whose mean confidence is the lowest, {lowest['value']:.3f}")
-        share = report.n_below / report.n_frames
-        parts.append(f"{report.n_below} of {report.n_frames} frames ({share:.0%}) are below {threshold:g}")
+    parts = [*_what_was_not_measured(report), *_what_is_lowest(report, threshold)]
     if report.n_failed_warps:
         parts.append(f"no warp was found for {report.n_failed_warps} of {report.n_frames} frames")
         parts.append("the sidecar says for which, and what served instead")
     return "; ".join(parts)
+
+
+def _what_was_not_measured(report: "RunReport") -> Iterator[str]:
+    if report.unmeasured is not None:
+        n_frames, reason = report.unmeasured["n_frames"], report.unmeasured["reason"]
+        if n_frames == report.n_frames:
+            yield f"nothing was measured in any frame ({reason})"
+        else:
+            yield (
+                f"look first at {_frame(report.unmeasured['first'])}, the first of {n_frames} of {report.n_frames} "
+                f"frames in which nothing was measured ({reason})"
+            )
+
+
+def _what_is_lowest(report: "RunReport", threshold: float) -> Iterator[str]:
+    lowest, region = report.lowest, report.worst_region
+    if lowest is None:
+        return
+    n_measured, look, frames = report.n_frames, "look first at", "frames"
+    if report.unmeasured is not None:
+        n_measured, look, frames = n_measured - report.unmeasured["n_frames"], "then at", "measured frames"
+    if region is not None and region["value"] < lowest["value"] - _CLEARLY_LOWER:
+        below = f" ({region['n_below']} of {n_measured} {frames} are below {threshold:g} there)"
+        yield (
+            f"{look} {_frame(region)} in {region['name']}, whose mean confidence falls to "
+            f"{region['value']:.3f}{below if region['n_below'] else ''}"
+        )
+        yield f"that of the whole frame is the lowest at {_frame(lowest)}, {lowest['value']:.3f}"
+    else:
+        yield f"{look} {_frame(lowest)}, whose mean confidence is the lowest, {lowest['value']:.3f}"
+    yield f"{report.n_below} of {n_measured} {frames} ({report.n_below / n_measured:.0%}) are below {threshold:g}"
 
 
 def _frame(place: Mapping[str, Any]) -> str:

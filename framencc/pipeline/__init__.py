@@ -76,6 +76,9 @@ class RunReport:
     worst_region
         The region that has the lowest mean confidence of all: its ``name``, of the frame ``index`` and ``pts_seconds``,
         the ``value``, and ``n_below``, as above for the region alone. None where no region was measured.
+    unmeasured
+        Where some frames hold no measurement: how many (``n_frames``), the ``first`` of them (``index`` and
+        ``pts_seconds``) and the ``reason`` that most of their pixels have. None where all hold one.
     """
 
     output: Path
@@ -90,6 +93,7 @@ class RunReport:
     lowest: Mapping[str, Any] | None = None
     n_below: int = 0
     worst_region: Mapping[str, Any] | None = None
+    unmeasured: Mapping[str, Any] | None = None
 
 
 def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
@@ -165,6 +169,7 @@ def _report(
         lowest=summary["scores"]["mean_confidence"]["worst"],
         n_below=summary["frames_below_threshold"],
         worst_region=worst_region(summary),
+        unmeasured=summary["unmeasured_frames"],
     )
 
 

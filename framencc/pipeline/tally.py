@@ -1,7 +1,7 @@
 """What adds up over the frames of a run, and which of them is the worst."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,19 +76,27 @@ class Tally:
     n_failed_warps: int = 0
     n_damaged: int = 0
     n_below: int = 0
+    n_unmeasured: int = 0
     compute_seconds: float = 0.0
     warp_seconds: float = 0.0
     last_confidence: float | None = None
     _scores: dict[str, _Score] = field(default_factory=lambda: {name: _Score() for name in BADNESS})
     _regions: dict[str, _Region] = field(default_factory=dict)
     _shares: tuple[float, ...] = (0.0,) * len(VALIDITY_CODES)
+    _unmeasured_shares: tuple[float, ...] = (0.0,) * len(VALIDITY_CODES)
+    _first_unmeasured: dict[str, Any] | None = None
 
     def add(self, row: Mapping[str, Any], seconds: float = 0.0) -> None:
         """Add what the sidecar says of the next frame, and the time that it took."""
         self.n_frames += 1
         self.compute_seconds += seconds
-        self._shares = tuple(total + share for total, share in zip(self._shares, row["code_shares"], strict=True))
+        self._shares = _added(self._shares, row["code_shares"])
         self.last_confidence = confidence = row["mean_confidence"]
+        if confidence is None:
+            self.n_unmeasured += 1
+            self._unmeasured_shares = _added(self._unmeasured_shares, row["code_shares"])
+            if self._first_unmeasured is None:
+                self._first_unmeasured = {"index": row["index"], "pts_seconds": row["pts_seconds"]}
         self.n_below += confidence is not None and confidence < self.threshold
         self.n_damaged += "damaged" in row
         if "warp" in row and row["warp"]["status"] != "estimated":
@@ -119,6 +127,14 @@ class Tally:
         """Share of all pixels so far that have each validity code."""
         return tuple(total / max(1, self.n_frames) for total in self._shares)
 
+    @property
+    def unmeasured(self) -> dict[str, Any] | None:
+        """How many frames hold no measurement, the first of them, and what most of their pixels have as the reason."""
+        if self._first_unmeasured is None:
+            return None
+        most = max(range(len(VALIDITY_CODES)), key=self._unmeasured_shares.__getitem__)
+        return {"n_frames": self.n_unmeasured, "first": self._first_unmeasured, "reason": VALIDITY_CODES[most]}
+
     def summary(self) -> dict[str, Any]:
         """Return what the sidecar says of all frames together: of each score its mean and the worst frame."""
         return {
@@ -127,6 +143,7 @@ class Tally:
             "code_shares": self.code_shares,
             "failed_warps": self.n_failed_warps,
             "damaged_frames": self.n_damaged,
+            "unmeasured_frames": self.unmeasured,
             "threshold": self.threshold,
             "frames_below_threshold": self.n_below,
             "scores": {name: {"mean": score.mean, "worst": score.worst} for name, score in self._scores.items()},
@@ -140,6 +157,10 @@ class Tally:
             }
             or None,
         }
+
+
+def _added(totals: Iterable[float], values: Iterable[float]) -> tuple[float, ...]:
+    return tuple(total + value for total, value in zip(totals, values, strict=True))
 
 
 def worst_region(summary: Mapping[str, Any]) -> dict[str, Any] | None:
