@@ -2,18 +2,20 @@
 
 import json
 import re
+import shutil
 import time
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from report_runs import add_preview, add_regions, change, frame_row, real_run, seen, write_sidecar
 from running import command, python
 
 from framencc import SpecError
 from framencc.errors import SinkError, SourceError
-from framencc.report import write_report
+from framencc.report import write_comparison, write_report
 from framencc.report.page import format_change, format_percent, format_score, format_seconds, script_json
 from framencc.report.panels import Gallery
 from framencc.report.runs import read_run
@@ -315,3 +317,52 @@ def test_options_that_differ_from_the_defaults_are_listed(take, tmp_path):
     assert "ncc.border" not in text
     change(output, lambda content: content["spec"].clear())
     assert "All options have their defaults." in seen(write_report(output, overwrite=True)).text
+
+
+def test_what_lies_where_the_run_was_started_is_found_from_anywhere(tmp_path, monkeypatch):
+    (tmp_path / "start" / "clips").mkdir(parents=True)
+    (tmp_path / "start" / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "start")
+    clip = real_run(Path("clips"), n_frames=24).with_name("take.mkv")
+    from framencc import RunSpec, run
+
+    picture = np.random.default_rng(0).integers(0, 256, (96, 128), dtype=np.uint8)
+    Image.fromarray(picture).save("clips/neutral.png")
+    run(RunSpec(input=str(clip), output="out/maps.mkv", reference="clips/neutral.png"))
+    monkeypatch.chdir(tmp_path)
+    for name in ("start", "moved"):
+        page = seen(write_report(tmp_path / name / "out" / "maps.mkv", overwrite=True))
+        assert "Note:" not in page.text
+        assert "static reference" in page.text
+        if name == "start":
+            (tmp_path / "start").rename(tmp_path / "moved")
+
+
+def test_maps_that_are_not_the_runs_own_are_not_shown(tmp_path):
+    outputs = [real_run(tmp_path, name, ncc={"radius": radius}) for name, radius in (("a.mkv", 3), ("b.mkv", 1))]
+    shutil.copy(outputs[1], outputs[0])
+    page = seen(write_report(outputs[0]))
+    assert page.text.count("does not hold what the run has written") == 1
+    assert "Confidence of pixels" not in page.text
+    page = seen(write_comparison(*outputs))
+    assert "the maps cannot be compared: output" in page.text
+    assert "Mean |B - A|" not in page.text
+
+
+def test_what_is_wrong_with_a_file_is_said_once(tmp_path):
+    output = real_run(tmp_path)
+    output.write_bytes(output.read_bytes()[:2500])
+    page = seen(write_report(output))
+    assert page.text.count("Note:") == 1
+    assert repr(str(output)) in page.text
+    output.unlink()
+    page = seen(write_report(output, overwrite=True))
+    assert f"Note: output {str(output)!r} is gone." in page.text
+
+
+def test_a_preview_that_cannot_be_shown_is_not_passed_over(tmp_path):
+    output = real_run(tmp_path, preview=str(tmp_path / "look.mkv"))
+    assert "is not shown, as browsers play no .mkv" in seen(write_report(output)).text
+    (tmp_path / "look.mkv").unlink()
+    assert "look.mkv' is gone" in seen(write_report(output, overwrite=True)).text
+    assert "preview of A" in seen(write_comparison(output, output, tmp_path / "page.html")).text

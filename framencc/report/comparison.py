@@ -10,7 +10,7 @@ from framencc.report.differences import Differences, compare_maps
 from framencc.report.drawing import Panel
 from framencc.report.facts import describe_machine, describe_run, differing_options, text
 from framencc.report.overview import Page, card, histogram, mean_of
-from framencc.report.page import find_video, format_change, format_percent, format_score
+from framencc.report.page import find_video, format_change, format_percent, format_score, preview_problems
 from framencc.report.runs import SCORES, Column, Run, same_input
 from framencc.report.stretches import WHOLE
 from framencc.report.timeline import Timeline
@@ -27,6 +27,7 @@ def comparison_page(first: Run, second: Run, folder: Path, *, progress: bool = F
         When the runs are not over the same frames of the same input.
     """
     require_comparable(first, second)
+    both = (("A", first), ("B", second))
     problems: list[str] = []
     found = None
     try:
@@ -34,9 +35,10 @@ def comparison_page(first: Run, second: Run, folder: Path, *, progress: bool = F
         problems += found.problems
     except (OSError, ValueError) as error:  # SourceError is one of them
         problems.append(f"the maps cannot be compared: {error}")
+    for letter, run in both:
+        problems += preview_problems(run.output("preview"), f"preview of {letter}")
     difference = second.scores["mean_confidence"] - first.scores["mean_confidence"]
     names = _names(first, second)
-    both = (("A", first), ("B", second))
     page: Page = {
         "title": f"{first.name} and {second.name} – framencc comparison",
         "heading": f"{names[0]} and {names[1]}",

@@ -16,7 +16,14 @@ from framencc.frames import Picture
 from framencc.report.drawing import Confidence, Mask, Panel, confidence_gray, data_uri, decode, join
 from framencc.report.measured import used_pixels
 from framencc.report.overview import MOST_PANELS
-from framencc.report.pictures import ArrayPictures, NumberedPictures, Pictures, open_output
+from framencc.report.pictures import (
+    ArrayPictures,
+    NumberedPictures,
+    Pictures,
+    open_output,
+    reading_output,
+    require_genuine,
+)
 from framencc.report.runs import Column, Run, number
 from framencc.sources import VideoSource
 from framencc.spec import VIDEO_OUTPUT_SUFFIXES
@@ -133,7 +140,7 @@ def _maps(run: Run, cleanup: contextlib.ExitStack, problems: list[str]) -> Itera
     if path is None:
         raise SourceError(f"the sidecar of {run.name!r} names no maps")
     codes = _validity(run, cleanup, problems)
-    for place, data in enumerate(_stored(run, path, cleanup)):
+    for place, data in enumerate(_stored(run, "output", path, cleanup)):
         rho = decode(data, run.section("encoding"))
         used, certain = used_pixels(run, place, rho, next(codes, None))
         yield _Map(np.maximum(rho, 0), used, certain)
@@ -143,12 +150,20 @@ def _validity(run: Run, cleanup: contextlib.ExitStack, problems: list[str]) -> I
     """Yield the validity codes of every frame; of none where they were not kept, up to where they cannot be read."""
     path = run.output("validity")
     try:
-        yield from () if path is None else _stored(run, path, cleanup)
+        yield from () if path is None else _stored(run, "validity", path, cleanup)
     except (FramenccError, OSError, ValueError) as error:
         problems.append(str(error))
 
 
-def _stored(run: Run, path: Path, cleanup: contextlib.ExitStack) -> Iterator[Picture]:
+def _stored(run: Run, name: str, path: Path, cleanup: contextlib.ExitStack) -> Iterator[Picture]:
+    with reading_output(path):
+        for place, picture in enumerate(_read(run, path, cleanup)):
+            if place < run.n_frames:
+                require_genuine(run, name, place, picture)
+            yield picture
+
+
+def _read(run: Run, path: Path, cleanup: contextlib.ExitStack) -> Iterator[Picture]:
     if path.suffix.lower() in VIDEO_OUTPUT_SUFFIXES:
         source = cleanup.enter_context(VideoSource(str(path)))
         yield from (frame.data for frame in source.frames())

@@ -8,7 +8,7 @@ import numpy as np
 
 from framencc.report.drawing import Panel
 from framencc.report.facts import changed_options, describe_machine, describe_run, join_reasons, text, validity_shares
-from framencc.report.page import find_video, format_percent, format_score, format_seconds
+from framencc.report.page import find_video, format_percent, format_score, format_seconds, preview_problems
 from framencc.report.panels import Gallery
 from framencc.report.runs import Column, Region, Run
 from framencc.report.stretches import WHOLE, Stretch, broken, commonest, find_stretches, weak_places, worst_places
@@ -52,7 +52,7 @@ def run_page(run: Run, folder: Path) -> tuple[Page, Page]:
         "panels_lead": "The worst frame of each stretch first, then the lowest of the rest. Blue is not measured.",
         "panels": [_card(run, panel, stretches) for panel in panels],
         "clip": _clip_picture(found),
-        "problems": gallery.problems,
+        "problems": [*gallery.problems, *preview_problems(run.output("preview"))],
         "histograms": histograms,
         "validity": validity_shares(run),
         "regions": [_region(run, name, region) for name, region in run.regions.items()],

@@ -14,9 +14,9 @@ from framencc.errors import SinkError, SpecError
 from framencc.report.extras import import_jinja2, plotly_script
 from framencc.staging import Staged
 
-_PLAYABLE = {".mp4": "video/mp4", ".mov": "video/mp4", ".webm": "video/webm"}
+_PLAYABLE = {".mp4": "video/mp4", ".mov": "video/mp4"}
 _EMBEDDED_BYTES = 3 << 20
-_SIGNATURES = ((4, b"ftyp"), (0, b"\x1a\x45\xdf\xa3"))
+_SIGNATURE = (4, b"ftyp")
 # In a script element these could end it, or begin a comment; in JSON strings they can be written otherwise.
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
@@ -120,6 +120,17 @@ def find_video(candidates: Mapping[str, Path | None], folder: Path) -> dict[str,
     return None
 
 
+def preview_problems(preview: Path | None, name: str = "preview") -> list[str]:
+    """Say why a preview that was made cannot be played by a page; nothing where it can, or there was none."""
+    if preview is None:
+        return []
+    if not preview.exists():
+        return [f"the {name} {str(preview)!r} is gone"]
+    if preview.suffix.lower() not in _PLAYABLE:
+        return [f"the {name} {str(preview)!r} is not shown, as browsers play no {preview.suffix}; an .mp4 would be"]
+    return [] if _is_video(preview) else [f"the {name} {str(preview)!r} is no video"]
+
+
 def link(path: Path, folder: Path) -> str:
     """Return the address of a file as seen from a folder, so that both can be moved together."""
     here = folder.absolute()
@@ -176,7 +187,7 @@ def _is_video(path: Path) -> bool:
     """Whether a file begins like a video: a sidecar must not make a page of any file that it names."""
     try:
         with path.open("rb") as file:
-            beginning = file.read(16)
+            file.seek(_SIGNATURE[0])
+            return file.read(len(_SIGNATURE[1])) == _SIGNATURE[1]
     except OSError:
         return False
-    return any(beginning[offset : offset + len(mark)] == mark for offset, mark in _SIGNATURES)

@@ -1,5 +1,6 @@
 """The worst frames as small pictures: static reference, warped frame and confidence side by side."""
 
+import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from framencc.errors import FramenccError
+from framencc.errors import FramenccError, SourceError
 from framencc.frames import Picture
 from framencc.report.drawing import (
     Cell,
@@ -22,7 +23,7 @@ from framencc.report.drawing import (
     to_gray,
 )
 from framencc.report.measured import used_pixels
-from framencc.report.pictures import Pictures, open_input, open_output
+from framencc.report.pictures import Pictures, open_input, open_output, reading_output, require_genuine
 from framencc.report.runs import Run, locate_input, locate_reference, number, section
 from framencc.shades import Shades
 from framencc.sources import read_picture
@@ -49,21 +50,24 @@ class Gallery:
     def __init__(self, run: Run) -> None:
         self.problems: list[str] = []
         self._run = run
-        self._maps = self._try(lambda: _output(run, "output"))
-        self._validity = self._try(lambda: _output(run, "validity"))
-        self._frames = self._open_frames()
+        self._noted: set[str] = set()
+        self._outputs = {
+            name: found
+            for name in ("output", "validity", "warped")
+            if (found := self._try(name, functools.partial(_output, run, name))) is not None
+        }
+        self._frames = None if "warped" in self._outputs else self._open_frames()
         self._frame_label, gain = "frame", 1
-        warped = self._try(lambda: _output(run, "warped"))
-        if warped is not None:
-            self._frames, self._frame_label = warped, "warped frame"
+        if "warped" in self._outputs:
+            self._frame_label = "warped frame"
             gain = round(number(run.head.get("warp_gain"), 1.0)) or 1
         elif section(run.section("spec"), "warp").get("method", "none") != "none":
             self._frame_label = "frame, not warped"
             self.problems.append("the warped frames were not kept (--warped keeps them), so frames are shown unwarped")
         self.static: Gray | None = None
         self._shades: Shades | None = None
-        if (found := self._try(self._read_static)) is not None:
-            picture, bits = found
+        if (static := self._try("reference", self._read_static)) is not None:
+            picture, bits = static
             shades = Shades.of(picture, bits)
             self.static = to_gray(picture, shades)
             self._shades = shades.for_frames(bits, _frame_bits(run), gain)
@@ -73,17 +77,13 @@ class Gallery:
         cells: list[tuple[str, Cell]] = []
         if self.static is not None:
             cells.append(("static reference", self.static))
-        where = self._where(place)
         if place in self._run.damaged:
             if self.static is not None:
                 cells.append(("damaged frame", no_picture(self.static.shape)))
-        elif self._frames is not None:
-            frames = self._frames
-            data = self._try(lambda: frames.take(*where))
-            if data is not None:
-                # Without the reference the first frame decides: one choice for all, so that a change of light is seen.
-                self._shades = self._shades or Shades.of(data, _frame_bits(self._run))
-                cells.append((self._frame_label, to_gray(data, self._shades)))
+        elif (data := self._frame(place)) is not None:
+            # Without the reference the first frame decides: one choice for all, so that a change of light is seen.
+            self._shades = self._shades or Shades.of(data, _frame_bits(self._run))
+            cells.append((self._frame_label, to_gray(data, self._shades)))
         if (rho := self.confidence(place)) is not None:
             unmeasured = ~used_pixels(self._run, place, rho, self.validity(place))[0]
             cells.append(("confidence", mark_unmeasured(confidence_gray(rho), unmeasured)))
@@ -91,29 +91,45 @@ class Gallery:
 
     def confidence(self, place: int) -> Confidence | None:
         """Return the map of one frame as it is stored, in [-1, 1]; None where it is gone."""
-        data = self._take(self._maps, place)
+        data = self._take("output", place)
         return None if data is None else decode(data, self._run.section("encoding"))
 
     @property
     def has_validity(self) -> bool:
         """Whether the run wrote why each pixel has a value, or none."""
-        return self._validity is not None
+        return "validity" in self._outputs
 
     def validity(self, place: int) -> Picture | None:
         """Return the validity codes of one frame; None where they are gone."""
-        return self._take(self._validity, place)
+        return self._take("validity", place)
 
     def clip_map(self, name: str) -> Confidence | None:
         """Return a map of the whole clip by its name in the sidecar; None where the run made none, or it is gone."""
         path = self._run.output(name)
         if path is None:
             return None
-        data = self._try(lambda: read_picture(path, what=name.replace("_", " ")))
+        data = self._try(name, lambda: read_picture(path, what=name.replace("_", " ")))
         return None if data is None else decode(data, section(self._run.section("results"), name))
 
-    def _take(self, pictures: Pictures | None, place: int) -> Picture | None:
-        where = self._where(place)
-        return None if pictures is None else self._try(lambda: pictures.take(*where))
+    def _frame(self, place: int) -> Picture | None:
+        frames = self._frames
+        if frames is None:
+            return self._take("warped", place)
+        return self._try("input", lambda: frames.take(*self._where(place)))
+
+    def _take(self, name: str, place: int) -> Picture | None:
+        pictures = self._outputs.get(name)
+        return None if pictures is None else self._try(name, lambda: self._genuine(name, pictures, place))
+
+    def _genuine(self, name: str, pictures: Pictures, place: int) -> Picture:
+        with reading_output(Path(str(self._run.output(name)))):
+            data = pictures.take(*self._where(place))
+        try:
+            require_genuine(self._run, name, place, data)
+        except SourceError:
+            del self._outputs[name]  # frames that are alike by chance are no more the run's own
+            raise
+        return data
 
     def _where(self, place: int) -> tuple[int, int, float]:
         return place, int(self._run.index[place]), float(self._run.pts_seconds[place])
@@ -121,9 +137,9 @@ class Gallery:
     def _open_frames(self) -> Pictures | None:
         path, problem = locate_input(self._run)
         if path is None:
-            self.problems.append(str(problem))
+            self._note("input", str(problem))
             return None
-        return self._try(lambda: open_input(path))
+        return self._try("input", lambda: open_input(path))
 
     def _read_static(self) -> tuple[Picture, int | None] | None:
         """Return the reference and the depth of its codes, None for floats; None where the run's file is gone."""
@@ -136,8 +152,9 @@ class Gallery:
             picture = read_picture(path)
             bits = number(self._run.section("reference").get("bits"), 8.0 * picture.dtype.itemsize)
             return picture, None if picture.dtype.kind == "f" else int(bits)
-        path, _ = locate_input(self._run)
+        path, problem = locate_input(self._run)
         if path is None:
+            self._note("input", str(problem))
             return None
         known = np.flatnonzero(self._run.index == recorded)
         seconds = float(self._run.pts_seconds[known[0]]) if known.size else self._time_of(recorded)
@@ -152,14 +169,18 @@ class Gallery:
             return index * step
         return float(self._run.pts_seconds[0] + (index - self._run.index[0]) * step)
 
-    def _try(self, action: Callable[[], T]) -> T | None:
-        """Do something, or note why it cannot be done: a report tells of what is left."""
+    def _try(self, what: str, action: Callable[[], T]) -> T | None:
+        """Do something, or note why it cannot be done, once for each file: a report tells of what is left."""
         try:
             return action()
         except (FramenccError, OSError, ValueError) as error:
-            if str(error) not in self.problems:
-                self.problems.append(str(error))
+            self._note(what, str(error))
             return None
+
+    def _note(self, what: str, problem: str) -> None:
+        if what not in self._noted:
+            self._noted.add(what)
+            self.problems.append(problem)
 
 
 def _output(run: Run, name: str) -> Pictures | None:

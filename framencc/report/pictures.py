@@ -1,6 +1,9 @@
 """Single frames of a run's files, found without reading what lies before them."""
 
+import contextlib
+import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +13,14 @@ from framencc.errors import FramenccError, SourceError
 from framencc.ffmpeg import FRAME_STAMPS, FfmpegChild
 from framencc.frames import Picture
 from framencc.npy import map_npy, read_npy_header
+from framencc.report.runs import Run
 from framencc.sinks.targets import NumberedFiles, is_numbered
 from framencc.sources import Selection, read_picture
 from framencc.sources.kinds import kind_of, open_kind
 from framencc.sources.probe import input_arguments, probe_video
 from framencc.sources.wanted import LUMA
 from framencc.spec import VIDEO_OUTPUT_SUFFIXES, LimitsSpec
+from framencc.verification import digest
 
 _STALL_SECONDS = LimitsSpec().stall_seconds
 _TOLERANCE = 0.0015  # Matroska rounds times to milliseconds
@@ -166,6 +171,39 @@ def open_input(path: Path) -> Pictures:
 
 def open_output(path: Path) -> Pictures:
     """Open an output to take single maps from it; errors as of `open_input`."""
-    if path.suffix.lower() in VIDEO_OUTPUT_SUFFIXES:
-        return VideoPictures(path)
-    return NumberedPictures(path) if is_numbered(path) else ArrayPictures(path)
+    with reading_output(path):
+        if path.suffix.lower() in VIDEO_OUTPUT_SUFFIXES:
+            return VideoPictures(path)
+        return NumberedPictures(path) if is_numbered(path) else ArrayPictures(path)
+
+
+@contextlib.contextmanager
+def reading_output(path: Path) -> Iterator[None]:
+    """Call what cannot be read an output: it is read as an input is, but is none."""
+    if not is_numbered(path) and not path.exists():
+        raise SourceError(f"output {str(path)!r} is gone")
+    try:
+        yield
+    except SourceError as error:
+        raise SourceError(re.sub("^input ", "output ", str(error))) from None
+
+
+def require_genuine(run: Run, name: str, place: int, picture: Picture) -> None:
+    """Refuse a picture of an output that is not the one that the run has written.
+
+    Parameters
+    ----------
+    run, name, place
+        The run, its output's name, and the frame's place among the rows.
+    picture
+        The samples as they were read.
+
+    Raises
+    ------
+    SourceError
+        When their digest is not that of the sidecar.
+    """
+    written = run.digests.get(name)
+    if written is not None and written[place] not in (None, digest(picture)):
+        path = str(run.output(name))
+        raise SourceError(f"output {path!r} does not hold what the run has written; framencc verify says more")

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,9 @@ class Run:
         Why a frame could not be read whole, by its place; nothing of it was measured.
     regions
         The named parts of the picture.
+    digests
+        What `framencc.verification.digest` makes of each picture of an output, by the output's name; None where the
+        sidecar does not say.
     """
 
     sidecar: Path
@@ -86,6 +89,7 @@ class Run:
     failures: Mapping[int, str]
     damaged: Mapping[int, str]
     regions: Mapping[str, Region]
+    digests: Mapping[str, Sequence[str | None]]
 
     @property
     def n_frames(self) -> int:
@@ -167,7 +171,11 @@ def read_run(run: str | Path) -> Run:
     codes = head.get("validity_codes")
     n_codes = len(codes) if isinstance(codes, list) else 0
     shares = np.array([_shares(row, n_codes) for row in rows], np.float64).reshape(len(rows), n_codes)
-    return Run(path, head, index.astype(np.int64), pts, scores, shares, failures, damaged, _regions(head, rows))
+    return Run(
+        *(path, head, index.astype(np.int64), pts, scores, shares, failures, damaged),
+        regions=_regions(head, rows),
+        digests=_digests(rows),
+    )
 
 
 def locate_input(run: Run) -> tuple[Path | None, str | None]:
@@ -229,6 +237,12 @@ def _shares(row: Mapping[str, Any], n_codes: int) -> list[float]:
     return given + [math.nan] * (n_codes - len(given))
 
 
+def _digests(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str | None]]:
+    parts = [section(row, "digests") for row in rows]
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: [str(part[name]) if name in part else None for part in parts] for name in names}
+
+
 def _regions(head: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Region]:
     described = section(head, "regions")
     parts = [section(row, "regions") for row in rows]
@@ -245,11 +259,25 @@ def _regions(head: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict
     return regions
 
 
+def _candidates(run: Run, name: str) -> Iterator[Path]:
+    """Yield where a file that a run has read may be, by the name that was given."""
+    beside = run.sidecar.parent
+    yield from (Path(name), beside / name)
+    # The folder that the run was started in follows from where its output is now, and what that was called there.
+    output = run.section("spec").get("output")
+    if isinstance(output, str):
+        called, folder = sidecar_path(output).parent.parts, beside.absolute().parts
+        n_above = len(folder) - len(called)
+        if n_above > 0 and folder[n_above:] == called:
+            yield Path(*folder[:n_above]) / name
+    yield beside / Path(name).name
+
+
 def _locate(run: Run, recorded: Mapping[str, Any], what: str) -> tuple[Path | None, str | None]:
     name = recorded.get("path")
     if not isinstance(name, str) or not name:
         return None, f"the sidecar does not say where the {what} is"
-    for path in (Path(name), run.sidecar.parent / name, run.sidecar.parent / Path(name).name):
+    for path in _candidates(run, name):
         try:
             kind = kind_of(str(path))
         except FramenccError:
