@@ -366,3 +366,15 @@ def test_a_preview_that_cannot_be_shown_is_not_passed_over(tmp_path):
     (tmp_path / "look.mkv").unlink()
     assert "look.mkv' is gone" in seen(write_report(output, overwrite=True)).text
     assert "preview of A" in seen(write_comparison(output, output, tmp_path / "page.html")).text
+
+
+def test_frames_of_a_sequence_are_named_by_their_files_as_well(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (40, 60), dtype=np.uint8)
+    (tmp_path / "in").mkdir()
+    for number in (1, 2, 7):
+        Image.fromarray(picture if number != 7 else 255 - picture).save(tmp_path / "in" / f"f_{number:03d}.png")
+    from framencc import RunSpec, run
+
+    spec = RunSpec(input=str(tmp_path / "in"), output=str(tmp_path / "maps.mkv"), reference=0, allow_gaps=True)
+    text = seen(write_report(run(spec).output)).text
+    assert re.search(r"Frame 2\s+0:00\.080\s+confidence -1\.000, 100\.0 % measured \(f_007\.png\)", text)

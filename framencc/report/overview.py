@@ -203,6 +203,8 @@ def _card(run: Run, panel: Panel, stretches: Sequence[Stretch]) -> Page:
     regions = [stretch for stretch in stretches if stretch.worst == place and stretch.where != WHOLE]
     if regions:
         caption = f"{regions[0].where}: {regions[0].reasons[0]}; whole frame: {caption}"
+    if place in run.files:
+        caption += f" ({run.files[place]})"
     return card(run, panel, caption)
 
 

@@ -78,6 +78,8 @@ class Run:
     digests
         What `framencc.verification.digest` makes of each picture of an output, by the output's name; None where the
         sidecar does not say.
+    files
+        Names of the files that frames of an image sequence come from, by place.
     """
 
     sidecar: Path
@@ -90,6 +92,7 @@ class Run:
     damaged: Mapping[int, str]
     regions: Mapping[str, Region]
     digests: Mapping[str, Sequence[str | None]]
+    files: Mapping[int, str]
 
     @property
     def n_frames(self) -> int:
@@ -175,6 +178,7 @@ def read_run(run: str | Path) -> Run:
         *(path, head, index.astype(np.int64), pts, scores, shares, failures, damaged),
         regions=_regions(head, rows),
         digests=_digests(rows),
+        files={place: str(row["file"]) for place, row in enumerate(rows) if "file" in row},
     )
 
 
