@@ -247,7 +247,9 @@
     video.addEventListener("durationchange", reach);
     video.addEventListener("seeked", () => { if (wanted !== null && reached()) wanted = null; });
     video.addEventListener("play", () => { following = true; wanted = null; });
-    ["pause", "ended"].forEach((one) => video.addEventListener(one, pull));
+    video.addEventListener("pause", pull);
+    // The last frame is not always told of.
+    video.addEventListener("ended", () => { if (following) goTo(times[count - 1], { moveVideo: false }); following = false; });
   };
 
   const connect = () => {
