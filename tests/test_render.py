@@ -7,7 +7,8 @@ import oracle
 import pytest
 from tolerances import assert_same_bits
 
-from framencc.render import encode, maximum_code
+from framencc.render import encode
+from framencc.shades import maximum_code
 
 EDGES = [
     0.0, -0.0, 1.0, -1.0, 0.5, -0.5, math.nan, -math.nan, math.inf, -math.inf, 7.0, -7.0, 1e30, -1e30,

@@ -198,7 +198,7 @@
   };
   const goTo = (seconds, options) => { place = nearest(seconds); at = together > 1 ? seconds : times[place]; show(options); };
   const move = (by) => {
-    place = Math.min(Math.max(place + by * together, 0), count - 1);
+    place = Math.min(Math.max(place + by * together, 0), count - together);
     at = times[place];
     keepInView();
     show();
@@ -294,7 +294,10 @@
       video.addEventListener("click", toggle);
       ["play", "pause", "ended"].forEach((one) => video.addEventListener(one, name));
       wide.addEventListener("click", () => video.requestFullscreen());
-      document.addEventListener("fullscreenchange", () => { video.controls = document.fullscreenElement === video; });
+      document.addEventListener("fullscreenchange", () => {
+        video.controls = document.fullscreenElement === video;
+        following ||= video.controls; // the player's own slider moves the timeline as well
+      });
       video.addEventListener("error", () => { byId("video-problem").hidden = false; });
       if (video.error) byId("video-problem").hidden = false;
     }
