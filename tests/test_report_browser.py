@@ -1,7 +1,6 @@
 """Reports in a real browser: opened from the disk, without a network, by mouse and by keyboard."""
 
 import json
-import time
 from itertools import pairwise
 
 import pytest
@@ -275,67 +274,6 @@ def test_a_comparison_opens_like_a_report(browser, tmp_path):
         assert browser.execute_script("return document.documentElement.scrollWidth") == width
         assert complaints(browser) == []
         assert all(url.startswith(("data:", "file:", "blob:")) for url in requests(browser))
-
-
-# What the player itself says it shows.
-WATCH = """
-const video = document.getElementById("video");
-const seen = (_, frame) => { window.shown = frame.mediaTime; video.requestVideoFrameCallback(seen); };
-video.requestVideoFrameCallback(seen);
-"""
-
-
-def pts_shown(browser, output):
-    """Return the time of the frame that the timeline names."""
-    rows = json.loads(output.with_name(output.name + ".json").read_text(encoding="utf-8"))["frames"]
-    return rows[browser.execute_script(CURRENT)]["pts_seconds"]
-
-
-@pytest.mark.parametrize("embedded", [True, False])
-@pytest.mark.parametrize("preview", ["preview.mp4", None])
-def test_a_part_of_a_take_opens_at_the_frame_that_is_named(browser, tmp_path, monkeypatch, embedded, preview):
-    """Its video does not begin at 0, and a player does not know from the start how long it is."""
-    from framencc.report import page as page_module
-
-    monkeypatch.setattr(page_module, "_EMBEDDED_BYTES", 10**7 if embedded else 10)
-    others = {} if preview is None else {"preview": str(tmp_path / preview)}
-    output = real_run(tmp_path, "maps.mkv" if preview else "maps.mp4", frames="6:40:2", **others)
-    resize(browser, 1600)
-    open_page(browser, write_report(output))
-    first = pts_shown(browser, output)
-    assert first > 0.6
-    at = "document.getElementById('video').currentTime"
-    wait_for(browser, f"return Math.abs({at} - {first} - 0.01) < 0.02")
-    browser.execute_script(WATCH)
-    for key in ("previous", "next", "next"):
-        browser.find_element("id", key).click()
-        wait_for(browser, f"return window.shown && Math.abs(window.shown - {pts_shown(browser, output)}) < 0.002")
-    browser.execute_script("document.getElementById('frame').value = 16")
-    browser.execute_script("document.getElementById('frame').dispatchEvent(new Event('input'))")
-    wait_for(browser, f"return Math.abs(window.shown - {38 / 25}) < 0.002")
-
-
-def test_where_the_video_stops_the_timeline_names_that_frame(browser, tmp_path):
-    output = real_run(tmp_path, n_frames=100)
-    add_preview(output)
-    resize(browser, 1600)
-    open_page(browser, write_report(output))
-    wait_for(browser, "return document.getElementById('video').readyState >= 3")
-    browser.execute_script(WATCH)
-    browser.execute_script("document.getElementById('frame').value = 0")
-    browser.execute_script("document.getElementById('frame').dispatchEvent(new Event('input'))")
-    last = 0.0
-    for _ in range(4):
-        browser.execute_script("document.getElementById('play').click()")
-        wait_for(browser, f"return window.shown > {last} + 0.3")
-        browser.execute_script("document.getElementById('play').click()")
-        wait_for(browser, "return document.getElementById('video').paused")
-        time.sleep(0.3)  # a frame that was on its way
-        last = browser.execute_script("return window.shown")
-        assert pts_shown(browser, output) == pytest.approx(last, abs=0.002)
-    browser.execute_script("document.getElementById('play').click()")
-    wait_for(browser, "return document.getElementById('video').ended")
-    wait_for(browser, f"{CURRENT} === 99")
 
 
 def test_groups_of_frames_are_not_taken_for_one(browser, tmp_path, monkeypatch):

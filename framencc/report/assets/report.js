@@ -31,9 +31,10 @@
     }
     return low;
   };
+  // Where the frame begins that is shown at a time; of a group of frames nothing is known but where it begins.
+  const holding = (seconds) => Math.max(search(seconds + step / 100) - 1, 0) & (together > 1 ? ~1 : ~0);
   const nearest = (seconds) => {
-    // Of a group of frames nothing is known but where it begins.
-    if (together > 1) return Math.max(search(seconds + step / 100) - 1, 0) & ~1;
+    if (together > 1) return holding(seconds);
     const after = Math.min(search(seconds), count - 1), before = Math.max(after - 1, 0);
     return seconds - times[before] <= times[after] - seconds ? before : after;
   };
@@ -174,7 +175,8 @@
   const goal = () => Math.max(0, wanted - offset + Math.min(step / together, 0.04) / 4);
   const reached = () => Math.abs(video.currentTime - goal()) < 1e-3;
   const reach = () => {
-    if (offset !== null && wanted !== null && !reached()) video.currentTime = goal();
+    if (offset === null || wanted === null) return;
+    if (!reached()) video.currentTime = goal(); else if (!video.seeking) wanted = null;
   };
   const seek = () => {
     if (!video) return;
@@ -223,9 +225,19 @@
     return zoomTo([at - half, at + half]);
   };
 
-  // The timeline follows what is seen while the video plays, and stays with the frame at which it stops.
+  // The timeline follows what is seen while the video plays.
   const pull = () => {
-    if (following && !video.seeking && shownAt !== null) goTo(shownAt + offset, { moveVideo: false });
+    if (following && !video.paused && !video.seeking && shownAt !== null) goTo(shownAt + offset, { moveVideo: false });
+  };
+  /* Where it stops, players do not always tell of the last frame that they show: the one on their clock is named, and
+     sought, so that it is the one that is seen. At the end it is the last in any case, and to seek would undo the end. */
+  const stop = () => {
+    if (offset === null || video.seeking) return;
+    const seconds = video.currentTime + offset;
+    following = false;
+    place = holding(seconds);
+    at = together > 1 ? seconds : times[place];
+    show({ moveVideo: !video.ended && wanted === null });
   };
   const follow = () => {
     if (video.requestVideoFrameCallback) {
@@ -233,7 +245,7 @@
       const seen = (now, frame) => {
         learn(frame.mediaTime);
         shownAt = frame.mediaTime;
-        if (video.paused || now - last > 90) { last = now; pull(); } // drawing for every frame would make it stutter
+        if (now - last > 90) { last = now; pull(); } // drawing for every frame would make it stutter
         video.requestVideoFrameCallback(seen);
       };
       video.requestVideoFrameCallback(seen);
@@ -241,15 +253,16 @@
       video.addEventListener("timeupdate", () => { shownAt = video.currentTime - step / 2; pull(); });
     }
     // A frame that was shown before this script ran is told by the clock, which has not moved yet.
-    const told = () => learn(video.currentTime);
+    const told = () => { if (video.readyState >= 2) learn(video.currentTime); };
     if (video.readyState >= 2) told(); else video.addEventListener("loadeddata", () => setTimeout(told, 400));
     video.addEventListener("play", told);
     video.addEventListener("durationchange", reach);
-    video.addEventListener("seeked", () => { if (wanted !== null && reached()) wanted = null; });
+    video.addEventListener("seeked", () => {
+      if (wanted === null) { if (video.paused) stop(); } // sought by the player's own buttons
+      else if (reached() || !video.paused) wanted = null;
+    });
     video.addEventListener("play", () => { following = true; wanted = null; });
-    video.addEventListener("pause", pull);
-    // The last frame is not always told of.
-    video.addEventListener("ended", () => { if (following) goTo(times[count - 1], { moveVideo: false }); following = false; });
+    ["pause", "ended"].forEach((one) => video.addEventListener(one, stop));
   };
 
   const connect = () => {
@@ -294,10 +307,7 @@
       video.addEventListener("click", toggle);
       ["play", "pause", "ended"].forEach((one) => video.addEventListener(one, name));
       wide.addEventListener("click", () => video.requestFullscreen());
-      document.addEventListener("fullscreenchange", () => {
-        video.controls = document.fullscreenElement === video;
-        following ||= video.controls; // the player's own slider moves the timeline as well
-      });
+      document.addEventListener("fullscreenchange", () => { video.controls = document.fullscreenElement === video; });
       video.addEventListener("error", () => { byId("video-problem").hidden = false; });
       if (video.error) byId("video-problem").hidden = false;
     }
