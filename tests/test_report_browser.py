@@ -319,11 +319,29 @@ def test_a_comparison_follows_the_region_that_is_chosen(browser, tmp_path):
         "confidence, B 0.700",
         "B - A, mean confidence 0.300",
         "measured share, A 1.000",
+        "mean displacement in pixels, B 2.500",
     ):
         assert part in shown
+    assert "whole frame" not in shown
     Select(browser.find_element("id", "view")).select_by_visible_text("whole frame")
     wait_for(browser, "return !document.getElementById('readout').textContent.includes('0.700')")
     assert "measured share, B" in browser.find_element("id", "readout").text
+
+
+def test_what_a_region_does_not_have_is_said_to_be_of_the_whole_frame(browser, tmp_path):
+    from selenium.webdriver.support.ui import Select
+
+    outputs = [real_run(tmp_path, "a.mkv"), real_run(tmp_path, "b.mkv", ncc={"radius": 6})]
+    for number, output in enumerate(outputs):  # no frame has it in both
+        add_regions(output, {"mouth": lambda index, number=number: 0.4 if index % 2 == number else None})
+    resize(browser, 1600)
+    open_page(browser, write_comparison(*outputs))
+    titles = "return document.getElementById('plot').layout.annotations.map((one) => one.text)"
+    assert "difference" in browser.execute_script(titles)
+    Select(browser.find_element("id", "view")).select_by_visible_text("mouth")
+    wait_for(browser, "return document.getElementById('readout').textContent.includes('0.400')")
+    assert "B - A, mean confidence, whole frame " in browser.find_element("id", "readout").text
+    assert "difference, whole frame" in browser.execute_script(titles)
 
 
 def test_narrow_pages_cut_no_table_off(browser, tmp_path):

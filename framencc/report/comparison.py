@@ -187,7 +187,8 @@ def _timeline(first: Run, second: Run, found: Differences | None) -> Timeline:
     timeline.strip("difference", differences, named=True, weight=1.4)
     shares = {name: pair("valid_share", region) for region, name in named.items()}
     timeline.strip("measured share", shares, share=True)
-    timeline.strip("mean displacement in pixels", {"": pair("warp_magnitude")})
+    displacements = {name: pair("warp_magnitude", region) for region, name in named.items()}
+    timeline.strip("mean displacement in pixels", displacements)
     return timeline
 
 

@@ -67,7 +67,13 @@
   };
 
   const axis = (number) => (number ? String(number + 1) : "");
-  const shownLines = (strip) => (strip.views.find((one) => one.label === view) || strip.views[0]).lines;
+  const viewOf = (strip) => strip.views.find((one) => one.label === view) || strip.views[0];
+  const shownLines = (strip) => viewOf(strip).lines;
+  // A strip that has nothing of what is chosen shows something else, and says so; without a name it has no views.
+  const elsewhere = (strip) => {
+    const { label } = viewOf(strip);
+    return label && label !== viewOf(data.strips[0]).label ? `, ${label}` : "";
+  };
 
   const traces = (legends = new Set()) => data.strips.flatMap((strip, number) => shownLines(strip).flatMap((line) => {
     const values = columns[line.column], ink = colour(`--line-${line.colour % 8}`);
@@ -130,7 +136,7 @@
         nticks: number ? 4 : 6, automargin: false, ...(lowest ? { range: [-0.02, 1.04] } : { rangemode: "tozero" }),
       };
       made.annotations.push({ xref: "paper", yref: "paper", x: 0, y: top, xanchor: "left", yanchor: "bottom",
-        showarrow: false, text: escaped(strip.title), font: { size: narrow ? 11 : 13, color: colour("--quiet") } });
+        showarrow: false, text: escaped(strip.title + elsewhere(strip)), font: { size: narrow ? 11 : 13, color: colour("--quiet") } });
       top -= height + gap;
     });
     return made;
@@ -145,7 +151,8 @@
   };
 
   // What the slider points at: a moment, and the lines' values there.
-  const titled = (strip, line) => (strip.named ? line.label : line.group === "whole frame" ? strip.title : `${strip.title}, ${line.label}`);
+  const titled = (strip, line) => (strip.named ? line.label
+    : line.group === "whole frame" ? strip.title : `${strip.title}, ${line.label}`) + elsewhere(strip);
   const valueOf = (line) => {
     const values = columns[line.column].slice(place, place + together).filter((one) => one !== null).sort((a, b) => a - b);
     if (!values.length) return "not measured";
