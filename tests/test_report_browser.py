@@ -1,7 +1,7 @@
 """Reports in a real browser: opened from the disk, without a network, by mouse and by keyboard."""
 
 import json
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import pytest
 from browsing import choose_scheme, complaints, open_browser, open_page, requests, resize, wait_for
@@ -192,6 +192,36 @@ def test_it_is_made_for_screen_readers(opened):
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
+def test_cards_are_read_out_with_their_pictures(opened):
+    for card in opened.find_elements("css selector", ".card"):
+        name = card.accessible_name
+        assert "From left to right: static reference" in name
+        assert "Frame " in name
+        assert "confidence" in name.partition("Frame ")[2]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_lines_are_told_from_the_background_and_from_one_another(browser, page, scheme):
+    choose_scheme(browser, scheme)
+    open_page(browser, page)
+    names = ["card", *(f"line-{number}" for number in range(8))]
+    found = browser.execute_script(
+        "const style = getComputedStyle(document.documentElement);"
+        f"return {json.dumps(names)}.map((one) => style.getPropertyValue('--' + one).trim())"
+    )
+    card, *lines = [[int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)] for colour in found]
+
+    def light(colour):
+        linear = [one / 12.92 if one <= 0.03928 else ((one + 0.055) / 1.055) ** 2.4 for one in colour]
+        return 0.05 + 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    for colour in lines:
+        lower, higher = sorted((light(colour), light(card)))
+        assert higher / lower >= 4.5
+    for first, second in combinations(lines, 2):
+        assert sum(abs(one - other) for one, other in zip(first, second, strict=True)) > 0.3
+
+
 def test_names_are_shown_as_they_are(opened):
     legend = opened.execute_script("return document.querySelector('#plot .legend').textContent")
     assert "mouth <b>" in legend
@@ -280,7 +310,7 @@ def test_groups_of_frames_are_not_taken_for_one(browser, tmp_path, monkeypatch):
     from framencc.report import series
 
     monkeypatch.setattr(series.Thinning.fitting.__func__, "__defaults__", (400,))
-    rows = [frame_row(index, 0.1 if index == 61 else 0.9) for index in range(120)]
+    rows = [frame_row(index, 0.1 if index == 61 else 0.9) for index in range(121)]
     resize(browser, 1600)
     open_page(browser, write_report(write_sidecar(tmp_path / "maps.mkv", rows)))
     shown = browser.find_element("id", "readout").text
@@ -291,7 +321,31 @@ def test_groups_of_frames_are_not_taken_for_one(browser, tmp_path, monkeypatch):
     assert "whole frame 0.100 to 0.900" in shown
     browser.find_element("id", "next").click()
     assert f"{n_together} frames from {first + n_together} on" in browser.find_element("id", "readout").text
-    assert "whole frame 0.900" in browser.find_element("id", "frame").get_attribute("aria-valuetext")
+    slider = browser.find_element("id", "frame")
+    assert "whole frame 0.900" in slider.get_attribute("aria-valuetext")
+    slider.send_keys("\ue010")  # the end; the last group has what is left
+    n_left = 121 % n_together
+    assert n_left > 1
+    assert f"{n_left} frames from {121 - n_left} on" in slider.get_attribute("aria-valuetext")
+
+
+def test_a_frame_of_a_group_is_shown_by_the_video(browser, tmp_path, monkeypatch):
+    from framencc.report import series
+
+    monkeypatch.setattr(series.Thinning.fitting.__func__, "__defaults__", (150,))
+    output = real_run(tmp_path)
+    add_preview(output)
+    resize(browser, 1600)
+    open_page(browser, write_report(output))
+    assert " frames from " in browser.find_element("id", "readout").text
+    button = browser.find_elements("css selector", ".card")[-1]
+    wanted = float(button.get_attribute("data-time"))
+    button.send_keys("\ue007")
+    at = "document.getElementById('video').currentTime"
+    wait_for(browser, f"return {at} >= {wanted} && {at} < {wanted + 0.04}")
+    named = browser.find_element("id", "readout").text
+    size, first = int(named.partition(" ")[0]), int(named.partition(" from ")[2].partition(" ")[0])
+    assert first <= round(wanted * 25) < first + size
 
 
 def test_where_nothing_was_measured_no_other_number_is_announced(browser, tmp_path):

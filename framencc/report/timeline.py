@@ -100,6 +100,7 @@ class Timeline:
         places = thinning.places
         return {
             "binFrames": thinning.bin_frames,
+            "nFrames": run.n_frames,
             "frames": pack(run.index[places].astype(np.float64)),
             "times": pack(run.pts_seconds[places]),
             "columns": pack_all(self._columns, thinning),

@@ -159,8 +159,12 @@
     const [low, high] = [values[0].toFixed(3), values[values.length - 1].toFixed(3)];
     return low === high ? low : `${low} to ${high}`;
   };
-  const moment = () => (together > 1
-    ? `${data.binFrames} frames from ${frames[place]} on, ${clock(times[place])}` : `Frame ${frames[place]}, ${clock(times[place])}`);
+  const moment = () => {
+    // The last group may be a smaller one.
+    const size = together > 1 ? Math.min(data.binFrames, data.nFrames - (place / together) * data.binFrames) : 1;
+    const name = size > 1 ? `${size} frames from ${frames[place]} on` : `Frame ${frames[place]}`;
+    return `${name}, ${clock(times[place])}`;
+  };
   const describe = () => {
     const element = (name, text) => Object.assign(document.createElement(name), { textContent: text });
     readout.replaceChildren(element("strong", moment()));
