@@ -1,0 +1,34 @@
+"""Where a report finds what a run has read, and that it shows only what the run has written."""
+
+from pathlib import Path
+
+import pytest
+from report_runs import real_run, seen
+
+from framencc import RunSpec, run
+from framencc.report import write_report
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.mark.parametrize("output", ["{}/far/maps.mkv", "{}/start/out/maps.mkv", "../far/maps.mkv", "out/../maps.mkv"])
+def test_what_was_read_is_found_wherever_the_output_went(output, tmp_path, monkeypatch):
+    for folder in ("start/clips", "start/out", "far", "elsewhere/clips"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "start")
+    clip = real_run(Path("clips"), n_frames=24).with_name("take.mkv")
+    (tmp_path / "elsewhere" / "clips" / "take.mkv").write_bytes(b"another of that name")
+    made = run(RunSpec(input=str(clip), output=output.format(tmp_path), reference=0)).output.resolve()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    page = seen(write_report(made))
+    assert "Note:" not in page.text
+    assert "static reference" in page.text
+
+
+def test_where_a_run_was_started_is_no_part_of_what_it_is(tmp_path, monkeypatch):
+    output = real_run(tmp_path, n_frames=24)
+    written = output.with_name("maps.mkv.json").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    report = run(RunSpec(input="take.mkv", output="maps.mkv", reference=0, resume=True))
+    assert report.n_resumed == 24
+    assert output.with_name("maps.mkv.json").read_bytes() == written
