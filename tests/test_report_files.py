@@ -1,5 +1,6 @@
 """Where a report finds what a run has read, and that it shows only what the run has written."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,16 @@ def test_where_a_run_was_started_is_no_part_of_what_it_is(tmp_path, monkeypatch)
     report = run(RunSpec(input="take.mkv", output="maps.mkv", reference=0, resume=True))
     assert report.n_resumed == 24
     assert output.with_name("maps.mkv.json").read_bytes() == written
+
+
+def test_maps_of_the_clip_that_are_not_the_runs_own_are_not_shown(tmp_path):
+    for name, radius in (("a", 3), ("b", 1)):
+        scores = {"temporal_mean": str(tmp_path / f"{name}.png")}
+        real_run(tmp_path, f"{name}.mkv", ncc={"radius": radius}, scores=scores)
+    output = tmp_path / "a.mkv"
+    assert "mean confidence over all frames" in seen(write_report(output)).text
+    shutil.copy(tmp_path / "b.png", tmp_path / "a.png")
+    text = seen(write_report(output, overwrite=True)).text
+    assert "a.png' does not hold what was written; framencc verify says more." in text
+    assert "over all frames" not in text
+    assert text.count("Note:") == 1

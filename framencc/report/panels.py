@@ -23,7 +23,7 @@ from framencc.report.drawing import (
     to_gray,
 )
 from framencc.report.measured import used_pixels
-from framencc.report.pictures import Pictures, open_input, open_output, reading_output, require_genuine
+from framencc.report.pictures import Pictures, open_input, open_output, read_result, reading_output, require_genuine
 from framencc.report.runs import Run, locate_input, locate_reference, number, section
 from framencc.shades import Shades
 from framencc.sources import read_picture
@@ -104,11 +104,11 @@ class Gallery:
         return self._take("validity", place)
 
     def clip_map(self, name: str) -> Confidence | None:
-        """Return a map of the whole clip by its name in the sidecar; None where the run made none, or it is gone."""
+        """Return a map of the whole clip by its name in the sidecar; None where there is none of the run."""
         path = self._run.output(name)
         if path is None:
             return None
-        data = self._try(name, lambda: read_picture(path, what=name.replace("_", " ")))
+        data = self._try(name, lambda: read_result(self._run, name, path))
         return None if data is None else decode(data, section(self._run.section("results"), name))
 
     def _frame(self, place: int) -> Picture | None:
