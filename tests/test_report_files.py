@@ -46,3 +46,13 @@ def test_maps_of_the_clip_that_are_not_the_runs_own_are_not_shown(tmp_path):
     assert "a.png' does not hold what was written; framencc verify says more." in text
     assert "over all frames" not in text
     assert text.count("Note:") == 1
+
+
+def test_warped_frames_that_are_gone_are_not_said_never_to_have_been_kept(tmp_path):
+    warped = tmp_path / "warped.mkv"
+    output = real_run(tmp_path, warp={"method": "translation"}, warped=str(warped))
+    warped.unlink()
+    text = seen(write_report(output)).text
+    assert f"Note: output {str(warped)!r} is gone." in text
+    assert "were not kept" not in text
+    assert "frame, not warped" in text

@@ -63,7 +63,9 @@ class Gallery:
             gain = round(number(run.head.get("warp_gain"), 1.0)) or 1
         elif section(run.section("spec"), "warp").get("method", "none") != "none":
             self._frame_label = "frame, not warped"
-            self.problems.append("the warped frames were not kept (--warped keeps them), so frames are shown unwarped")
+            if run.output("warped") is None:  # otherwise it is said what became of them
+                kept = "the warped frames were not kept (--warped keeps them)"
+                self.problems.append(f"{kept}, so frames are shown unwarped")
         self.static: Gray | None = None
         self._shades: Shades | None = None
         if (static := self._try("reference", self._read_static)) is not None:
