@@ -128,6 +128,26 @@ def find_problems(stored: Iterator[StoredMap], rows: Iterator[Row], name: str, p
         yield f"{where} holds {n_stored} maps, {n_rows} were written"
 
 
+def changes_of_file(path: Path, name: str, written: Mapping[str, Any]) -> Iterator[str]:
+    """Compare a file that is no sequence of maps with what was written, byte for byte.
+
+    Parameters
+    ----------
+    path
+        The file.
+    name
+        What messages call it.
+    written
+        What the sidecar's ``results`` say of it.
+    """
+    try:
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != written["sha256"]:
+                yield f"{name} {str(path)!r} does not hold what was written"
+    except OSError as error:
+        yield f"{name} {str(path)!r} cannot be read: {error.strerror or error}"
+
+
 @dataclass(frozen=True)
 class Verification:
     """What comparing a finished output with its sidecar has found.
@@ -191,7 +211,7 @@ def _verify(output: Path, path: Path, content: Mapping[str, Any]) -> Verificatio
     results = content.get("results", {})
     for name, target in outputs.items():
         if name in results:
-            problems += _changes(target, name, results[name])
+            problems += changes_of_file(target, name, results[name])
             continue
         if not all(row.get("digests", {}).get(name) for row in rows):
             uncompared.append(name)
@@ -210,16 +230,6 @@ def _bounded(problems: Iterator[str], where: str) -> list[str]:
     shown = list(islice(problems, _SHOWN_PROBLEMS))
     n_more = sum(1 for _ in problems)
     return [*shown, f"{where}: {n_more} more of its maps differ"] if n_more else shown
-
-
-def _changes(path: Path, name: str, written: Mapping[str, Any]) -> Iterator[str]:
-    """Compare a file that is no sequence of maps with what was written, byte for byte."""
-    try:
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != written["sha256"]:
-                yield f"{name} {str(path)!r} does not hold what was written"
-    except OSError as error:
-        yield f"{name} {str(path)!r} cannot be read: {error.strerror or error}"
 
 
 def _strangers(pattern: Path, name: str, rows: Sequence[Row]) -> Iterator[str]:

@@ -4,7 +4,9 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import platform
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,7 @@ class RunDescription:
     ) -> None:
         self._spec = spec
         self._info = source.info
+        self.started_in = _started_in(Path(spec.output).parent)
         self.input = fingerprint(spec.input, source.files)
         self.reference: dict[str, Any] = {**picture.details, "conversion": _conversion(picture.conversion)}
         if isinstance(spec.reference, str):
@@ -111,6 +114,7 @@ class RunDescription:
             "framencc": framencc.__version__,
             "spec": json.loads(self._spec.model_dump_json()),
             "job": self.digest(),
+            "started_in": self.started_in,
             "encoding": describe_encoding(self._spec),
             "validity_codes": VALIDITY_CODES,
             "input": self.input,
@@ -191,6 +195,21 @@ def describe_stream(info: StreamInfo) -> dict[str, Any]:
         "time_base": str(info.time_base) if info.time_base else None,
         "details": info.details,
     }
+
+
+def _started_in(folder: Path) -> str | None:
+    """Name the working folder, from which relative names count, as seen from the sidecar's; None where it is gone.
+
+    So a tree that is moved as a whole still holds together.
+    """
+    try:
+        here = os.path.realpath(Path.cwd())
+    except OSError:
+        return None
+    try:
+        return Path(os.path.relpath(here, os.path.realpath(folder))).as_posix()
+    except ValueError:  # on another drive of Windows
+        return here
 
 
 def _conversion(conversion: Conversion | None) -> dict[str, str] | None:

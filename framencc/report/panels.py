@@ -23,7 +23,7 @@ from framencc.report.drawing import (
     to_gray,
 )
 from framencc.report.measured import used_pixels
-from framencc.report.pictures import Pictures, open_input, open_output, reading_output, require_genuine
+from framencc.report.pictures import Pictures, open_input, open_output, read_result, reading_output, require_genuine
 from framencc.report.runs import Run, locate_input, locate_reference, number, section
 from framencc.shades import Shades
 from framencc.sources import read_picture
@@ -63,7 +63,9 @@ class Gallery:
             gain = round(number(run.head.get("warp_gain"), 1.0)) or 1
         elif section(run.section("spec"), "warp").get("method", "none") != "none":
             self._frame_label = "frame, not warped"
-            self.problems.append("the warped frames were not kept (--warped keeps them), so frames are shown unwarped")
+            if run.output("warped") is None:  # otherwise it is said what became of them
+                kept = "the warped frames were not kept (--warped keeps them)"
+                self.problems.append(f"{kept}, so frames are shown unwarped")
         self.static: Gray | None = None
         self._shades: Shades | None = None
         if (static := self._try("reference", self._read_static)) is not None:
@@ -104,11 +106,11 @@ class Gallery:
         return self._take("validity", place)
 
     def clip_map(self, name: str) -> Confidence | None:
-        """Return a map of the whole clip by its name in the sidecar; None where the run made none, or it is gone."""
+        """Return a map of the whole clip by its name in the sidecar; None where there is none of the run."""
         path = self._run.output(name)
         if path is None:
             return None
-        data = self._try(name, lambda: read_picture(path, what=name.replace("_", " ")))
+        data = self._try(name, lambda: read_result(self._run, name, path))
         return None if data is None else decode(data, section(self._run.section("results"), name))
 
     def _frame(self, place: int) -> Picture | None:

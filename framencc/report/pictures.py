@@ -13,14 +13,14 @@ from framencc.errors import FramenccError, SourceError
 from framencc.ffmpeg import FRAME_STAMPS, FfmpegChild
 from framencc.frames import Picture
 from framencc.npy import map_npy, read_npy_header
-from framencc.report.runs import Run
+from framencc.report.runs import Run, section
 from framencc.sinks.targets import NumberedFiles, is_numbered
 from framencc.sources import Selection, read_picture
 from framencc.sources.kinds import kind_of, open_kind
 from framencc.sources.probe import input_arguments, probe_video
 from framencc.sources.wanted import LUMA
 from framencc.spec import VIDEO_OUTPUT_SUFFIXES, LimitsSpec
-from framencc.verification import digest
+from framencc.verification import changes_of_file, digest
 
 _STALL_SECONDS = LimitsSpec().stall_seconds
 _TOLERANCE = 0.0015  # Matroska rounds times to milliseconds
@@ -207,3 +207,19 @@ def require_genuine(run: Run, name: str, place: int, picture: Picture) -> None:
     if written is not None and written[place] not in (None, digest(picture)):
         path = str(run.output(name))
         raise SourceError(f"output {path!r} does not hold what the run has written; framencc verify says more")
+
+
+def read_result(run: Run, name: str, path: Path) -> Picture:
+    """Read a map of the whole clip, if it is the one that the run has written.
+
+    Raises
+    ------
+    SourceError
+        When it is another by now, or cannot be read.
+    """
+    what = name.replace("_", " ")
+    picture = read_picture(path, what=what)
+    written = section(run.section("results"), name)
+    for problem in changes_of_file(path, what, written) if "sha256" in written else ():
+        raise SourceError(f"{problem}; framencc verify says more")
+    return picture

@@ -267,13 +267,9 @@ def _candidates(run: Run, name: str) -> Iterator[Path]:
     """Yield where a file that a run has read may be, by the name that was given."""
     beside = run.sidecar.parent
     yield from (Path(name), beside / name)
-    # The folder that the run was started in follows from where its output is now, and what that was called there.
-    output = run.section("spec").get("output")
-    if isinstance(output, str):
-        called, folder = sidecar_path(output).parent.parts, beside.absolute().parts
-        n_above = len(folder) - len(called)
-        if n_above > 0 and folder[n_above:] == called:
-            yield Path(*folder[:n_above]) / name
+    started_in = run.head.get("started_in")
+    if isinstance(started_in, str):
+        yield beside / started_in / name
     yield beside / Path(name).name
 
 
@@ -281,22 +277,30 @@ def _locate(run: Run, recorded: Mapping[str, Any], what: str) -> tuple[Path | No
     name = recorded.get("path")
     if not isinstance(name, str) or not name:
         return None, f"the sidecar does not say where the {what} is"
+    problems = []
     for path in _candidates(run, name):
         try:
-            kind = kind_of(str(path))
-        except FramenccError:
-            continue
-        try:
-            if kind == "pictures":
-                with open_kind(str(path), allow_gaps=True, stall_seconds=LimitsSpec().stall_seconds) as source:
-                    files = source.files
-                found = fingerprint(path, files if "files" in recorded else None)
-            else:
-                probe_source(path)
-                found = fingerprint(path)
+            found = _fingerprint(path, recorded)
         except FramenccError as error:
-            return None, str(error)
+            problems.append(str(error))
+            continue
+        if found is None:
+            continue
         if all(found.get(key) == value for key, value in recorded.items() if key in found and key not in _MOVED):
             return path, None
-        return None, f"the {what} {str(path)!r} has changed since the run"
-    return None, f"the {what} {name!r} is gone"
+        problems.append(f"the {what} {str(path)!r} has changed since the run")
+    # Another file of that name may lie in the first place that is looked at, so none of them ends the search.
+    return None, problems[0] if problems else f"the {what} {name!r} is gone"
+
+
+def _fingerprint(path: Path, recorded: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Describe what is in a place as it was recorded; None where there is nothing."""
+    try:
+        kind = kind_of(str(path))
+    except FramenccError:
+        return None
+    if kind != "pictures":
+        probe_source(path)
+        return fingerprint(path)
+    with open_kind(str(path), allow_gaps=True, stall_seconds=LimitsSpec().stall_seconds) as source:
+        return fingerprint(path, source.files if "files" in recorded else None)
