@@ -192,3 +192,15 @@ def test_zeros_that_were_measured_are_no_gaps_in_the_maps_of_the_clip(tmp_path):
     for cell in (mean, lowest):
         np.testing.assert_allclose(cell[:110].mean(axis=(0, 1)), 0, atol=2)
     assert gallery.problems != []  # the input is gone
+
+
+def test_validity_of_another_size_is_no_crash(tmp_path):
+    """A sidecar without digests does not tell whose codes they are: pixels are told by their values then."""
+    np.save(tmp_path / "maps.npy", np.full((2, 6, 8), 0.8, np.float32))
+    np.save(tmp_path / "why.npy", np.zeros((2, 3, 4), np.uint8))
+    rows = [frame_row(index, 0.8) for index in range(2)]
+    files = {"output": "maps.npy", "validity": "why.npy"}
+    sidecar = write_sidecar(tmp_path / "maps.npy", rows, outputs=files, encoding={"encoding": "float"})
+    found, gallery = look(sidecar)
+    assert sum(found.counts) == 2 * 6 * 8
+    assert gallery.draw(0) is not None

@@ -38,8 +38,8 @@ def measured_pixels(run: Run, place: int, rho: Confidence, codes: Picture | None
     rho
         (H, W), float32: the map as it is stored.
     codes
-        (H, W): its validity codes; None where the run did not keep them. Pixels without a measurement are told by
-        their value then, and the row says how many there are.
+        (H, W): its validity codes; None where the run did not keep them. Without codes of the map's size, pixels
+        without a measurement are told by their value, and the row says how many there are.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def measured_pixels(run: Run, place: int, rho: Confidence, codes: Picture | None
         None where it cannot be known; see `knows_measured`.
     """
     finite = np.isfinite(rho)
-    if codes is not None:
+    if codes is not None and codes.shape == rho.shape:
         return MeasuredPixels((codes == 0) & finite, {})
     if not knows_measured(run, place):
         return None

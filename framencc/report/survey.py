@@ -95,10 +95,9 @@ def _look(run: Run, gallery: Gallery) -> _Sample:
     sample = _Sample()
     for place in _places(run, gallery):
         rho = gallery.confidence(place)
-        codes = gallery.validity(place) if gallery.has_validity else None
-        if rho is None or (gallery.has_validity and (codes is None or codes.shape != rho.shape)):
+        if rho is None:
             continue  # the gallery has noted why
-        found = measured_pixels(run, place, rho, codes)
+        found = measured_pixels(run, place, rho, gallery.validity(place))
         if found is not None:
             used = found.mask
             for value, n_measured in found.hidden.items():
