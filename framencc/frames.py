@@ -128,6 +128,8 @@ class StreamInfo:
         How the channels were computed; None where they are stored as such.
     details
         Further facts for people (codec, pixel format, rotation, colour), JSON-ready.
+    warnings
+        What a user should know of the stream although it can be read, a sentence without its full stop each.
     """
 
     height: int
@@ -141,6 +143,7 @@ class StreamInfo:
     matrix: str | None = None
     conversion: Conversion | None = None
     details: dict[str, str | int | float | bool | None] | None = None
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:

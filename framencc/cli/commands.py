@@ -88,6 +88,8 @@ def run(
         _print_json(pipeline.describe(spec))
         return
     report = pipeline.run(spec, progress=not quiet)
+    for warning in report.warnings:
+        say(f"warning: {warning}")
     if report.n_damaged:
         damaged = f"{report.n_damaged} of {report.n_frames} frames are damaged and marked invalid"
         say(f"warning: {damaged}; {report.sidecar} says which, and why")

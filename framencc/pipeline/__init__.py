@@ -79,6 +79,8 @@ class RunReport:
     unmeasured
         Where some frames hold no measurement: how many (``n_frames``), the ``first`` of them (``index`` and
         ``pts_seconds``) and the ``reason`` that most of their pixels have. None where all hold one.
+    warnings
+        What a user should know of the inputs although the run could use them.
     """
 
     output: Path
@@ -94,6 +96,7 @@ class RunReport:
     n_below: int = 0
     worst_region: Mapping[str, Any] | None = None
     unmeasured: Mapping[str, Any] | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
@@ -145,16 +148,23 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
             )
             damage = _carry_out(job, outputs, work, nothing_left=nothing_left)
         seconds = time.perf_counter() - started
-        head = stages.description.head(tally, seconds, damage, left.n_maps)
+        warnings = stages.warnings
+        head = stages.description.head(tally, seconds, damage, left.n_maps, warnings)
         paths, sidecar = outputs.commit(head, damage, progress=progress)
     output = paths.pop(MAPS)
     if damage is not None:
         raise DamagedInputError(f"{damage}; {tally.n_frames} maps are kept in {str(output)!r}") from None
-    return _report(output, sidecar, paths, tally.summary(), seconds, left.n_maps)
+    return _report(output, sidecar, paths, tally.summary(), seconds, left.n_maps, warnings)
 
 
 def _report(
-    output: Path, sidecar: Path, others: Mapping[str, Path], summary: Mapping[str, Any], seconds: float, n_resumed: int
+    output: Path,
+    sidecar: Path,
+    others: Mapping[str, Path],
+    summary: Mapping[str, Any],
+    seconds: float,
+    n_resumed: int,
+    warnings: Sequence[str],
 ) -> RunReport:
     return RunReport(
         output,
@@ -170,6 +180,7 @@ def _report(
         n_below=summary["frames_below_threshold"],
         worst_region=worst_region(summary),
         unmeasured=summary["unmeasured_frames"],
+        warnings=tuple(warnings),
     )
 
 
@@ -214,6 +225,7 @@ class Stages:
         regions = read_regions(spec, (source.info.height, source.info.width))
         self.description = RunDescription(spec, self.source, picture, regions)
         self.description.gain = None if self.warp is None else gain
+        self._reference_warnings = picture.warnings
         self.reference, self.description.rescaled = fit_reference(picture, mask, source.info, spec, gain)
         self.scorer = Scorer(
             (source.info.height, source.info.width),
@@ -226,6 +238,14 @@ class Stages:
         self.preview = None
         if spec.preview is not None:
             self.preview = open_preview(picture, preview_layout(spec, source.info), source.info, spec, gain)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know of the inputs although the job can use them; complete once all has been read."""
+        found = [*self.source.warnings, *self._reference_warnings]
+        if self.warp is not None:
+            found += self.warp.warnings
+        return tuple(dict.fromkeys(found))
 
 
 def _carry_out(job: Job, outputs: Outputs, work: Workplace, *, nothing_left: bool) -> str | None:
@@ -272,7 +292,8 @@ def _finished_before(spec: RunSpec) -> RunReport | None:
             n_maps = summary["n_frames"]
             raise DamagedInputError(f"{content.get('error')}; {n_maps} maps are kept in {str(output)!r}")
         seconds = time.perf_counter() - began
-        return _report(output, sidecar_path(output), paths, summary, seconds, summary["n_frames"])
+        warnings = content.get("warnings", ())
+        return _report(output, sidecar_path(output), paths, summary, seconds, summary["n_frames"], warnings)
     return None
 
 
@@ -335,6 +356,7 @@ def describe(spec: RunSpec) -> dict[str, Any]:
             "regions": stages.description.regions,
             "maps_to_resume_from": left.n_maps if spec.resume else 0,
             "finished": finished,
+            "warnings": stages.warnings,
         }
 
 

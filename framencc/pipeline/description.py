@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,9 @@ class RunDescription:
         facts = {name: value for name, value in self.identity().items() if name not in ("versions", "machine")}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
-    def head(self, tally: Tally, seconds: float, damage: str | None, n_resumed: int) -> dict[str, Any]:
+    def head(
+        self, tally: Tally, seconds: float, damage: str | None, n_resumed: int, warnings: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """Put together the sidecar's head.
 
         Parameters
@@ -108,6 +111,8 @@ class RunDescription:
             Why the result is partial; None where it is complete.
         n_resumed
             How many of the maps an earlier run had made.
+        warnings
+            What a user should know of the inputs although the run could use them.
         """
         rescaled = {} if self.rescaled is None else {"rescaled_by": self.rescaled}
         return {
@@ -136,6 +141,7 @@ class RunDescription:
             "summary": tally.summary(),
             "complete": damage is None,
             "error": damage,
+            "warnings": list(warnings),
         }
 
 

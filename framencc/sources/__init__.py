@@ -57,6 +57,8 @@ class ReferencePicture:
         (H, W) bool, False for the pixels that its alpha masks; None where all are used.
     conversion
         How `data` was computed; None where it is stored as such.
+    warnings
+        What a user should know of it although it can be read, a sentence without its full stop each.
     """
 
     data: Picture
@@ -64,6 +66,7 @@ class ReferencePicture:
     details: dict[str, str | int | float]
     use: Use | None = None
     conversion: Conversion | None = None
+    warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"ReferencePicture({self.data.shape}, {self.data.dtype}, bits={self.bits}, details={self.details})"

@@ -29,6 +29,11 @@ class Source(ABC):
     n_input_frames: int | None = None  # of the whole input, selected or not; None where only reading tells
     files: Sequence[Path] | None = None  # the pictures of a sequence, in order; None where the input is one file
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know of the input although it can be read; complete once it has been read."""
+        return self.info.warnings
+
     def read_ahead(self) -> None:  # noqa: B027  (most sources have nothing that takes time to start)
         """Begin to read, where something else has to be done before the first frame is asked for."""
 

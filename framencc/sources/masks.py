@@ -118,6 +118,11 @@ class MaskedSource(Source):
         self._source.read_ahead()
         self._masks.read_ahead()
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know of the input and of the masks; see `Source.warnings`."""
+        return (*self._source.warnings, *self._masks.warnings)
+
     def frames(self, allocate: Allocate = allocate_new) -> Iterator[Frame]:
         """Yield the frames with their masks; see `Source.frames`."""
         buffer = np.empty((self.info.height, self.info.width), np.uint8)

@@ -74,6 +74,11 @@ class WarpMethod(ABC):
     at nothing else of the past, so that results do not depend on where a run began.
     """
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know of the warps although they can be used; complete after `finish`."""
+        return ()
+
     def limited(self, threads: int | None) -> contextlib.AbstractContextManager[None]:  # noqa: ARG002
         """Keep the libraries that the method calls to so many threads in a ``with`` block; None: to those set."""
         return contextlib.nullcontext()

@@ -89,6 +89,11 @@ class WarpStage:
         self._previous, self._previous_index = warp, frame.index
         return warp
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know of the warps although they can be used; complete after `finish`."""
+        return self._method.warnings
+
     def limited(self) -> contextlib.AbstractContextManager[None]:
         """Keep every library to the stage's number of threads inside a ``with`` block."""
         return self._method.limited(self._threads)
