@@ -93,6 +93,18 @@ def is_hidden_name(name: str) -> bool:
     return _HIDDEN.fullmatch(name) is not None
 
 
+def require_plain_name(name: object) -> None:
+    """Refuse what is no plain name of a file in a folder: a path, a drive, a way up.
+
+    Raises
+    ------
+    ValueError
+        When it is none.
+    """
+    if not isinstance(name, str) or name in ("", ".", "..") or "\0" in name or Path(name).name != name:
+        raise ValueError(f"{name!r} is not the name of a file in it")
+
+
 def sidecar_path(output: str | Path) -> Path:
     """Name the sidecar of an output: its name, a pattern's included, and ``.json``."""
     output = Path(output)

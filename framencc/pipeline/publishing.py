@@ -16,7 +16,7 @@ from typing import Any, Literal
 from framencc.errors import SinkError
 from framencc.sidecar import SidecarWriter
 from framencc.sinks.targets import existing_files
-from framencc.staging import sidecar_path, signals_deferred
+from framencc.staging import require_plain_name, sidecar_path, signals_deferred
 from framencc.workfolder import WorkFolder
 
 SIDECAR = "sidecar.json"
@@ -87,12 +87,27 @@ class Move:
         return [self.output, source, self.target.name, list(self.identity)]
 
     @classmethod
-    def read(cls, entry: Sequence[Any], folders: Mapping[str, WorkFolder]) -> "Move":
-        """Read it from the journal."""
+    def read(cls, entry: Sequence[Any], folder: WorkFolder) -> "Move":
+        """Read it from the journal, which has been checked by `check_move`."""
         output, source, target, identity = entry
         size, number = identity
-        folder = folders[output]
         return cls(output, folder.path / source, folder.folder / target, (size, number))
+
+
+def check_move(entry: Any) -> None:
+    """Refuse what no `Move.as_json` has written, whoever has.
+
+    Raises
+    ------
+    ValueError
+        When it names something outside the work folder or the output's own folder, or is no move at all.
+    """
+    output, source, target, identity = entry
+    size, number = identity
+    if not all(isinstance(one, str) for one in (output, source, target)) or {type(size), type(number)} != {int}:
+        raise ValueError("a move is not as it was written")
+    for part in (*source.split("/"), target):
+        require_plain_name(part)
 
 
 def write_sidecar(

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,14 @@ from typing import Any
 from framencc.errors import FramenccError, SinkError, SpecError
 from framencc.journal import Journal, read_journal
 from framencc.pipeline.identity import differences, place
-from framencc.pipeline.publishing import Move, take_back
+from framencc.pipeline.publishing import Move, check_move, identity_of, take_back
+from framencc.sinks import partial_path
 from framencc.sinks.base import sink_error
+from framencc.sinks.targets import NumberedFiles, is_numbered
 from framencc.sources import SeekPoint
 from framencc.spec import RunSpec
-from framencc.workfolder import WorkFolder, work_folder_path
+from framencc.staging import require_plain_name, sidecar_path
+from framencc.workfolder import WorkFolder, find_work_folder, work_folder_path
 
 MAPS = "output"
 JOURNAL_FORMAT = 2
@@ -64,34 +67,80 @@ class Left:
 
     @classmethod
     def read(cls, path: Path) -> "Left":
-        """Read a journal."""
+        """Read a journal. What no run writes makes it unreadable: anybody may have put it there."""
         left = cls()
         for entry in read_journal(path):
             if entry.get("journal_format", JOURNAL_FORMAT) != JOURNAL_FORMAT:
                 return cls(unreadable="is of another version of framencc")
-            left._take(entry)
+            try:
+                left._take(entry)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                reason = f": {error}" if type(error) is ValueError else ""
+                return cls(unreadable=f"is damaged{reason}")
         if left.identity is None and path.exists() and b"\n" in path.read_bytes()[:_FIRST_LINE_BYTES]:
             return cls(unreadable="is damaged")
-        return cls(published=True) if left.published else left
+        return left
+
+    @property
+    def n_kept(self) -> int:
+        """How many maps are worth keeping."""
+        return 0 if self.published else self.n_maps
 
     def _take(self, entry: Mapping[str, Any]) -> None:
         kind = entry["kind"]
         if kind == "job":
-            self.identity = entry["identity"]
-            self.places = entry["places"]
+            self.identity = dict(entry["identity"])
+            self.places = {str(name): str(path) for name, path in entry["places"].items()}
         elif kind == "segment":
             self.n_segments += 1
             self.n_maps += len(entry["rows"])
             for name, record in entry["parts"].items():
+                require_plain_name(record["file"])
                 self.records.setdefault(name, []).append(record)
             if entry["point"] is not None:
                 self.points.append(SeekPoint(**entry["point"]))
         elif kind == "whole":
+            for move in entry["plan"]:
+                check_move(move)
             self.plan = entry["plan"]
         elif kind == "published":
             self.published = True
         if "end" in entry:
             self.ended, self.damage = True, entry["end"]["damage"]
+
+
+def _read_left(spec: RunSpec) -> Left:
+    """Read what a run has left of a job, and refuse what no run has.
+
+    Raises
+    ------
+    SinkError, OSError
+        When a work folder was not made by framencc, or cannot be read.
+    """
+    found = {name: find_work_folder(Path(path)) for name, path in spec.targets.items()}
+    folder = found[MAPS]
+    if folder is None:
+        return Left()
+    left = Left.read(_journal_path(folder))
+    for output, source, target, identity in left.plan or ():
+        if left.places.get(output) == _places(spec).get(output) and not _may_take(spec, output, target):
+            return Left(unreadable=f"is damaged: {target!r} is not a name of {output}")
+        if left.published and found.get(output) is not None:
+            # The line stands there, but its flush has failed and everything was taken back.
+            waits = identity_of(work_folder_path(Path(spec.targets[output])) / source) == tuple(identity)
+            left.published = not waits
+    return Left(published=True) if left.published else left
+
+
+def _may_take(spec: RunSpec, output: str, name: str) -> bool:
+    """Whether a file of an output, or its sidecar, may have a name."""
+    target = Path(spec.targets[output])
+    for path in (target, partial_path(target)):
+        if name == path.name or (output == MAPS and name == sidecar_path(path).name):
+            return True
+        if is_numbered(path) and NumberedFiles(path).names(name):
+            return True
+    return False
 
 
 def look(spec: RunSpec) -> Left:
@@ -106,7 +155,9 @@ def look(spec: RunSpec) -> Left:
     """
     path = Path(spec.output)
     try:
-        left = Left.read(_journal_path(work_folder_path(path)))
+        left = _read_left(spec)
+    except SinkError:
+        raise
     except OSError as error:
         raise sink_error(path, error) from error
     if spec.overwrite and not spec.resume:
@@ -148,7 +199,7 @@ def tidy_up(spec: RunSpec) -> None:
         When another run works there.
     """
     for path in map(Path, spec.targets.values()):
-        if work_folder_path(path).is_dir():
+        if find_work_folder(path) is not None:
             folder = WorkFolder(path)
             if folder.owner in (None, _owner_of(spec)):
                 folder.remove()
@@ -208,7 +259,7 @@ class Workplace:
         """What is finished, and where it goes; None before all is, or where some of it is not there any more."""
         if self.left.plan is None:
             return None
-        moves = [Move.read(entry, self.folders) for entry in self.left.plan]
+        moves = self._moves(self.left.plan)
         return None if any(move.state == "lost" for move in moves) else moves
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -284,7 +335,7 @@ class Workplace:
         if self.journal is not None:
             self.journal.close()
         if self._n_kept is None:
-            self._n_kept = Left.read(self.journal_path).n_maps if MAPS in self.folders else 0
+            self._n_kept = Left.read(self.journal_path).n_kept if MAPS in self.folders else 0
         # That of the maps, which comes first, goes last: as long as there is a journal, a later run tidies up.
         for folder in reversed(self.folders.values()):
             if self._may_remove(folder):
@@ -302,6 +353,9 @@ class Workplace:
             return False
         return self.journal is not None or not folder.was_there
 
+    def _moves(self, plan: Iterable[Any]) -> list[Move]:
+        return [Move.read(entry, self.folders[entry[0]]) for entry in plan]
+
     def _take_back(self) -> None:
         """Bring old files that an earlier run has set aside to their names again, before anything else is done."""
         plan, places = self._found.plan or (), _places(self._spec)
@@ -311,7 +365,7 @@ class Workplace:
                     f"output {self._spec.output!r} was made by a run that was cut off as its files took their names, "
                     f"with another {name}; go on with it by --resume, or start anew with the same names"
                 )
-        if not take_back(self.folders, [Move.read(entry, self.folders) for entry in plan]):
+        if not take_back(self.folders, self._moves(plan)):
             raise SinkError(
                 f"output {self._spec.output!r} cannot be written: files of a run that was cut off as they took their "
                 f"names cannot be moved; close what has them open"
@@ -323,7 +377,11 @@ class Workplace:
         owner = folder.owner
         if not isinstance(owner, dict) or owner == _owner_of(self._spec) or not isinstance(owner.get("maps"), str):
             return False
-        return Left.read(_journal_path(work_folder_path(Path(owner["maps"])))).n_maps > 0
+        try:
+            path = find_work_folder(Path(owner["maps"]))
+        except (SinkError, ValueError):  # what is there is no work of a run
+            return False
+        return path is not None and Left.read(_journal_path(path)).n_kept > 0
 
     def _require_own(self, name: str, folder: WorkFolder) -> None:
         with _explained(folder.target):
