@@ -161,15 +161,18 @@ def publish(
     SinkError, OSError
         When a name cannot be taken; what had the names before has them again.
     """
-    # A signal in between would leave some names new and some old.
-    with signals_deferred():
+    # A signal would leave some names new and some old, so it interrupts only between two files, and all is undone.
+    with signals_deferred() as interrupt:
         try:
             for move in moves:
+                interrupt()
                 if move.state == "lost":
                     raise SinkError(f"output {str(move.target)!r} has changed or gone while it waited for its name")
-            _set_aside(folders, moves, names, overwrite=overwrite)
+            _set_aside(folders, moves, names, overwrite=overwrite, interrupt=interrupt)
             for move in moves:
+                interrupt()
                 move.carry_out()
+            interrupt()
             for folder in folders.values():
                 folder.sync_names()
             done()
@@ -207,12 +210,18 @@ def all_names(names: Mapping[str, Path], maps: str) -> list[tuple[str, Path]]:
 
 
 def _set_aside(
-    folders: Mapping[str, WorkFolder], moves: Sequence[Move], names: Sequence[tuple[str, Path]], *, overwrite: bool
+    folders: Mapping[str, WorkFolder],
+    moves: Sequence[Move],
+    names: Sequence[tuple[str, Path]],
+    *,
+    overwrite: bool,
+    interrupt: Callable[[], None],
 ) -> None:
     ours = {move.target: move.identity for move in moves}
     for output, path in names:
         folder = folders[output]
         for existing in dict.fromkeys(existing_files(folder.folder / path.name)):
+            interrupt()
             if existing in ours and identity_of(existing) == ours[existing]:
                 continue
             if existing.is_dir() and not existing.is_symlink():
