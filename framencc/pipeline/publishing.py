@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from framencc.errors import SinkError
 from framencc.sidecar import SidecarWriter
-from framencc.sinks.targets import existing_files
+from framencc.sinks.targets import as_spelled, existing_files
 from framencc.staging import require_plain_name, sidecar_path, signals_deferred
 from framencc.workfolder import WorkFolder
 
@@ -229,6 +229,12 @@ def _set_aside(
             if not overwrite:
                 raise SinkError(f"output {str(path)!r} appeared during the run and is not replaced")
             folder.set_aside(existing)
+    for move in moves:  # the disk may know a name by spellings that nobody thought of
+        interrupt()
+        if os.path.lexists(move.target) and identity_of(move.target) != move.identity:
+            if not overwrite:
+                raise SinkError(f"output {str(move.target)!r} appeared during the run and is not replaced")
+            folders[move.output].set_aside(as_spelled(move.target))
 
 
 def _relative(path: Path, folder: Path) -> str:
