@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framencc.children import ChildGroup
-from framencc.errors import FramenccError, SinkError
+from framencc.errors import FramenccError, SinkError, UnreadableNowError
 from framencc.frames import Frame, Picture
 from framencc.pipeline.clip_maps import MEAN, MINIMUM, ClipMaps
 from framencc.pipeline.left import MAPS
@@ -353,7 +353,10 @@ class Outputs:
                 if bar is not None:
                     cleanup.enter_context(bar)
                 stored = self._stored(name, parts.pieces(whole[name], self._records[name]), bar)
-                problem = next(find_problems(stored, self._work.rows(), name, parts.target), None)
+                try:
+                    problem = next(find_problems(stored, self._work.rows(), name, parts.target), None)
+                except UnreadableNowError as error:
+                    raise SinkError(str(error)) from None
             if problem is not None:
                 raise LostWorkError(
                     f"what was written does not read back as it should: {problem}; give --overwrite instead of "

@@ -141,7 +141,8 @@ class MaskedSource(Source):
             yield dataclasses.replace(frame, use=use, damaged=damaged)
         n_masks = n_frames
         with contextlib.suppress(FramenccError):  # these are not needed
-            n_masks = max((mask.index + 1 for mask in masks), default=n_frames)
+            for mask in masks:
+                n_masks = mask.index + 1
         if n_masks > n_frames:
             counts = f"has {n_masks} masks, the input only {n_frames} frames"
             self._more_masks = (f"ncc.mask: {self._path!r} {counts}; check that they belong together",)
