@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import stat
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -162,7 +163,11 @@ def read_sidecar(path: str | Path) -> dict[str, Any]:
     """
     what = f"sidecar {str(path)!r}"
     try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):  # a pipe would keep the reader waiting
+            raise SourceError(f"{what} is not a file")
         content = json.loads(Path(path).read_bytes())
+    except SourceError:
+        raise
     except OSError as error:
         raise SourceError(f"{what} cannot be read: {error.strerror}") from None
     except ValueError as error:

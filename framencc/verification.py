@@ -1,8 +1,10 @@
 """Whether an output holds what was written to it: every map is decoded again and compared by its digest and time."""
 
+import contextlib
 import hashlib
 import math
 import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -79,6 +81,7 @@ def stored_maps(
     FramenccError
         When it cannot be read, or is damaged.
     """
+    _require_file(path)
     if path.suffix.lower() in VIDEO_OUTPUT_SUFFIXES:
         with open_stored(path, stall_seconds=stall_seconds) as video:
             for frame in video.frames():
@@ -87,6 +90,7 @@ def stored_maps(
         files = NumberedFiles(path)
         for index in indices:
             file = files.path(index)
+            _require_file(file)
             yield StoredMap(digest(read_picture(file) if size is None else read_field(file, size)), None)
     else:
         for data in _array(path):
@@ -157,11 +161,19 @@ def changes_of_file(path: Path, name: str, written: Mapping[str, Any]) -> Iterat
         What the sidecar's ``results`` say of it.
     """
     try:
+        _require_file(path)
         with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != written["sha256"]:
                 yield f"{name} {str(path)!r} does not hold what was written"
     except OSError as error:
         yield f"{name} {str(path)!r} cannot be read: {error.strerror or error}"
+
+
+def _require_file(path: Path) -> None:
+    """Refuse a pipe or a device, which would keep the reader waiting; what is not there is for the reader to say."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise SourceError(f"{str(path)!r} is not a file")
 
 
 @dataclass(frozen=True)

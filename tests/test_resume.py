@@ -324,7 +324,7 @@ def test_a_journal_that_cannot_be_read_throws_nothing_away(change, job, here, mo
         content[30] ^= 1
         journal.write_bytes(content)
     else:
-        monkeypatch.setattr("framencc.pipeline.workplace.JOURNAL_FORMAT", 1000)
+        monkeypatch.setattr("framencc.pipeline.left.JOURNAL_FORMAT", 1000)
     for options in ({}, {"resume": True}):
         with pytest.raises(SpecError, match=r"its journal is (damaged|of another version of framencc); --overwrite"):
             run(job(**options))

@@ -12,10 +12,11 @@ import pytest
 from cut_off_runs import CutOff
 
 from framencc.config import make_spec
-from framencc.errors import SinkError, SpecError
+from framencc.errors import SinkError, SourceError, SpecError
 from framencc.journal import Journal, read_journal
 from framencc.pipeline import describe, run
 from framencc.pipeline.outputs import Outputs
+from framencc.verification import verify
 from framencc.workfolder import WorkFolder
 
 pytestmark = [
@@ -299,3 +300,24 @@ def test_an_output_that_is_a_link_is_replaced_and_what_it_leads_to_stays(target,
     assert not Path("out.npy").is_symlink()
     assert tree(Path("precious")) == before
     assert not Path("absent").exists()
+
+
+@pytest.mark.parametrize("name", ["out.npy.json", "out.npy", "7.png", "s.csv"])
+def test_a_pipe_in_the_place_of_a_result_keeps_nobody_waiting(name, here):
+    options = {"output": "%d.png"} if name == "7.png" else {}
+    spec = job(**options, validity="v.npy", scores={"path": "s.csv"})
+    run(spec)
+    name = "3.png" if name == "7.png" else name
+    Path(name).unlink()
+    os.mkfifo(name)
+    before = tree()
+    with pytest.raises((SpecError, SinkError), match="exists; give --overwrite"):
+        run(spec.model_copy(update={"resume": True}))
+    if name == "out.npy.json":
+        with pytest.raises(SourceError, match="is not a file"):
+            verify("out.npy")
+    else:
+        (problem,) = verify(spec.output).problems
+        assert f"{name}' " in problem
+        assert "is not a file" in problem
+    assert tree() == before
