@@ -20,7 +20,7 @@ from fractions import Fraction
 from types import TracebackType
 from typing import IO, Self
 
-from framencc.children import kill_child, start_child
+from framencc.children import join_group, kill_child, start_child
 from framencc.errors import FramenccError
 
 logger = logging.getLogger(__name__)
@@ -188,6 +188,7 @@ class FfmpegChild:
         self._drain.start()
         self._watchdog = threading.Thread(target=self._watch, name="ffmpeg-watchdog", daemon=True)
         self._watchdog.start()
+        join_group(self)
 
     def __enter__(self) -> Self:
         return self

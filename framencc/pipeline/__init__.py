@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from framencc.errors import DamagedInputError, SourceError, SpecError, WarpError
+from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.frames import Use
 from framencc.pipeline.description import (
     RunDescription,
@@ -22,9 +22,10 @@ from framencc.pipeline.description import (
 )
 from framencc.pipeline.fit import code_scale, fit_reference, open_preview, require_fit
 from framencc.pipeline.job import Job
+from framencc.pipeline.left import MAPS
 from framencc.pipeline.outputs import LostWorkError, Outputs
 from framencc.pipeline.tally import Tally, worst_region
-from framencc.pipeline.workplace import MAPS, Workplace, look, require_same, tidy_up
+from framencc.pipeline.workplace import Workplace, look, require_same, tidy_up
 from framencc.scores import Scorer
 from framencc.sidecar import read_sidecar
 from framencc.sinks import check_targets, partial_path
@@ -40,7 +41,7 @@ from framencc.sources import (
     read_regions,
 )
 from framencc.spec import RunSpec, parse_frames
-from framencc.staging import sidecar_path, signals_deferred
+from framencc.staging import sidecar_path
 from framencc.warps import WarpStage, open_warp
 
 __all__ = ["RunReport", "describe", "run"]
@@ -135,6 +136,7 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
         stages = Stages(spec, cleanup, 0 if nothing_left else left.n_maps, left.points, ahead=not nothing_left)
         work.begin(stages.description.identity())
         outputs = cleanup.enter_context(contextlib.closing(Outputs(spec, stages.formats, work)))
+        outputs.warnings = lambda: stages.warnings
         for row in work.rows():
             tally.add(row)
         damage = left.damage
@@ -146,9 +148,9 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
                 preview=stages.preview,
                 progress=progress,
             )
-            damage = _carry_out(job, outputs, work, nothing_left=nothing_left)
+            damage = _carry_out(job, outputs, nothing_left=nothing_left)
         seconds = time.perf_counter() - started
-        warnings = stages.warnings
+        warnings = tuple(dict.fromkeys([*left.warnings, *stages.warnings]))
         head = stages.description.head(tally, seconds, damage, left.n_maps, warnings)
         paths, sidecar = outputs.commit(head, damage, progress=progress)
     output = paths.pop(MAPS)
@@ -248,7 +250,7 @@ class Stages:
         return tuple(dict.fromkeys(found))
 
 
-def _carry_out(job: Job, outputs: Outputs, work: Workplace, *, nothing_left: bool) -> str | None:
+def _carry_out(job: Job, outputs: Outputs, *, nothing_left: bool) -> str | None:
     """Make the maps that are left; return why they end before the input does, or None where they do not."""
     damage = None
     try:
@@ -259,9 +261,6 @@ def _carry_out(job: Job, outputs: Outputs, work: Workplace, *, nothing_left: boo
             # Exit code 3 promises a partial result, and there is none.
             raise SourceError(str(error)) from None
         damage = str(error)
-    except (SpecError, WarpError):
-        work.discard()  # whatever is done about it makes another job
-        raise
     outputs.end(damage)
     return damage
 
@@ -319,11 +318,16 @@ def _workplace(spec: RunSpec) -> Iterator[Workplace]:
         yield work
     except BaseException as error:
         n_kept = work.close()
-        if n_kept and not isinstance(error, (SpecError, LostWorkError)):
+        # What was found wrong before the work began has nothing to do with what was kept.
+        if n_kept and not isinstance(error, LostWorkError) and (work.has_begun or not isinstance(error, SpecError)):
             error.add_note(f"{n_kept} maps are kept; --resume goes on from there")
         raise
-    with signals_deferred():
+    # All is published: an interrupt leaves old files and empty folders, which a later run removes.
+    try:
         work.close()
+    except BaseException:
+        work.release()
+        raise
 
 
 def describe(spec: RunSpec) -> dict[str, Any]:

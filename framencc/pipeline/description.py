@@ -17,6 +17,7 @@ from framencc.engine import VALIDITY_CODES
 from framencc.fields import list_fields
 from framencc.frames import Conversion, Regions, StreamInfo
 from framencc.pipeline.identity import identify
+from framencc.pipeline.processor import deciding_features
 from framencc.pipeline.tally import Tally
 from framencc.render import PreviewLayout
 from framencc.shades import maximum_code
@@ -24,6 +25,8 @@ from framencc.sidecar import fingerprint
 from framencc.sinks import MapFormat
 from framencc.sources import MaskedSource, ReferencePicture, Source
 from framencc.spec import RunSpec
+
+_MACHINE_FACTS = ("versions", "machine", "processor")
 
 
 class RunDescription:
@@ -88,12 +91,13 @@ class RunDescription:
             # Not the platform as a whole, which has another name after every update of the system.
             "versions": {name: version for name, version in _versions().items() if name != "platform"},
             "machine": platform.machine(),
+            "processor": deciding_features(self._spec),
         }
         return identify(self._spec, facts)
 
     def digest(self) -> str:
-        """Return the SHA-256 of the identity without the versions of libraries, by which a finished job is known."""
-        facts = {name: value for name, value in self.identity().items() if name not in ("versions", "machine")}
+        """Return the SHA-256 of the identity without versions and machine, by which a finished job is known."""
+        facts = {name: value for name, value in self.identity().items() if name not in _MACHINE_FACTS}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def head(

@@ -26,10 +26,10 @@ from framencc.engine import DAMAGED
 from framencc.errors import DamagedInputError
 from framencc.frames import Frame, Picture
 from framencc.ncc import Reference
+from framencc.pipeline.left import MAPS
 from framencc.pipeline.outputs import Outputs
 from framencc.pipeline.progress import open_bar
 from framencc.pipeline.tally import Tally
-from framencc.pipeline.workplace import MAPS
 from framencc.render import Preview, encode, weigh
 from framencc.scores import FrameScores, Scorer
 from framencc.sidecar import plain

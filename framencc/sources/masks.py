@@ -103,6 +103,7 @@ class MaskedSource(Source):
         self._source = source
         self._masks = masks
         self._path = path
+        self._more_masks: tuple[str, ...] = ()
         _require_size(path, (masks.info.height, masks.info.width), (source.info.height, source.info.width))
         if isinstance(source, IndexedSource) and isinstance(masks, IndexedSource):
             given, needed = masks.n_input_frames, source.n_input_frames
@@ -121,13 +122,15 @@ class MaskedSource(Source):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user should know of the input and of the masks; see `Source.warnings`."""
-        return (*self._source.warnings, *self._masks.warnings)
+        return (*self._source.warnings, *self._masks.warnings, *self._more_masks)
 
     def frames(self, allocate: Allocate = allocate_new) -> Iterator[Frame]:
         """Yield the frames with their masks; see `Source.frames`."""
         buffer = np.empty((self.info.height, self.info.width), np.uint8)
         masks = self._masks.frames(lambda shape, dtype: buffer)  # noqa: ARG005  (always this shape)
+        n_frames = 0
         for frame in self._source.frames(allocate):
+            n_frames = frame.index + 1
             with _about_mask():
                 mask = next(masks, None)
                 if mask is None:
@@ -136,9 +139,13 @@ class MaskedSource(Source):
             np.copyto(use, mask.data.view(np.bool_)) if frame.use is None else np.logical_and(use, mask.data, out=use)
             damaged = frame.damaged or (mask.damaged and f"ncc.mask: {mask.damaged}")
             yield dataclasses.replace(frame, use=use, damaged=damaged)
-        with _about_mask():
-            if next(masks, None) is not None:
-                raise SourceError(f"{self._path!r} has more masks than the input has frames; each frame needs its own")
+        n_masks = n_frames
+        with contextlib.suppress(FramenccError):  # these are not needed
+            for mask in masks:
+                n_masks = mask.index + 1
+        if n_masks > n_frames:
+            counts = f"has {n_masks} masks, the input only {n_frames} frames"
+            self._more_masks = (f"ncc.mask: {self._path!r} {counts}; check that they belong together",)
 
     def close(self) -> None:
         """Close the input and the masks; see `Source.close`."""

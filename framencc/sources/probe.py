@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from framencc.channels import DEFAULT_MATRIX
-from framencc.errors import SourceError, SpecError
+from framencc.errors import SourceError, SpecError, UnreadableNowError
 from framencc.ffmpeg import FRAME_STAMPS, INPUT_SAFETY, MARK, FfmpegChild, file_url
 from framencc.frames import StreamInfo
 from framencc.sources.containers import NOTHING, Promise, read_promise
@@ -107,9 +107,11 @@ def probe_video(
     """
     arguments = (*input_arguments(path, limits), *FRAME_STAMPS, "-vf", f"{_FILTER}=checksum=0", "-frames:v", "1")
     with FfmpegChild([*arguments, "-f", "null", "-"], stall_seconds=stall_seconds, memory_mib=memory_mib) as child:
-        child.finish()
+        status = child.finish()
         lines = child.lines
         frame = _first(_FRAME, lines)
+        if frame is None and (child.stalled or child.short_of_memory or (status < 0 and not child.errors)):
+            raise UnreadableNowError(f"input {path!r} cannot be read: {child.explain().rstrip('.')}")
         if frame is None:
             raise SourceError(f"input {path!r} cannot be read as a video: {_why(child)}")
         stamp = child.next_stamp()

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from framencc.errors import DamagedInputError, SourceError, SpecError
+from framencc.children import ChildGroup
+from framencc.errors import DamagedInputError, SourceError, SpecError, UnreadableNowError
 from framencc.ffmpeg import FRAME_STAMPS, FfmpegChild, FrameStamp, is_error
 from framencc.frames import Frame, Picture, Use
 from framencc.sources.base import Allocate
@@ -81,6 +82,7 @@ class VideoSource(SelectedSource):
         self._memory_mib = memory_mib
         self._limits = limits
         self._child: FfmpegChild | None = None
+        self._helpers = ChildGroup()  # other children that are started while frames are read
         self._change: str | None = None
         if not Path(path).exists():
             raise SpecError(f"input {path!r} does not exist")
@@ -110,6 +112,7 @@ class VideoSource(SelectedSource):
     def close(self) -> None:
         """End the child, if it runs; see `Source.close`."""
         super().close()
+        self._helpers.end()
         if self._child is not None:
             self._child.kill()
 
@@ -313,7 +316,7 @@ class VideoSource(SelectedSource):
             return SourceError(f"input {self._path!r} was closed while it was being read")
         reason = child.explain().rstrip(".")
         if child.stalled or child.short_of_memory or (status < 0 and not child.errors):
-            return SourceError(f"input {self._path!r} cannot be read on from {where}: {reason}")
+            return UnreadableNowError(f"input {self._path!r} cannot be read on from {where}: {reason}")
         if self._change is not None and _RECONFIGURED.match(reason):
             reason = self._change
         return self._damaged(index, seconds, reason)

@@ -84,13 +84,7 @@ class WarpMethod(ABC):
         return contextlib.nullcontext()
 
     def finish(self, n_frames: int) -> None:  # noqa: B027  (most methods have nothing to look at)
-        """Look back when the whole input has been read, all its `n_frames` frames.
-
-        Raises
-        ------
-        SpecError
-            When they were not as many as there are precomputed warps.
-        """
+        """Look back when the whole input has been read, all its `n_frames` frames; `warnings` are complete then."""
 
     @abstractmethod
     def estimate(self, frame: Frame, previous: Warp | None) -> Warp:

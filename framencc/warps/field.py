@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from framencc.errors import SourceError, SpecError
+from framencc.errors import SourceError
 from framencc.fields import list_fields
 from framencc.frames import Frame
 from framencc.spec.warp import WarpSpec
@@ -44,13 +44,18 @@ class FieldMethod(WarpMethod):
         self._fields = list_fields(spec.field, n_frames, selected)
         self._size = size
         self._convention = spec.field_convention
+        self._warnings: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Say that there are fields that no frame came for; see `WarpMethod.warnings`."""
+        return self._warnings
 
     def finish(self, n_frames: int) -> None:
-        """Refuse fields that no frame came for; see `WarpMethod.finish`."""
-        if len(self._fields) != n_frames:
-            raise SpecError(
-                f"warp.field: {self._fields.path!r} has {len(self._fields)} fields, the input {n_frames} frames"
-            )
+        """Look for fields that no frame came for; see `WarpMethod.finish`."""
+        if len(self._fields) > n_frames:
+            counts = f"has {len(self._fields)} fields, the input only {n_frames} frames"
+            self._warnings = (f"warp.field: {self._fields.path!r} {counts}; check that they belong together",)
 
     def estimate(self, frame: Frame, previous: Warp | None) -> Warp:  # noqa: ARG002  (each frame stands alone)
         """Read the frame's field; see `WarpMethod.estimate`."""
