@@ -30,6 +30,7 @@ from framencc.fields.formats import (
     read_npy,
     read_png,
 )
+from framencc.lookup import look_up, require_file
 from framencc.sequences import list_files, sequence_numbers, start_of
 from framencc.staging import write_all
 from framencc.values import MAX_PIXELS
@@ -103,12 +104,15 @@ def read_field(
     size, frame_size = _checked_size(size, "size"), _checked_size(frame_size or size, "frame_size")
     if convention not in get_args(Convention):
         raise SpecError(f"convention must be one of {', '.join(get_args(Convention))}, not {convention!r}")
-    if not path.exists():
-        raise SpecError(f"{where} does not exist")
+    require_file(path, where)
     try:
         stored = _read_stored(path, size, where, index, convention)
     except (FramenccError, MemoryError):
         raise
+    except OSError as error:
+        if error.errno is None:
+            raise DamagedInputError(f"{where} is damaged: {_one_line(error)}") from None
+        raise SourceError(f"{where} cannot be read: {error.strerror}") from None
     except Exception as error:  # noqa: BLE001  (a damaged file makes the decoders raise nearly anything)
         raise DamagedInputError(f"{where} is damaged: {_one_line(error)}") from None
     if convention == "stmap":
@@ -163,7 +167,7 @@ class FieldSequence:
                 f"there is none for frame {index}"
             )
         file = self.files[0 if self.stacked else place]
-        if not file.exists():
+        if look_up(file, f"field {str(file)!r} (frame {index})") is None:
             raise SourceError(f"field {str(file)!r} (frame {index}) is gone since the run began")
         try:
             return read_field(
