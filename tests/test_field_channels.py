@@ -56,9 +56,7 @@ def test_a_pair_is_read_in_any_case(tmp_path, names) -> None:
     ],
 )
 def test_two_readings_are_refused_and_both_are_named(tmp_path, names) -> None:
-    with pytest.raises(
-        SourceError, match=r"has more than one pair of channels that may .*; keep only one$"
-    ):
+    with pytest.raises(SourceError, match=r"has more than one pair of channels that may .*; keep only one$"):
         read_field(written(tmp_path, *names), (H, W))
 
 
