@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from framencc.errors import SpecError
+from framencc.errors import SourceError, SpecError
+from framencc.lookup import read_file
 from framencc.spec import GLOB_FIELDS, PATH_FIELDS, RunSpec, is_sequence_pattern, leaf_fields
 from framencc.spec.ncc import NccSpec
 
@@ -67,9 +68,9 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     what = f"config {str(path)!r}"
     try:
         # Some editors of Windows begin a file with a byte order mark.
-        values = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise SpecError(f"{what} cannot be read: {error.strerror}") from None
+        values = tomllib.loads(read_file(path, what).decode("utf-8-sig"))
+    except SourceError as error:
+        raise SpecError(str(error)) from None
     except ValueError as error:  # of the syntax, the encoding, or a number of thousands of digits
         raise SpecError(f"{what} is not valid TOML: {error}") from None
     for name in PATH_FIELDS:
@@ -135,7 +136,7 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
         return name, f"{name} is missing"
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    given = first["input"]
+    given = str(first["input"]) if isinstance(first["input"], Path) else first["input"]
     said = isinstance(given, (BaseModel, dict)) or repr(given) in message or f"not {given}" in message
     return name, (f"{name}: " if name else "") + message + ("" if said else f" (got {given!r})")
 

@@ -4,13 +4,16 @@ And how any of them begins, by which its format is known.
 """
 
 import glob
+import itertools
 import os
 import re
+import stat
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 from framencc.errors import DamagedInputError, SourceError, SpecError
+from framencc.lookup import is_file, is_folder, look_up, reading, require_file
 from framencc.spec import FRAME_NUMBER_PATTERN
 
 
@@ -33,21 +36,34 @@ def list_files(path: str, suffixes: Sequence[str], *, what: str = "input", kind:
     SpecError
         When there are none, or they are of more than one kind.
     """
-    given = Path(path)
-    if given.is_file():
-        files = [given]
-    elif given.is_dir():
-        files = [file for file in given.iterdir() if _is_wanted(file, suffixes)]
-        if not files:
-            raise SpecError(f"{what} directory {path!r} holds no {kind} ({', '.join(suffixes)})")
-    elif FRAME_NUMBER_PATTERN.search(given.name):
-        files = _matches_of_pattern(given, what)
-    else:
-        files = [Path(name) for name in glob.glob(path) if Path(name).is_file()]  # noqa: PTH207  (may be absolute)
+    given, where = Path(path), f"{what} {path!r}"
+    status = look_up(path, where)
+    with reading(where):
+        if status is not None and not stat.S_ISDIR(status.st_mode):
+            require_file(path, where)
+            files = [given]
+        elif status is not None:
+            files = [file for file in given.iterdir() if _is_wanted(file, suffixes, what)]
+            if not files:
+                raise SpecError(f"{what} directory {path!r} holds no {kind} ({', '.join(suffixes)})")
+        elif FRAME_NUMBER_PATTERN.search(given.name):
+            files = _matches_of_pattern(given, what)
+        else:
+            files = _matches_of_glob(path, where)
     if not files:
         raise SpecError(f"{what} {path!r} matches no file")
     files.sort(key=natural_key)
     _check_kinds(path, files, suffixes, what)
+    return files
+
+
+def _matches_of_glob(path: str, where: str) -> list[Path]:
+    files = [Path(name) for name in glob.glob(path) if is_file(name, where)]  # noqa: PTH207  (may be absolute)
+    if not files:  # `glob` does not tell a folder that holds nothing from one that may not be read
+        parts = itertools.takewhile(lambda part: not glob.has_magic(part), Path(path).parts)
+        folder = Path(*parts)
+        if is_folder(folder, where):
+            next(folder.iterdir(), None)
     return files
 
 
@@ -94,8 +110,9 @@ def sequence_numbers(path: str, files: Sequence[Path], *, what: str = "input") -
     return numbers
 
 
-def _is_wanted(file: Path, suffixes: Sequence[str]) -> bool:
-    return file.suffix.lower() in suffixes and not file.name.startswith(".") and file.is_file()
+def _is_wanted(file: Path, suffixes: Sequence[str], what: str) -> bool:
+    named = file.suffix.lower() in suffixes and not file.name.startswith(".")
+    return named and is_file(file, f"{what} {str(file)!r}")
 
 
 def _matches_of_pattern(pattern: Path, what: str) -> list[Path]:
@@ -104,10 +121,11 @@ def _matches_of_pattern(pattern: Path, what: str) -> list[Path]:
         raise SpecError(f"{what} {str(pattern)!r} must hold one frame number, such as frame_%04d{pattern.suffix}")
     head, token, tail = pattern.name[: tokens[0].start()], tokens[0][0], pattern.name[tokens[0].end() :]
     files = []
-    for file in pattern.parent.iterdir() if pattern.parent.is_dir() else ():
+    where = f"{what} {str(pattern)!r}"
+    for file in pattern.parent.iterdir() if is_folder(pattern.parent, where) else ():
         number = file.name[len(head) : len(file.name) - len(tail)]
         # What printf would write for the number, and nothing else: %04d names frame_0007.png, but not frame_7.png.
-        if number.strip().isdecimal() and file.name == head + token % int(number) + tail and file.is_file():
+        if number.strip().isdecimal() and file.name == head + token % int(number) + tail and is_file(file, where):
             files.append(file)
     return files
 

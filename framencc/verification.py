@@ -15,6 +15,7 @@ import numpy as np
 from framencc.errors import FramenccError, SourceError, UnreadableNowError
 from framencc.fields import read_field
 from framencc.frames import Picture
+from framencc.lookup import require_file
 from framencc.sidecar import read_sidecar
 from framencc.sinks.targets import NumberedFiles, is_numbered, left_partial
 from framencc.sources import VideoSource, read_picture
@@ -157,9 +158,12 @@ def changes_of_file(path: Path, name: str, written: Mapping[str, Any]) -> Iterat
         What the sidecar's ``results`` say of it.
     """
     try:
+        require_file(path, f"{name} {str(path)!r}")
         with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != written["sha256"]:
                 yield f"{name} {str(path)!r} does not hold what was written"
+    except FramenccError as error:
+        yield str(error)
     except OSError as error:
         yield f"{name} {str(path)!r} cannot be read: {error.strerror or error}"
 
@@ -257,6 +261,7 @@ def _strangers(pattern: Path, name: str, rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _array(path: Path) -> Iterator[Picture]:
+    require_file(path, repr(str(path)))
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:

@@ -1,7 +1,7 @@
 """What a finished run left: its sidecar as columns of numbers, and where its files are now."""
 
+import contextlib
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from framencc.errors import FramenccError, SourceError
+from framencc.errors import FramenccError, SourceError, SpecError
+from framencc.lookup import is_file
 from framencc.sidecar import fingerprint, read_sidecar
 from framencc.sinks.targets import left_partial
 from framencc.sources import probe_source
@@ -131,8 +132,9 @@ def find_sidecar(run: str | Path) -> Path:
     """
     given = Path(run)
     for path in (given, sidecar_path(given)):
-        if path.name.lower().endswith(".json") and os.path.isfile(path):  # noqa: PTH113  (a name may be too long)
-            return path
+        with contextlib.suppress(SpecError):  # a name may be too long
+            if path.name.lower().endswith(".json") and is_file(path, f"sidecar {str(path)!r}"):
+                return path
     instead = left_partial(given) or left_partial(Path(str(given).removesuffix(".json")))
     if instead is not None:
         raise SourceError(instead)
@@ -155,8 +157,6 @@ def read_run(run: str | Path) -> Run:
     path = find_sidecar(run)
     head = read_sidecar(path)
     rows = head.pop("frames")
-    if not all(isinstance(row, dict) for row in rows):
-        raise SourceError(f"sidecar {str(path)!r} is damaged: a row of its frames holds no names")
     index = _column(rows, "index")
     pts = _column(rows, "pts_seconds")
     if not (np.isfinite(index) & np.isfinite(pts) & (np.abs(index) < 2**53)).all():

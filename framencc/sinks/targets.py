@@ -220,7 +220,7 @@ def refuse_existing(target: Path, *, overwrite: bool, name: str = "output") -> N
         When it can never exist, because its name is too long or its parent is a file.
     """
     for path in existing_files(target):
-        if path.is_dir() and not path.is_symlink():
+        if not path.is_symlink() and path.is_dir():
             raise SpecError(f"{name} {str(target)!r} cannot replace the folder {str(path)!r}")
         if not overwrite:
             raise SpecError(f"{name} {str(target)!r} exists; give --overwrite to replace it")
@@ -245,7 +245,10 @@ def existing_files(target: Path) -> Iterator[Path]:
     else:
         yield as_spelled(first)
     if numbered:
-        yield from numbered.existing()
+        try:
+            yield from numbered.existing()
+        except OSError as error:
+            raise sink_error(target, error) from error
 
 
 def as_spelled(path: Path) -> Path:
@@ -271,10 +274,12 @@ def _joins(target: Path, path: str, role: str) -> bool:
     read = Path(path)
     files = NumberedFiles(target) if is_numbered(target) else None
     written = [target.absolute()] if files is None else [files.path(index) for index in (0, 123456)]
-    if read.is_dir():
+    # What cannot be looked at is no folder here; reading it says why.
+    if os.path.isdir(read):  # noqa: PTH112
         suffixes = FIELD_SUFFIXES if role == "warp.field" else PICTURE_OUTPUT_SUFFIXES
         return target.suffix.lower() in suffixes and _place(written[0].parent) == _place(read)
-    if read.exists() or is_sequence_pattern(path) or not glob.has_magic(path):
+    exists = os.path.exists(read)  # noqa: PTH110
+    if exists or is_sequence_pattern(path) or not glob.has_magic(path):
         return False
     parts = read.absolute().parts
     folders = list(itertools.takewhile(lambda part: not glob.has_magic(part), parts[:-1]))
@@ -309,12 +314,13 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def _files_of(source: str) -> Iterator[Path]:
     """Yield the files that an input may consist of: itself, a folder's, a printf pattern's or a glob's."""
     path = Path(source)
-    if path.is_file():
-        yield path
-    elif path.is_dir():
-        yield from path.iterdir()
-    else:
-        if is_sequence_pattern(source):
-            yield from NumberedFiles(path).existing()
-        if glob.has_magic(source):
-            yield from map(Path, glob.iglob(source))  # noqa: PTH207  (Path.glob takes no absolute pattern)
+    with contextlib.suppress(OSError):  # reading the source says what is wrong with it
+        if path.is_file():
+            yield path
+        elif path.is_dir():
+            yield from path.iterdir()
+        else:
+            if is_sequence_pattern(source):
+                yield from NumberedFiles(path).existing()
+            if glob.has_magic(source):
+                yield from map(Path, glob.iglob(source))  # noqa: PTH207  (Path.glob takes no absolute pattern)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.frames import StreamInfo
+from framencc.lookup import require_file
 from framencc.npy import map_npy, read_npy_header
 from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.selection import (
@@ -99,9 +100,8 @@ class ArraySource(IndexedSource):
 
 
 def _map(path: str) -> npt.NDArray[Any]:
-    if not Path(path).exists():
-        raise SpecError(f"input {path!r} does not exist")
     where = f"input {path!r}"
+    require_file(path, where)
     try:
         return map_npy(Path(path), read_npy_header(Path(path), where))
     except DamagedInputError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.frames import Picture, StreamInfo
+from framencc.lookup import look_up
 from framencc.sequences import list_files, sequence_numbers
 from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.pictures import PICTURE_SUFFIXES, take_from_file
@@ -112,7 +113,7 @@ class ImageSequenceSource(IndexedSource):
         file = self._places.get(index)
         if file is None:
             raise DamagedInputError(f"the picture of frame {index} is missing")
-        if not file.exists():
+        if look_up(file, f"picture {str(file)!r} (frame {index})") is None:
             raise SourceError(f"picture {str(file)!r} (frame {index}) is gone since the run began")
         try:
             taken = take_from_file(file, self._wanted, max_pixels=self._limits.max_pixels)

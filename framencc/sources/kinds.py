@@ -1,12 +1,14 @@
 """Which kind of source a path names, and opening it as that."""
 
 import glob
+import stat
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
 from framencc.errors import SpecError
+from framencc.lookup import look_up, require_file
 from framencc.sources.arrays import ArraySource
 from framencc.sources.base import Source
 from framencc.sources.images import ImageSequenceSource
@@ -74,21 +76,19 @@ def kind_of(path: str) -> Kind:
     ------
     SpecError
         When it names nothing, or nothing that can be read more than once.
+    SourceError
+        When that cannot be found out, as in a folder without permission.
     """
-    given = Path(path)
-    try:
-        is_directory, is_file, exists = given.is_dir(), given.is_file(), given.exists()
-    except (OSError, ValueError) as error:  # a name too long, a folder without permission
-        raise SpecError(f"input {path!r} cannot be looked up: {getattr(error, 'strerror', error)}") from None
-    if is_directory:
+    where = f"input {path!r}"
+    status = look_up(path, where)
+    if status is not None and stat.S_ISDIR(status.st_mode):
         return "pictures"
-    if exists and not is_file:
-        raise SpecError(f"input {path!r} is no regular file; it is read more than once")
-    if is_file:
-        suffix = given.suffix.lower()
+    if status is not None:
+        require_file(path, where)
+        suffix = Path(path).suffix.lower()
         if suffix == ".npy":
             return "array"
         return "pictures" if suffix in PICTURE_SUFFIXES else "video"
     if is_sequence_pattern(path) or glob.has_magic(path):
         return "pictures"
-    raise SpecError(f"input {path!r} does not exist")
+    raise SpecError(f"{where} does not exist")

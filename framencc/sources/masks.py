@@ -9,6 +9,7 @@ import numpy as np
 
 from framencc.errors import DamagedInputError, FramenccError, SourceError, SpecError
 from framencc.frames import Frame, Use
+from framencc.lookup import is_file
 from framencc.npy import read_npy_header
 from framencc.sequences import sequence_numbers
 from framencc.sources.base import Allocate, Source, allocate_new
@@ -175,7 +176,7 @@ def _is_single_picture(path: str) -> bool:
             return len(read_npy_header(Path(path), repr(path)).shape) == 2
         except SourceError:
             return False  # opening it as a source says what is wrong with it
-    return kind == "pictures" and Path(path).is_file() and Path(path).suffix.lower() in PICTURE_SUFFIXES
+    return kind == "pictures" and is_file(path, repr(path)) and Path(path).suffix.lower() in PICTURE_SUFFIXES
 
 
 def _read_mask(path: str, wanted: WantedMask, size: tuple[int, int], max_pixels: int) -> Use:

@@ -16,6 +16,7 @@ import numpy as np
 from framencc import jpeg, npy, png
 from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.frames import Picture
+from framencc.lookup import require_file
 from framencc.npy import map_npy, read_npy_header
 from framencc.sequences import start_of
 from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
@@ -70,13 +71,16 @@ def take_from_file(
     """
     path = Path(path)
     where = f"{what} {str(path)!r}"
-    if not path.exists():
-        raise SpecError(f"{where} does not exist")
+    require_file(path, where)
     try:
         limits = replace(DEFAULT_LIMITS, max_pixels=max_pixels)
         picture = _reader(path, where)(path, where, _Reading(wanted.keep_palette, limits))
     except (SourceError, SpecError):
         raise
+    except OSError as error:
+        if error.errno is None:  # not the system's: a decoder says so of a file that ends early
+            raise DamagedInputError(f"{where} is damaged: {_one_line(error)}") from None
+        raise SourceError(f"{where} cannot be read: {error.strerror}") from None
     except Exception as error:  # noqa: BLE001  (a damaged file makes the decoders raise nearly anything)
         raise DamagedInputError(f"{where} is damaged: {_one_line(error)}") from None
     return _take(picture, wanted, where)

@@ -4,14 +4,14 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from framencc.children import ChildGroup
-from framencc.errors import DamagedInputError, SourceError, SpecError, UnreadableNowError
+from framencc.errors import DamagedInputError, SourceError, UnreadableNowError
 from framencc.ffmpeg import FRAME_STAMPS, FfmpegChild, FrameStamp, is_error
 from framencc.frames import Frame, Picture, Use
+from framencc.lookup import require_file
 from framencc.sources.base import Allocate
 from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.probe import VideoProbe, input_arguments, probe_video, wanted_layout
@@ -84,9 +84,7 @@ class VideoSource(SelectedSource):
         self._child: FfmpegChild | None = None
         self._helpers = ChildGroup()  # other children that are started while frames are read
         self._change: str | None = None
-        if not Path(path).exists():
-            raise SpecError(f"input {path!r} does not exist")
-        if Path(path).stat().st_size == 0:
+        if require_file(path, f"input {path!r}").st_size == 0:
             raise SourceError(f"input {path!r} is empty")
         self._probe = probe or probe_video(path, stall_seconds, wanted, memory_mib=memory_mib, limits=limits)
         details = dict(self._probe.info.details or {})
