@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from framencc.errors import SourceError, SpecError
+from framencc.errors import SpecError, WarpError
 from framencc.fields import list_fields
 from framencc.frames import Frame
 from framencc.spec.warp import WarpSpec
@@ -24,6 +24,8 @@ class FieldMethod(WarpMethod):
         The numbers of the selected frames, where they are known: only these need one then.
     threads
         Threads to use.
+    tolerant
+        Whether frames may lack a field; `estimate` refuses these.
 
     Raises
     ------
@@ -38,16 +40,20 @@ class FieldMethod(WarpMethod):
         n_frames: int | None,
         selected: Sequence[int] | None,
         threads: int,
+        *,
+        tolerant: bool = False,
     ) -> None:
         assert spec.field is not None
         self._threads = threads
-        self._fields = list_fields(spec.field, n_frames, selected)
+        self._tolerant = tolerant
+        self._fields = list_fields(spec.field, n_frames, selected, allow_gaps=tolerant)
         self._size = size
         self._convention = spec.field_convention
 
     def finish(self, n_frames: int) -> None:
         """Refuse fields that no frame came for; see `WarpMethod.finish`."""
-        if len(self._fields) != n_frames:
+        lacks_some = self._tolerant and len(self._fields) < n_frames
+        if len(self._fields) != n_frames and not lacks_some:
             raise SpecError(
                 f"warp.field: {self._fields.path!r} has {len(self._fields)} fields, the input {n_frames} frames"
             )
@@ -57,5 +63,5 @@ class FieldMethod(WarpMethod):
         field = self._fields.read(frame.index, self._size, convention=self._convention)
         report = field_statistics(field, self._threads)
         if report["share_known"] == 0:
-            raise SourceError(f"warp.field: {self._fields.path!r} holds no displacement at all for frame {frame.index}")
+            raise WarpError(f"warp.field: {self._fields.path!r} holds no displacement for this frame")
         return Warp(displacement_field=field, report=report)
