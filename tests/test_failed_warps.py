@@ -397,6 +397,37 @@ def test_too_many_fields_are_refused_also_by_a_tolerant_run(here) -> None:
         from_fields(tolerant=True)
 
 
+@pytest.mark.parametrize("lacking", [0, N - 1])
+def test_fields_are_given_to_no_frame_by_guessing(here, lacking: int) -> None:
+    """Where the first or the last of them is missing, they may count from 0 or from 1."""
+    save(90, at=())
+    write_fields(first=1)[lacking].unlink()
+    with pytest.raises(SpecError, match=r"not certain to which frames they belong"):
+        from_fields(tolerant=True)
+
+
+@pytest.mark.parametrize("frames", ["1:8", "0:10:2", "6:"])
+def test_a_part_of_a_clip_may_lack_fields_as_well(here, frames: str) -> None:
+    save(90, at=())
+    paths = write_fields()
+    paths[6].unlink()
+    damage(paths[4], "cut off")
+    _, validity, sidecar = from_fields(tolerant=True, frames=frames)
+    indices = [row["index"] for row in sidecar["frames"]]
+    assert [row["index"] for row in sidecar["frames"] if "damaged" in row] == [i for i in (4, 6) if i in indices]
+    assert [(codes_ == 8).all() for codes_ in validity] == [index in (4, 6) for index in indices]
+
+
+def test_an_array_of_fields_that_is_cut_off(here) -> None:
+    save(90, at=())
+    np.save("f.npy", np.zeros((N, SIZE, SIZE, 2), np.float32))
+    os.truncate("f.npy", 5 * SIZE * SIZE * 8)
+    for tolerant in (False, True):
+        with pytest.raises(SourceError, match=r"^field 'f\.npy' is damaged") as caught:
+            from_fields("f.npy", tolerant=tolerant)
+        assert not isinstance(caught.value, DamagedInputError)
+
+
 def test_the_warp_of_the_frame_before_is_no_choice_for_fields() -> None:
     with pytest.raises(ValueError, match=r"warp\.on_failure = previous cannot apply to method = field"):
         WarpSpec(method="field", field="f.npy", on_failure="previous")

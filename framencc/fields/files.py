@@ -196,7 +196,7 @@ def list_fields(
     selected
         The numbers of the frames that need a field; None: all of them, or not known.
     allow_gaps
-        Whether frames may lack a field all the same.
+        Whether frames may lack a field all the same, if it is certain to which frames the others belong.
 
     Raises
     ------
@@ -222,6 +222,12 @@ def list_fields(
             indices = [number - indices[0] for number in indices]
         if selected is None and not allow_gaps:
             _refuse_gaps(path, files, indices)
+        if selected is None and allow_gaps and indices[0] != 0:
+            # Frame 0 may have none, or the last one and all count from 1.
+            raise SpecError(
+                f"fields {path!r} have the numbers {indices[0]} to {indices[-1]}, so it is not certain to which frames "
+                f"they belong; number them from 0, as frames are"
+            )
     fields = FieldSequence(path, tuple(files), n_fields, stacked, indices)
     if selected is None and n_frames is not None and n_fields != n_frames and not (allow_gaps and n_fields < n_frames):
         raise SpecError(_wrong_count(path, files, n_fields, n_frames))

@@ -45,15 +45,13 @@ class FieldMethod(WarpMethod):
     ) -> None:
         assert spec.field is not None
         self._threads = threads
-        self._tolerant = tolerant
         self._fields = list_fields(spec.field, n_frames, selected, allow_gaps=tolerant)
         self._size = size
         self._convention = spec.field_convention
 
     def finish(self, n_frames: int) -> None:
         """Refuse fields that no frame came for; see `WarpMethod.finish`."""
-        lacks_some = self._tolerant and len(self._fields) < n_frames
-        if len(self._fields) != n_frames and not lacks_some:
+        if len(self._fields) > n_frames:
             raise SpecError(
                 f"warp.field: {self._fields.path!r} has {len(self._fields)} fields, the input {n_frames} frames"
             )
