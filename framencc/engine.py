@@ -28,8 +28,9 @@ VALIDITY_CODES = (
     "not finite",
     "forward-backward check failed",
     "damaged frame",
+    "no warp was found",
 )
-MASKED, NOT_FINITE, OUTSIDE, DAMAGED = np.uint8(4), np.uint8(6), np.uint8(3), np.uint8(8)
+MASKED, NOT_FINITE, OUTSIDE, DAMAGED, NO_WARP = np.uint8(4), np.uint8(6), np.uint8(3), np.uint8(8), np.uint8(9)
 # One row without a pixel: kernels look at the first row of an empty array.
 NO_MAP: Map = np.empty((1, 0), np.float32)
 NO_CODES: Validity = np.empty((1, 0), np.uint8)

@@ -156,7 +156,7 @@ def test_validity_is_written_as_it_is(folder, frames, labels, name) -> None:
     assert report.others == {"validity": Path(name)}
     rows = read_sidecar(report.sidecar)["frames"]
     for row, codes in zip(rows, expected, strict=True):
-        assert row["code_shares"] == [float(np.mean(codes == code)) for code in range(9)]
+        assert row["code_shares"] == [float(np.mean(codes == code)) for code in range(10)]
         assert row["valid_share"] == row["code_shares"][0]
 
 

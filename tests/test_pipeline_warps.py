@@ -144,7 +144,7 @@ def test_failures_are_recorded_and_counted(folder) -> None:
     report = run(make_spec(spec | {"warp": {"method": "affine"}}))
     sidecar = read_sidecar(report.sidecar)
     assert [row["warp"]["status"] for row in sidecar["frames"]] == [
-        "estimated", "estimated", "previous", "estimated", "estimated",
+        "estimated", "estimated", "invalid", "estimated", "estimated",
     ]  # fmt: skip
     assert sidecar["frames"][2]["warp"]["problem"] == "the frame has no texture"
     assert sidecar["summary"]["failed_warps"] == report.n_failed_warps == 1

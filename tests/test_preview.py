@@ -197,18 +197,27 @@ def test_deep_and_colour_frames_are_shown(dtype):
     np.testing.assert_allclose(cut(layout, out, 1)[1:], luma, atol=0.51)
 
 
-def test_a_frame_that_was_never_read_looks_like_none():
+@pytest.mark.parametrize("code", [8, 9])
+def test_a_frame_of_which_there_is_nothing_is_struck_out(code):
     reference, frame, rho, validity = pattern(240, 320)
     for style in STYLES:
-        layout, out = draw(style, (reference, frame, rho, np.full_like(validity, 8)), mean=None)
+        layout, out = draw(style, (reference, frame, rho, np.full_like(validity, code)), mean=None)
         shown = cut(layout, out).astype(int)
         red = (shown[..., 0] > shown[..., 1] + 30).mean()
         assert red > 0.8  # stripes, and what is written across them
-        some = draw(style, (reference, frame, rho, np.where(rho > 0.5, 8, validity).astype(np.uint8)))[1]
+        some = draw(style, (reference, frame, rho, np.where(rho > 0.5, code, validity).astype(np.uint8)))[1]
         assert (some != out).any()
-    layout, out = draw("panel", (reference, frame, rho, np.full_like(validity, 8)), mean=None)
+    layout, out = draw("panel", (reference, frame, rho, np.full_like(validity, code)), mean=None)
     np.testing.assert_array_equal(cut(layout, out, 0)[..., 0], reference)
     assert (cut(layout, out, 1)[..., 0] != frame).mean() > 0.9
+
+
+def test_a_frame_that_was_never_read_and_one_without_a_warp_are_told_apart():
+    reference, frame, rho, validity = pattern(240, 320)
+    missing, unwarped = (
+        draw("panel", (reference, frame, rho, np.full_like(validity, code)), mean=None)[1] for code in (8, 9)
+    )
+    assert (missing != unwarped).any()
 
 
 @pytest.mark.parametrize("style", STYLES)

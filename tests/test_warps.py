@@ -152,19 +152,22 @@ def test_the_true_disparity_of_a_stereo_pair_brings_one_view_onto_the_other(tmp_
 @pytest.mark.parametrize("method", ["translation", *ECC])
 def test_a_frame_without_texture_has_no_warp(method: str) -> None:
     frame = np.full(face().shape, 90, np.uint8)
-    with pytest.raises(WarpError, match=r"^frame 0: .*; warp\.on_failure = previous or identity goes on all the same$"):
+    with pytest.raises(WarpError, match=r"^frame 0: .*; warp\.on_failure = invalid marks such frames and continues$"):
         estimate(frame, method=method, on_failure="fail")
     stage, warp = estimate(frame, method=method, on_failure="identity")
     assert (warp.report["status"], stage.n_failed) == ("identity", 1)
     assert warp.report["problem"]
+    assert warp.found
     np.testing.assert_array_equal(warp.field(face().shape), 0)
+    stage, warp = estimate(frame, method=method)
+    assert (warp.report["status"], stage.n_failed, warp.found) == ("invalid", 1, False)
 
 
 def test_after_a_failure_the_warp_before_serves_inside_a_chain_only() -> None:
     matrix = np.eye(3)
     matrix[:2, 2] = 4, -2
     good, bad = codes(moved_by_matrix(face(), matrix)), np.zeros(face().shape, np.uint8)
-    stage = open_warp(WarpSpec(method="translation", restart=3), face(), **EIGHT)
+    stage = open_warp(WarpSpec(method="translation", restart=3, on_failure="previous"), face(), **EIGHT)
     pictures = [good, bad, bad, bad, good, bad]
     warps = [stage.estimate(Frame(picture, index, 0.0)) for index, picture in enumerate(pictures)]
     assert [warp.report["status"] for warp in warps] == [

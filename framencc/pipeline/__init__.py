@@ -388,6 +388,7 @@ def _open_warp(spec: RunSpec, source: Source, picture: ReferencePicture, mask: U
             region=mask,
             n_frames=source.n_input_frames,
             threads=spec.threads,
+            tolerant=spec.tolerant,
         )
     except DamagedInputError as error:
         # Exit code 3 promises a partial result; before the first frame there is none.

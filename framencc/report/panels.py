@@ -79,9 +79,10 @@ class Gallery:
         cells: list[tuple[str, Cell]] = []
         if self.static is not None:
             cells.append(("static reference", self.static))
-        if place in self._run.damaged:
+        nothing = self._nothing_to_show(place)
+        if nothing is not None:
             if self.static is not None:
-                cells.append(("damaged frame", no_picture(self.static.shape)))
+                cells.append((nothing, no_picture(self.static.shape)))
         elif (data := self._frame(place)) is not None:
             # Without the reference the first frame decides: one choice for all, so that a change of light is seen.
             self._shades = self._shades or Shades.of(data, _frame_bits(self._run))
@@ -112,6 +113,15 @@ class Gallery:
             return None
         data = self._try(name, lambda: read_result(self._run, name, path))
         return None if data is None else decode(data, section(self._run.section("results"), name))
+
+    def _nothing_to_show(self, place: int) -> str | None:
+        """Say why no picture of a frame is shown; None where one is.
+
+        Among the warped frames, one without a warp is black; without these, it is shown as it is in the input.
+        """
+        if place in self._run.damaged:
+            return "damaged frame"
+        return "no warp was found" if place in self._run.invalid and "warped" in self._outputs else None
 
     def _frame(self, place: int) -> Picture | None:
         frames = self._frames

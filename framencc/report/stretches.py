@@ -177,12 +177,13 @@ def _stretches_of(run: Run, where: str, scores: Mapping[str, Column]) -> Iterato
         Watched("measured share", np.where(measured, scores["valid_share"], np.nan)),
     ]
     drops = np.stack([one.drops() for one in watched])
-    damaged, failed = (_marked(run, places) for places in (run.damaged, run.failures))
-    empty = ~measured & ~damaged
+    damaged, failed, invalid = (_marked(run, places) for places in (run.damaged, run.failures, run.invalid))
+    left_out = damaged | invalid
+    empty = ~measured & ~left_out
     why_empty = {place: _why_empty(run, place, where) for place in np.flatnonzero(empty).tolist()}
     severity = drops.max(axis=0) + _EMPTY * empty
     if where == WHOLE:  # what befalls every region is said once
-        severity += _FAILED * failed + _EMPTY * damaged
+        severity += _FAILED * failed + _EMPTY * left_out
     for first, last in _runs_of(severity > 0, _BRIDGED):
         part = slice(first, last + 1)
         worst = first + int(np.argmax(severity[part]))

@@ -85,7 +85,7 @@ class RunSpec(Model):
     validity: str | None = Field(
         None,
         min_length=1,
-        description="a second output: why each pixel has no measured value, as codes 0 to 8 (docs/definition.md); .mkv "
+        description="a second output: why each pixel has no measured value, as codes 0 to 9 (docs/definition.md); .mkv "
         "(FFV1), dir/%06d.png, .tif or .npy, or one .npy array",
         examples=["out/take01_validity.mkv"],
     )

@@ -26,6 +26,7 @@ def open_warp(
     region: Use | None = None,
     n_frames: int | None = None,
     threads: int | None = None,
+    tolerant: bool = False,
 ) -> WarpStage | None:
     """Open the warp stage of a job.
 
@@ -45,6 +46,8 @@ def open_warp(
         How many frames the input has, where that is known.
     threads
         Threads of the sampling kernel; all cores if omitted.
+    tolerant
+        Whether some frames may lack a precomputed warp; `WarpStage.estimate` refuses these.
 
     Returns
     -------
@@ -67,7 +70,7 @@ def open_warp(
         from framencc.warps.field import FieldMethod  # noqa: PLC0415  (each method brings libraries of its own)
 
         size = (reference.shape[-2], reference.shape[-1])
-        method: WarpMethod = FieldMethod(spec, size, n_frames, selected, threads)
+        method: WarpMethod = FieldMethod(spec, size, n_frames, selected, threads, tolerant=tolerant)
     else:
         method = _open_method(spec, reference, (reference_bits, bits), region, threads)
     gain = 1 if bits is None else fixed_point_gain(np.uint16, bits)

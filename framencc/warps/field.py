@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterable, Sequence
 
-from framencc.errors import FramenccError, SourceError
+from framencc.errors import FramenccError, WarpError
 from framencc.fields import Note, list_fields
 from framencc.frames import Frame
 from framencc.spec.warp import WarpSpec
@@ -25,6 +25,8 @@ class FieldMethod(WarpMethod):
         The numbers of the selected frames, where they are known: only these need one then.
     threads
         Threads to use.
+    tolerant
+        Whether frames may lack a field; `estimate` refuses these.
 
     Raises
     ------
@@ -39,10 +41,12 @@ class FieldMethod(WarpMethod):
         n_frames: int | None,
         selected: Sequence[int] | None,
         threads: int,
+        *,
+        tolerant: bool = False,
     ) -> None:
         assert spec.field is not None
         self._threads = threads
-        self._fields = list_fields(spec.field, n_frames, selected)
+        self._fields = list_fields(spec.field, n_frames, selected, allow_gaps=tolerant)
         self._size = size
         self._convention = spec.field_convention
         self._first = next(iter(self._fields.indices if selected is None else selected), 0)
@@ -76,5 +80,5 @@ class FieldMethod(WarpMethod):
         self._take(notes)
         report = field_statistics(field, self._threads)
         if report["share_known"] == 0:
-            raise SourceError(f"warp.field: {self._fields.path!r} holds no displacement at all for frame {frame.index}")
+            raise WarpError(f"warp.field: {self._fields.path!r} holds no displacement for this frame")
         return Warp(displacement_field=field, report=report)

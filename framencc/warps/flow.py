@@ -13,13 +13,12 @@ from framencc.errors import WarpError
 from framencc.frames import Frame, Picture
 from framencc.sampling import Sampler
 from framencc.spec.warp import WarpSpec
-from framencc.warps.base import Field, Warp, WarpMethod, field_statistics
+from framencc.warps.base import LOST, Field, Warp, WarpMethod, field_statistics
 from framencc.warps.opencv import import_cv2, opencv_threads, to_eight_bits
 from framencc.warps.views import View, require_texture
 
 Grays = npt.NDArray[np.uint8]
 
-LOST = np.float32(1e6)  # the distance of a pixel whose way leads out of the frame
 _BEYOND = np.float32(0.5)
 
 
@@ -90,11 +89,12 @@ class FlowMethod(WarpMethod):
         require_texture(gray, name)
         return to_eight_bits(self._cv2, gray, self._spec.normalisation_sigma, full_scale, self._view.threads)
 
-    def _report(self, field: Field, distance: Field | None) -> dict[str, float]:
-        report = field_statistics(field, self._view.threads)
+    def _report(self, field: Field, distance: Field | None) -> dict[str, float | None]:
+        report: dict[str, float | None] = {**field_statistics(field, self._view.threads)}
         if distance is not None:
             part = self._view.crop(distance)
-            report["median_forward_backward"] = float(np.median(part))
+            median = float(np.median(part))
+            report["median_forward_backward"] = median if median < LOST else None
             report["share_failing_check"] = float(np.mean(part > self._spec.forward_backward_limit))
         return report
 

@@ -12,7 +12,7 @@ from framencc.frames import Frame, Picture
 from framencc.kernels.threads import default_threads
 from framencc.sampling import Sampler
 from framencc.spec.warp import WarpSpec
-from framencc.warps.base import Field, Warp, WarpMethod
+from framencc.warps.base import LOST, Field, Warp, WarpMethod
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +43,9 @@ class WarpStage:
     """Brings frame after frame onto the reference.
 
     A chain of frames begins at every frame whose number is a multiple of `spec.chain_length`. Inside it a warp may look
-    at the warp before, at nothing further back; so results are the same wherever a run begins, provided that it reads
-    the chain from its beginning.
+    at the last one that was found, at nothing further back; so results are the same wherever a run begins, provided
+    that it reads the chain from its beginning. What serves where no warp is found leads to no other warp, so
+    `spec.on_failure` changes nothing of the frames that have one.
 
     Parameters
     ----------
@@ -72,21 +73,24 @@ class WarpStage:
         self._previous_index = -1
 
     def estimate(self, frame: Frame) -> Warp:
-        """Find the warp of the next frame; its report tells how it was found.
+        """Find the warp of the next frame; its report tells how it was found, or why it was not.
 
         Raises
         ------
         WarpError
             When there is none and `warp.on_failure` is ``fail``.
+        SourceError
+            See `WarpMethod.estimate`.
         """
         continues = frame.index == self._previous_index + 1 and frame.index % self._spec.chain_length != 0
         previous = self._previous if continues else None
         try:
             warp = self._method.estimate(frame, previous if self._spec.warm_start else None)
-            warp = replace(warp, report={"status": "estimated", **warp.report})
         except WarpError as error:
             warp = self._fall_back(frame, previous, error)
-        self._previous, self._previous_index = warp, frame.index
+        else:
+            warp = previous = replace(warp, report={"status": "estimated", **warp.report})
+        self._previous, self._previous_index = previous, frame.index
         return warp
 
     @property
@@ -117,12 +121,20 @@ class WarpStage:
         self._method.finish(n_frames)
 
     def _fall_back(self, frame: Frame, previous: Warp | None, error: WarpError) -> Warp:
+        """Return what `warp.on_failure` puts in the place of a warp; of none of it a distance has been measured."""
         problem = f"frame {frame.index}: {error}"
+        policy = self._spec.on_failure
         if frame.wanted:  # a frame that only leads to one that is wanted is no part of the result
-            if self._spec.on_failure == "fail":
-                raise WarpError(f"{problem}; warp.on_failure = previous or identity goes on all the same") from None
+            if policy == "fail":
+                raise WarpError(f"{problem}; warp.on_failure = invalid marks such frames and continues") from None
             self.n_failed += 1
         logger.info(problem)
-        if self._spec.on_failure != "identity" and previous is not None:
-            return replace(previous, report={"status": "previous", "problem": str(error)})
-        return Warp(report={"status": "identity", "problem": str(error)})
+        report = {"status": "invalid", "problem": str(error)}
+        if policy in ("invalid", "fail"):
+            return Warp(report=report, found=False)
+        distance = None
+        if self._spec.forward_backward != "off":
+            distance = np.full(frame.data.shape[-2:], LOST, np.float32)
+        if policy == "previous" and previous is not None:
+            return replace(previous, forward_backward=distance, report=report | {"status": "previous"})
+        return Warp(forward_backward=distance, report=report | {"status": "identity"})
