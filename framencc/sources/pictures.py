@@ -20,8 +20,9 @@ from framencc.npy import map_npy, read_npy_header
 from framencc.sequences import start_of
 from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.selection import copy_into
-from framencc.sources.tiff import check_directory, check_samples, remarks_for_debugging
-from framencc.sources.wanted import LUMA, Taken, Wanted, refuse_transparency
+from framencc.sources.significant import Codes
+from framencc.sources.tiff import check_directory, check_samples, remarks_for_debugging, stored_bits
+from framencc.sources.wanted import LUMA, Taken, Wanted, WantedChannels, refuse_transparency
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
 
@@ -74,20 +75,22 @@ def take_from_file(
         raise SpecError(f"{where} does not exist")
     try:
         limits = replace(DEFAULT_LIMITS, max_pixels=max_pixels)
-        picture = _reader(path, where)(path, where, _Reading(wanted.keep_palette, limits))
+        reading = _Reading(wanted.keep_palette, limits)
+        picture = _reader(path, where)(path, where, reading)
     except (SourceError, SpecError):
         raise
     except Exception as error:  # noqa: BLE001  (a damaged file makes the decoders raise nearly anything)
         raise DamagedInputError(f"{where} is damaged: {_one_line(error)}") from None
-    return _take(picture, wanted, where)
+    return _take(picture, wanted, where, reading.stored_bits)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Reading:
-    """How a file is to be read, whatever its format."""
+    """How a file is to be read, whatever its format, and what it says of its samples."""
 
     keep_palette: bool
     limits: SizeLimits
+    stored_bits: int | None = None  # how many of 16 are significant; None where the file does not say
 
 
 def _reader(path: Path, where: str) -> Callable[[Path, str, _Reading], Picture]:
@@ -109,6 +112,7 @@ def _read_png(path: Path, where: str, reading: _Reading) -> Picture:
     content = path.read_bytes()
     header = png.check(content, where)
     reading.limits.check_pixels(header.height, header.width, where)
+    reading.stored_bits = header.significant_bits
     if header.is_16_bit_colour:
         return png.decode_16_bit_colour(content, header, where)
     if header.bit_depth == 16 and header.colour_type != 0:
@@ -161,6 +165,7 @@ def _read_tiff(path: Path, where: str, reading: _Reading) -> Picture:
         if kind not in (_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB) or page.axes not in ("YX", "YXS", "SYX"):
             return _read_tiff_by_pillow(path, where, orientation, reading)
         check_samples(page, where)
+        reading.stored_bits = stored_bits(page)
         try:
             picture = page.asarray()
         except ValueError as error:
@@ -220,7 +225,7 @@ def _turn(picture: Picture, orientation: int) -> Picture:
     return picture
 
 
-def _take(picture: Picture, wanted: Wanted, where: str) -> Taken:
+def _take(picture: Picture, wanted: Wanted, where: str, stored_bits: int | None) -> Taken:
     if picture.dtype == np.bool_:
         # Black and white; as labels 0 and 1.
         picture = picture.astype(np.uint8) * np.uint8(1 if wanted.keep_palette else 255)
@@ -234,7 +239,8 @@ def _take(picture: Picture, wanted: Wanted, where: str) -> Taken:
         raise SpecError(f"{where} {error}") from None
     data = np.empty(taken.data.shape, dtype)
     copy_into(data, taken.data)
-    return taken._replace(data=data)
+    codes = Codes.of(picture, stored_bits) if isinstance(wanted, WantedChannels) else None
+    return taken._replace(data=data, codes=codes)
 
 
 def _one_line(error: Exception) -> str:

@@ -53,11 +53,13 @@ class VideoSource(SelectedSource):
         time there; otherwise it begins at the beginning.
     limits
         How much is read at most; a file that turns out to be longer is an error when it does.
+    bits
+        How many bits of its codes are significant; by default all that its pixel format has.
 
     Raises
     ------
     SpecError
-        When there is no such file.
+        When there is no such file, or its codes have fewer than `bits`.
     SourceError
         When it holds no video that can be decoded.
     """
@@ -73,6 +75,7 @@ class VideoSource(SelectedSource):
         probe: VideoProbe | None = None,
         points: Sequence[SeekPoint] = (),
         limits: SizeLimits = DEFAULT_LIMITS,
+        bits: int | None = None,
     ) -> None:
         super().__init__(path, selection)
         self.wanted = wanted
@@ -86,7 +89,7 @@ class VideoSource(SelectedSource):
             raise SpecError(f"input {path!r} does not exist")
         if Path(path).stat().st_size == 0:
             raise SourceError(f"input {path!r} is empty")
-        self._probe = probe or probe_video(path, stall_seconds, wanted, memory_mib=memory_mib, limits=limits)
+        self._probe = probe or probe_video(path, stall_seconds, wanted, memory_mib=memory_mib, limits=limits, bits=bits)
         details = dict(self._probe.info.details or {})
         estimate, promised = details.get("estimated_frames"), self._probe.promise.n_frames
         if isinstance(estimate, int):
