@@ -128,9 +128,8 @@ def test_a_forward_backward_weight_multiplies_the_confidence(folder) -> None:
         report = run(job(f"{scale}.npy", warp=warp | {"forward_backward_scale": scale}, ncc=FACES))
         weighed.append(np.load(report.output).astype(np.float64))
     frames = media.decode_luma(FOOTAGE, *SHAPE)
-    stage = open_warp(
-        WarpSpec(**warp), frames[0], code_range=CodeRange.of_bits(8), reference_range=CodeRange.of_bits(8)
-    )
+    codes = CodeRange.of_bits(8, limited=True)
+    stage = open_warp(WarpSpec(**warp), frames[0], code_range=codes, reference_range=codes)
     for index in range(8):
         distance = stage.estimate(Frame(frames[index], index, 0.0)).forward_backward
         for scale, maps in zip(scales, weighed, strict=True):

@@ -194,8 +194,8 @@ def test_every_kind_of_picture_can_be_warped(method: str, dtype: type) -> None:
     pictures = face(), codes(moved_by_matrix(face(), matrix))
     reference, frame = ((picture * np.float64(scale)).astype(dtype) for picture in pictures)
     colour = np.stack([frame] * 3)
-    codes = None if bits is None else CodeRange.of_bits(bits)
-    stage = open_warp(WarpSpec(method=method), np.stack([reference] * 3), code_range=codes, reference_range=codes)
+    depth = None if bits is None else CodeRange.of_bits(bits)
+    stage = open_warp(WarpSpec(method=method), np.stack([reference] * 3), code_range=depth, reference_range=depth)
     warp = stage.estimate(Frame(colour, 0, 0.0))
     field = warp.field(face().shape)[16:-16, 16:-16]
     assert np.linalg.norm(field - [3, -2], axis=-1).mean() < 0.2
@@ -344,10 +344,11 @@ def test_evening_out_interpolates_between_the_rows_of_mean_and_gain(n_rows: int)
 @pytest.mark.parametrize("full_scale", [255.0, 65535.0, None])
 def test_evening_out_has_the_same_bits_for_any_number_of_threads(sigma: float, full_scale: float | None) -> None:
     gray = face().astype(np.float32) * (257 if full_scale == 65535 else 1)
-    one, two, seven = (to_eight_bits(cv2, gray, sigma, full_scale, threads) for threads in (1, 2, 7))
+    levels = None if full_scale is None else (0.0, full_scale)
+    one, two, seven = (to_eight_bits(cv2, gray, sigma, levels, threads) for threads in (1, 2, 7))
     np.testing.assert_array_equal(two, one)
     np.testing.assert_array_equal(seven, one)
-    darker = to_eight_bits(cv2, 0.8 * gray + np.float32(0.1 * gray.max()), sigma, full_scale, 1)
+    darker = to_eight_bits(cv2, 0.8 * gray + np.float32(0.1 * gray.max()), sigma, levels, 1)
     if sigma > 0:  # what is left of a change of exposure is due to the least contrast
         assert np.abs(darker.astype(int) - one).mean() < 6
     else:
