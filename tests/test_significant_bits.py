@@ -16,7 +16,7 @@ from running import WindowedNcc, command
 
 from framencc import local_ncc, run
 from framencc.config import make_spec
-from framencc.errors import SpecError
+from framencc.errors import SourceError, SpecError
 from framencc.frames import CodeRange
 from framencc.sidecar import read_sidecar
 from framencc.sources import probe_source
@@ -355,13 +355,25 @@ def test_bits_that_cannot_be_are_refused(here, options, message):
         )
 
 
-def test_a_video_of_16_bits_may_hold_fewer(here):
-    clip = coded(FRAME / 255, "12 in 16")[np.newaxis]
+@pytest.mark.parametrize("frames", [None, "6:8"])
+def test_a_video_of_16_bits_may_hold_fewer(here, frames):
+    clip = np.stack([coded(FRAME / 255, "12 in 16")] * 6 + [coded(FRAME / 2550, "12 in 16")] * 2)
     media.write_clip(Path("in.mkv"), clip, pixel_format="gray16le")
     save("ref.png", coded(SCENE, "8"))
-    _, sidecar, _ = go("in.mkv", "ref.png", input_bits=12, ncc=NOISE)
-    assert told(sidecar["stream"]) == (12, 0, 4095, "option")
-    assert sidecar["frames"][0]["gain"] == pytest.approx(1, abs=0.01)
+    for options, how in (({}, "content"), ({"input_bits": 12}, "option")):
+        _, sidecar, report = go("in.mkv", "ref.png", ncc=NOISE, frames=frames, **options)
+        assert told(sidecar["stream"]) == (12, 0, 4095, how)
+        assert sidecar["frames"][0]["gain"] == pytest.approx(1 if frames is None else 0.1, rel=0.02)
+        assert len(report.warnings) == (how == "content")
+    assert told(go("in.mkv", 7)[1]["reference"]) == (12, 0, 4095, "content")
+
+
+def test_a_damaged_video_of_16_bits_is_no_other_error(here):
+    clip = np.stack([coded(FRAME / 255, "12 in 16")] * 6)
+    media.cut(media.write_clip(Path("in.mkv"), clip, pixel_format="gray16le"), Path("cut.mkv"), 0.4)
+    save("ref.png", coded(SCENE, "8"))
+    with pytest.raises(SourceError, match="input 'cut.mkv' is damaged"):
+        go("cut.mkv", "ref.png")
 
 
 def test_the_command_says_what_it_took_for_granted(here):
