@@ -147,7 +147,7 @@ def read_reference(spec: RunSpec, source: Source | None = None) -> ReferencePict
             wanted = dataclasses.replace(wanted, rgb_matrix=matrix)  # type: ignore[arg-type]
         try:
             data, use, conversion, codes = take_from_file(
-                spec.reference, wanted, what="reference", max_pixels=spec.limits.max_pixels
+                spec.reference, wanted, what="reference", max_pixels=spec.limits.max_pixels, look=True
             )
         except DamagedInputError as error:
             # Exit code 3 promises a partial result; without a reference there is none.

@@ -6,6 +6,8 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+
 from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.frames import Picture, StreamInfo
 from framencc.sequences import list_files, sequence_numbers
@@ -112,12 +114,13 @@ class ImageSequenceSource(IndexedSource):
 
     def _codes(self, first: Taken) -> Iterator[Codes | None]:
         """Look at the codes of pictures from all over the sequence, if they need it as those of the first do."""
-        if first.codes is None:
+        if first.data.dtype != np.uint16:
             return
         for place in places_to_look(len(self.files)):
             # One that cannot be read is found when its turn comes, if it is selected.
             with contextlib.suppress(SourceError, SpecError):
-                yield take_from_file(self.files[place], self._wanted, max_pixels=self._limits.max_pixels).codes
+                file, most = self.files[place], self._limits.max_pixels
+                yield take_from_file(file, self._wanted, max_pixels=most, look=True).codes
 
     def _file_name(self, index: int) -> str | None:
         file = self._places.get(index)

@@ -22,7 +22,7 @@ from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.selection import copy_into
 from framencc.sources.significant import Codes
 from framencc.sources.tiff import check_directory, check_samples, remarks_for_debugging, stored_bits
-from framencc.sources.wanted import LUMA, Taken, Wanted, WantedChannels, refuse_transparency
+from framencc.sources.wanted import LUMA, Taken, Wanted, refuse_transparency
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
 
@@ -37,7 +37,12 @@ def read_picture(path: str | Path, *, what: str = "picture") -> Picture:
 
 
 def take_from_file(
-    path: str | Path, wanted: Wanted, *, what: str = "picture", max_pixels: int = DEFAULT_LIMITS.max_pixels
+    path: str | Path,
+    wanted: Wanted,
+    *,
+    what: str = "picture",
+    max_pixels: int = DEFAULT_LIMITS.max_pixels,
+    look: bool = False,
 ) -> Taken:
     """Read what is wanted of one picture.
 
@@ -54,6 +59,8 @@ def take_from_file(
         How messages name its role.
     max_pixels
         A larger picture is refused unread.
+    look
+        Also look at the codes that it holds; see `Taken.codes`.
 
     Returns
     -------
@@ -81,7 +88,8 @@ def take_from_file(
         raise
     except Exception as error:  # noqa: BLE001  (a damaged file makes the decoders raise nearly anything)
         raise DamagedInputError(f"{where} is damaged: {_one_line(error)}") from None
-    return _take(picture, wanted, where, reading.stored_bits)
+    taken = _take(picture, wanted, where)
+    return taken._replace(codes=Codes.of(picture, reading.stored_bits)) if look else taken
 
 
 @dataclass(slots=True)
@@ -225,7 +233,7 @@ def _turn(picture: Picture, orientation: int) -> Picture:
     return picture
 
 
-def _take(picture: Picture, wanted: Wanted, where: str, stored_bits: int | None) -> Taken:
+def _take(picture: Picture, wanted: Wanted, where: str) -> Taken:
     if picture.dtype == np.bool_:
         # Black and white; as labels 0 and 1.
         picture = picture.astype(np.uint8) * np.uint8(1 if wanted.keep_palette else 255)
@@ -239,8 +247,7 @@ def _take(picture: Picture, wanted: Wanted, where: str, stored_bits: int | None)
         raise SpecError(f"{where} {error}") from None
     data = np.empty(taken.data.shape, dtype)
     copy_into(data, taken.data)
-    codes = Codes.of(picture, stored_bits) if isinstance(wanted, WantedChannels) else None
-    return taken._replace(data=data, codes=codes)
+    return taken._replace(data=data)
 
 
 def _one_line(error: Exception) -> str:

@@ -24,7 +24,7 @@ class Taken(NamedTuple):
     conversion
         How `data` was computed; None where it is stored as such.
     codes
-        What can be seen of the codes of a file's 16-bit channels.
+        What can be seen of the codes of a file's 16-bit channels; None where nobody asked, or there are none.
     """
 
     data: Picture
