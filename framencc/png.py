@@ -21,7 +21,7 @@ _LAST_FILTER = 4
 
 
 class Header(NamedTuple):
-    """What a PNG says of itself, in the order of its IHDR chunk."""
+    """What a PNG says of itself, in the order of its IHDR chunk; and by its sBIT chunk."""
 
     width: int = 0
     height: int = 0
@@ -30,6 +30,7 @@ class Header(NamedTuple):
     compression: int = 0
     filtering: int = 0
     interlace: int = 0
+    significant_bits: int | None = None  # of samples; None where it does not say
 
     @property
     def is_16_bit_colour(self) -> bool:
@@ -49,9 +50,14 @@ def check(content: bytes, where: str) -> Header:
     for name, data in _chunks(content, where):
         if name == b"IHDR":
             try:
-                header = Header._make(struct.unpack(">IIBBBBB", data))
+                header = Header(*struct.unpack(">IIBBBBB", data))
             except struct.error:
                 raise DamagedInputError(f"{where} is damaged: its header has {len(data)} bytes, not 13") from None
+        elif name == b"sBIT":
+            colours = bytes(data[: 3 if header.colour_type & 2 else 1])  # after them alpha's
+            bits = max(colours, default=0)
+            if 8 <= bits <= header.bit_depth:
+                header = header._replace(significant_bits=bits)
     return header
 
 

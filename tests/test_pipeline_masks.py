@@ -208,7 +208,6 @@ def test_masks_that_run_out_fail_the_run_and_leave_nothing(folder) -> None:
     ("options", "problem"),
     [
         ({"ncc": {"rgb_matrix": "bt709"}}, "ncc.rgb_matrix = bt709 cannot apply"),
-        ({"ncc": {"rgb_range": "full"}}, "ncc.rgb_range = full cannot apply"),
         ({"ncc": {"alpha": "both"}}, "has no alpha channel that can be read, so ncc.alpha cannot mask it"),
         ({"ncc": {"combine": "max"}}, "ncc: combine = max cannot apply to radius = 3"),
         ({"output": "d/%d.npy", "validity": "d/5.npy"}, "validity 'd/5.npy' is the output itself"),

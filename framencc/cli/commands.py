@@ -141,7 +141,7 @@ def probe(
     facts: dict[str, Any] = {
         "size": f"{info.width} x {info.height}",
         "dtype": str(info.dtype),
-        "bits": info.bits,
+        **({"bits": None} if info.code_range is None else info.code_range.as_json()),
         "frame_rate": str(info.frame_rate),
         "n_frames": info.n_frames,
         "time_base": None if info.time_base is None else str(info.time_base),

@@ -20,7 +20,7 @@ from framencc.pipeline.description import (
     output_formats,
     preview_layout,
 )
-from framencc.pipeline.fit import code_scale, fit_reference, open_preview, require_fit
+from framencc.pipeline.fit import code_scale, fit_reference, open_preview, require_fit, settle_depths
 from framencc.pipeline.job import Job
 from framencc.pipeline.left import MAPS
 from framencc.pipeline.outputs import LostWorkError, Outputs
@@ -215,7 +215,7 @@ class Stages:
         source = cleanup.enter_context(open_source(spec, done, points))
         if ahead:
             source.read_ahead()  # the reference, if it is a frame, takes as long to fetch as the first one
-        picture = read_reference(spec, source)
+        picture, source.info = settle_depths(read_reference(spec, source), source.info, spec)
         require_fit(picture, source.info, spec)
         self.source, mask = open_mask(spec, source, done)
         cleanup.callback(self.source.close)
@@ -228,7 +228,7 @@ class Stages:
         self.description = RunDescription(spec, self.source, picture, regions)
         self.description.gain = None if self.warp is None else gain
         self._reference_warnings = picture.warnings
-        self.reference, self.description.rescaled = fit_reference(picture, mask, source.info, spec, gain)
+        self.reference = fit_reference(picture, mask, source.info, spec, gain)
         self.scorer = Scorer(
             (source.info.height, source.info.width),
             picture.data if picture.data.ndim == 3 else picture.data[np.newaxis],
@@ -382,8 +382,8 @@ def _open_warp(spec: RunSpec, source: Source, picture: ReferencePicture, mask: U
         return open_warp(
             spec.warp,
             picture.data,
-            bits=source.info.bits,
-            reference_bits=picture.bits,
+            code_range=source.info.code_range,
+            reference_range=picture.code_range,
             selected=_selected(spec, source),
             region=mask,
             n_frames=source.n_input_frames,

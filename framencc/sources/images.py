@@ -1,9 +1,12 @@
 """A sequence of picture files: a directory, a glob or a printf pattern, in natural order and without silent gaps."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+
+import numpy as np
 
 from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.frames import Picture, StreamInfo
@@ -11,7 +14,8 @@ from framencc.lookup import look_up
 from framencc.sequences import list_files, sequence_numbers
 from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.pictures import PICTURE_SUFFIXES, take_from_file
-from framencc.sources.selection import DEFAULT_FRAME_RATE, EVERYTHING, IndexedSource, Selection, sample_bits
+from framencc.sources.selection import DEFAULT_FRAME_RATE, EVERYTHING, IndexedSource, Selection
+from framencc.sources.significant import Codes, find_code_range, places_to_look
 from framencc.sources.wanted import LUMA, Taken, Wanted
 
 
@@ -37,11 +41,14 @@ class ImageSequenceSource(IndexedSource):
         Missing numbers, and pictures that cannot be read or are unlike the first one, are damaged frames.
     limits
         How much is read at most.
+    bits
+        How many bits of its codes are significant; by default as the files say, or else as few as hold them.
 
     Raises
     ------
     SpecError
-        When the path names no pictures, or pictures that are no single, complete sequence.
+        When the path names no pictures, or pictures that are no single, complete sequence, or whose codes do not fit
+        `bits`.
     SourceError
         When the first selected picture cannot be read.
     """
@@ -56,6 +63,7 @@ class ImageSequenceSource(IndexedSource):
         wanted: Wanted = LUMA,
         tolerant: bool = False,
         limits: SizeLimits = DEFAULT_LIMITS,
+        bits: int | None = None,
     ) -> None:
         self._wanted = wanted
         self._tolerant = tolerant
@@ -76,7 +84,7 @@ class ImageSequenceSource(IndexedSource):
             dtype=taken.data.dtype,
             n_frames=selection.done + len(self._indices),
             frame_rate=frame_rate,
-            bits=sample_bits(taken.data.dtype),
+            code_range=find_code_range(taken.data.dtype, self._codes(taken), bits, "input"),
             n_channels=1 if taken.data.ndim == 2 else len(taken.data),
             conversion=taken.conversion,
             details={
@@ -104,6 +112,16 @@ class ImageSequenceSource(IndexedSource):
                     break
         # Nothing has been read before the damage, so there is no partial result to keep.
         raise SourceError(str(problem or f"input {self._path!r} has no picture that is selected")) from None
+
+    def _codes(self, first: Taken) -> Iterator[Codes | None]:
+        """Look at the codes of pictures from all over the sequence, if they need it as those of the first do."""
+        if first.data.dtype != np.uint16:
+            return
+        for place in places_to_look(len(self.files)):
+            # One that cannot be read is found when its turn comes, if it is selected.
+            with contextlib.suppress(SourceError, SpecError):
+                file, most = self.files[place], self._limits.max_pixels
+                yield take_from_file(file, self._wanted, max_pixels=most, look=True).codes
 
     def _file_name(self, index: int) -> str | None:
         file = self._places.get(index)

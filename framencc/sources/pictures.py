@@ -21,7 +21,8 @@ from framencc.npy import map_npy, read_npy_header
 from framencc.sequences import start_of
 from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.selection import copy_into
-from framencc.sources.tiff import check_directory, check_samples, remarks_for_debugging
+from framencc.sources.significant import Codes
+from framencc.sources.tiff import check_directory, check_samples, remarks_for_debugging, stored_bits
 from framencc.sources.wanted import LUMA, Taken, Wanted, refuse_transparency
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
@@ -37,7 +38,12 @@ def read_picture(path: str | Path, *, what: str = "picture") -> Picture:
 
 
 def take_from_file(
-    path: str | Path, wanted: Wanted, *, what: str = "picture", max_pixels: int = DEFAULT_LIMITS.max_pixels
+    path: str | Path,
+    wanted: Wanted,
+    *,
+    what: str = "picture",
+    max_pixels: int = DEFAULT_LIMITS.max_pixels,
+    look: bool = False,
 ) -> Taken:
     """Read what is wanted of one picture.
 
@@ -54,6 +60,8 @@ def take_from_file(
         How messages name its role.
     max_pixels
         A larger picture is refused unread.
+    look
+        Also look at the codes that it holds; see `Taken.codes`.
 
     Returns
     -------
@@ -74,7 +82,8 @@ def take_from_file(
     require_file(path, where)
     try:
         limits = replace(DEFAULT_LIMITS, max_pixels=max_pixels)
-        picture = _reader(path, where)(path, where, _Reading(wanted.keep_palette, limits))
+        reading = _Reading(wanted.keep_palette, limits)
+        picture = _reader(path, where)(path, where, reading)
     except (SourceError, SpecError):
         raise
     except OSError as error:
@@ -83,15 +92,17 @@ def take_from_file(
         raise SourceError(f"{where} cannot be read: {error.strerror}") from None
     except Exception as error:  # noqa: BLE001  (a damaged file makes the decoders raise nearly anything)
         raise DamagedInputError(f"{where} is damaged: {_one_line(error)}") from None
-    return _take(picture, wanted, where)
+    taken = _take(picture, wanted, where)
+    return taken._replace(codes=Codes.of(picture, reading.stored_bits)) if look else taken
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Reading:
-    """How a file is to be read, whatever its format."""
+    """How a file is to be read, whatever its format, and what it says of its samples."""
 
     keep_palette: bool
     limits: SizeLimits
+    stored_bits: int | None = None  # how many of 16 are significant; None where the file does not say
 
 
 def _reader(path: Path, where: str) -> Callable[[Path, str, _Reading], Picture]:
@@ -113,6 +124,7 @@ def _read_png(path: Path, where: str, reading: _Reading) -> Picture:
     content = path.read_bytes()
     header = png.check(content, where)
     reading.limits.check_pixels(header.height, header.width, where)
+    reading.stored_bits = header.significant_bits
     if header.is_16_bit_colour:
         return png.decode_16_bit_colour(content, header, where)
     if header.bit_depth == 16 and header.colour_type != 0:
@@ -165,6 +177,7 @@ def _read_tiff(path: Path, where: str, reading: _Reading) -> Picture:
         if kind not in (_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB) or page.axes not in ("YX", "YXS", "SYX"):
             return _read_tiff_by_pillow(path, where, orientation, reading)
         check_samples(page, where)
+        reading.stored_bits = stored_bits(page)
         try:
             picture = page.asarray()
         except ValueError as error:

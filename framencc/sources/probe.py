@@ -4,11 +4,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any, Literal
 
 from framencc.channels import DEFAULT_MATRIX
 from framencc.errors import SourceError, SpecError, UnreadableNowError
 from framencc.ffmpeg import FRAME_STAMPS, INPUT_SAFETY, MARK, FfmpegChild, file_url
-from framencc.frames import StreamInfo
+from framencc.frames import CodeRange, StreamInfo
 from framencc.sources.containers import NOTHING, Promise, read_promise
 from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.pixel_formats import Layout, find_layout
@@ -95,13 +96,14 @@ def probe_video(
     *,
     memory_mib: int | None = None,
     limits: SizeLimits = DEFAULT_LIMITS,
+    bits: int | None = None,
 ) -> VideoProbe:
     """Decode the first frame of a video and say what it is.
 
     Raises
     ------
     SpecError
-        When it does not have what is wanted.
+        When it does not have what is wanted, or fewer than `bits` significant bits.
     SourceError
         When there is no frame that can be decoded and whose samples can be had unchanged.
     """
@@ -146,7 +148,7 @@ def probe_video(
         dtype=planes.dtype,
         n_frames=promise.n_frames,
         frame_rate=rate,
-        bits=layout.bits,
+        code_range=_code_range(layout, planes, wanted, details, bits),
         time_base=stamp.time_base if stamp else None,
         n_channels=planes.n_channels,
         matrix=matrix,
@@ -171,16 +173,13 @@ def _promise(path: str, lines: Sequence[str], details: Mapping[str, object]) -> 
 def _planes(
     layout: Layout, wanted: Wanted, yuv_matrix: str | None, details: dict[str, str | int | float | bool | None]
 ) -> ChannelPlanes | MaskPlanes:
-    # A video that does not say has the usual range, as every player assumes.
-    limited = details["colour_range"] != "pc"
+    limited, _ = _find_range(details, wanted)
     if isinstance(wanted, WantedMask):
         if str(details["pixel_format"]).startswith("ya"):
             raise ValueError("has an alpha channel that cannot be read; store the mask without one")
         # Gray that does not say has its codes taken as they are.
         return MaskPlanes(layout, wanted, limited=details["colour_range"] == "tv" if layout.is_gray else limited)
     assert isinstance(wanted, WantedChannels)
-    if wanted.rgb_range != "auto":
-        limited = wanted.rgb_range == "limited"
     matrix = wanted.rgb_matrix
     if matrix == "auto":
         if layout.planes.startswith("yuv") and wanted.channel != "luma" and yuv_matrix == UNKNOWN_MATRIX:
@@ -188,6 +187,30 @@ def _planes(
         known = yuv_matrix not in (None, UNKNOWN_MATRIX)
         return ChannelPlanes(layout, wanted, str(yuv_matrix) if known else DEFAULT_MATRIX, limited=limited)
     return ChannelPlanes(layout, wanted, matrix, limited=limited)
+
+
+def _find_range(details: Mapping[str, object], wanted: Wanted) -> tuple[bool, Literal["stored", "option", "assumed"]]:
+    """Tell whether a video's YUV codes are of limited range, and how that is known."""
+    if isinstance(wanted, WantedChannels) and wanted.rgb_range != "auto":
+        return wanted.rgb_range == "limited", "option"
+    if details["colour_range"] in ("tv", "pc"):
+        return details["colour_range"] == "tv", "stored"
+    # As ffmpeg and every player assume.
+    return not str(details["pixel_format"]).startswith("yuvj"), "assumed"
+
+
+def _code_range(
+    layout: Layout, planes: ChannelPlanes | MaskPlanes, wanted: Wanted, details: Mapping[str, object], bits: int | None
+) -> CodeRange:
+    """Return which codes of the wanted channels are black and white."""
+    if bits is not None and bits > layout.bits:
+        raise SpecError(f"input_bits = {bits} cannot apply: the input has {layout.bits}-bit samples")
+    how: dict[str, Any] = {"bits_from": "stored" if bits is None else "option"}
+    # Gray is of full range whatever is said, as ffmpeg reads and writes it, and so are red, green and blue.
+    if layout.is_gray or not layout.planes.startswith("y"):
+        return CodeRange.of_bits(bits or layout.bits, **how)
+    limited, how["range_from"] = _find_range(details, wanted)
+    return CodeRange.of_bits(bits or layout.bits, limited=limited and planes.conversion is None, **how)
 
 
 def _yuv_matrix(colour_space: str, width: int, height: int) -> str:

@@ -5,6 +5,7 @@ import io
 import logging
 import lzma
 import math
+import re
 import struct
 import threading
 import zlib
@@ -19,6 +20,9 @@ logger = logging.getLogger(__name__)
 _MOST_SAMPLES = 4
 _DEFLATE, _LZMA = (8, 32946), (34925,)
 _LARGEST_RATIO = {_DEFLATE: 1032, _LZMA: 1 << 20}  # how much a byte can unpack to
+_LARGEST_VALUES = (281, 341)  # MaxSampleValue, SMaxSampleValue
+_WHITES = [(1 << bits) - 1 for bits in range(8, 17)]
+_OME_BITS = re.compile(r'<Pixels\b[^>]*\bSignificantBits="(\d{1,2})"')
 _HARMLESS = 1 << 28  # bytes; a second look at what cannot unpack to more would only take time
 
 
@@ -57,6 +61,24 @@ def check_directory(path: Path, where: str) -> None:
     (offset,) = struct.unpack_from(f"{order}Q", header, 8) if is_big else struct.unpack_from(f"{order}I", header, 4)
     if not 0 < offset < size:
         raise DamagedInputError(f"{where} is damaged: it ends early")
+
+
+def stored_bits(page: Any) -> int | None:
+    """Return how many bits of its samples a tifffile.TiffPage says are significant; None where it does not say.
+
+    Packed samples say so by their size. A largest value is taken for white where it is one less than a power of two:
+    many writers give the largest one that the picture holds.
+    """
+    if page.bitspersample in range(9, 16):
+        return int(page.bitspersample)
+    if found := _OME_BITS.search(page.description or ""):
+        return int(found[1]) if 8 <= int(found[1]) <= 16 else None
+    for tag in _LARGEST_VALUES:
+        value = page.tags.valueof(tag)
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, int) and one in _WHITES:
+                return one.bit_length()
+    return None
 
 
 def check_samples(page: Any, where: str) -> None:

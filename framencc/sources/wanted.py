@@ -8,6 +8,7 @@ import numpy as np
 
 from framencc.channels import COLOURS, DEFAULT_MATRIX, has_alpha, n_colours, take_alpha, take_channel
 from framencc.frames import Conversion, Picture, Use
+from framencc.sources.significant import Codes
 from framencc.spec.ncc import Channel, NccSpec, RgbMatrix, RgbRange
 
 
@@ -22,11 +23,14 @@ class Taken(NamedTuple):
         (H, W) bool, False for masked pixels; None where all are used.
     conversion
         How `data` was computed; None where it is stored as such.
+    codes
+        What can be seen of the codes of a file's 16-bit channels; None where nobody asked, or there are none.
     """
 
     data: Picture
     use: Use | None = None
     conversion: Conversion | None = None
+    codes: Codes | None = None
 
 
 class Wanted(ABC):

@@ -122,6 +122,21 @@ class RunSpec(Model):
         f"{MIN_FRAME_RATE} to {MAX_FRAME_RATE}; unset: 25; a video has its own",
         examples=["30000/1001"],
     )
+    input_bits: Integer | None = Field(
+        None,
+        ge=1,
+        le=16,
+        description="significant bits of the input's integer samples, 1 to 16, such as 12 for a 12-bit camera's codes "
+        "in files of 16; unset: as the file says (of a video its pixel format), or else as its largest codes show",
+        examples=[12],
+    )
+    reference_bits: Integer | None = Field(
+        None,
+        ge=1,
+        le=16,
+        description="the same of a reference that is a picture; a frame of the input is as the input",
+        examples=[12],
+    )
     allow_gaps: bool = Field(False, description="accept an image sequence with missing numbers")
     tolerant: bool = Field(
         False,

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from framencc.errors import WarpError
-from framencc.frames import Frame, Picture
+from framencc.errors import SpecError, WarpError
+from framencc.frames import CodeRange, Frame, Picture
 from framencc.kernels.threads import default_threads
-from framencc.sampling import Sampler
+from framencc.sampling import Sampler, fixed_point_gain
 from framencc.spec.warp import WarpSpec
 from framencc.warps.base import LOST, Field, Warp, WarpMethod
 
@@ -53,22 +53,24 @@ class WarpStage:
         The options.
     method
         How warps are found.
-    bits
-        Significant bits of the frames' codes; None for floats.
-    gain
-        What integer codes are multiplied by, so that interpolation does not round to whole codes.
+    code_range
+        Which codes of the frames are black and white; None for floats.
     threads
         Threads of the sampling kernel; all cores if omitted.
     """
 
-    def __init__(self, spec: WarpSpec, method: WarpMethod, *, bits: int | None, gain: int, threads: int | None) -> None:
-        self.gain = gain
+    def __init__(
+        self, spec: WarpSpec, method: WarpMethod, *, code_range: CodeRange | None, threads: int | None
+    ) -> None:
+        depth = None if code_range is None else max(8, code_range.depth)
+        self.gain = 1 if depth is None else fixed_point_gain(np.uint16, depth)
+        self._code_range = code_range
         self.n_failed = 0
         self._spec = spec
         self._method = method
         self._threads = threads
         self._n_threads = threads or default_threads()
-        self._sampler = Sampler(spec.interpolation, bits=bits, threads=self._n_threads)
+        self._sampler = Sampler(spec.interpolation, bits=depth, threads=self._n_threads)
         self._previous: Warp | None = None
         self._previous_index = -1
 
@@ -103,14 +105,31 @@ class WarpStage:
         return self._method.limited(self._threads)
 
     def apply(self, frame: Frame, warp: Warp, out: Picture | None = None) -> Warped:
-        """Sample the frame, into `out` if given."""
+        """Sample the frame, into `out` if given.
+
+        Raises
+        ------
+        SpecError
+            When it holds codes that would not fit 16 bits, because it has more significant bits than was said.
+        """
         planes = frame.data if frame.data.ndim == 3 else frame.data[np.newaxis]
+        self._require_room(frame)
         field = warp.field((planes.shape[1], planes.shape[2]), self._n_threads)
         sampled, codes = self._sampler.sample(planes, field, use=frame.use, out=out)
         if self._spec.forward_backward == "check" and warp.forward_backward is not None:
             failed = (warp.forward_backward > self._spec.forward_backward_limit) & (codes == 0)
             codes[failed] = CHECK_FAILED
         return Warped(sampled, codes if codes.any() else None, field)
+
+    def _require_room(self, frame: Frame) -> None:
+        if self.gain == 1 or frame.data.dtype != np.uint16 or self._code_range is None:
+            return
+        largest = int(frame.data.max())
+        if largest * self.gain > np.iinfo(np.uint16).max:
+            raise SpecError(
+                f"frame {frame.index} holds code {largest}, too large for the {self._code_range.bits} significant bits "
+                f"that the input has ({self._code_range.bits_from}); set input_bits = {max(8, largest.bit_length())}"
+            )
 
     def distance(self, warp: Warp) -> Field | None:
         """Return the forward-backward distance that weighs the map, (H, W) in pixels; None where nothing does."""
