@@ -65,7 +65,7 @@ class TolerantVideoSource(VideoSource):
     def _open_places(self) -> Places:
         promise, details = self._probe.promise, self._probe.info.details or {}
         self._timeline = read_timeline(
-            input_arguments(self._path, self._limits),
+            input_arguments(self._path, self._limits, self._probe.decoder),
             self.info.frame_rate,
             fill=promise.n_stored is None,
             stall_seconds=self._stall_seconds,

@@ -9,12 +9,26 @@ import logging
 import struct
 
 from framencc.sources.containers.avi import read_avi
+from framencc.sources.containers.matroska import has_alpha_layer
 from framencc.sources.containers.mp4 import read_mp4
 from framencc.sources.containers.promise import NOTHING, Promise, Window
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["NOTHING", "Promise", "read_promise"]
+__all__ = ["NOTHING", "Promise", "read_alpha_layer", "read_promise"]
+
+
+def read_alpha_layer(path: str, track: int) -> bool:
+    """Tell whether a Matroska or WebM file stores alpha beside the pictures of a video track, counted from 0.
+
+    VP8 and VP9 know no alpha: it is a second picture beside each, which most decoders pass over.
+    """
+    try:
+        with Window.open(path) as window:
+            return window.read(0, 4) == b"\x1a\x45\xdf\xa3" and has_alpha_layer(window, track)
+    except (OSError, ValueError) as error:
+        logger.debug("%s: %s", path, error)
+    return False
 
 
 def read_promise(path: str, stream: int) -> Promise:
