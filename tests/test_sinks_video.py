@@ -256,7 +256,9 @@ def test_an_encoder_without_the_codec_is_one_clear_line(tmp_path, monkeypatch):
     script.chmod(0o755)
     monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: str(script))
     target = tmp_path / "new" / "out.mp4"
-    problem = pytest.raises(SinkError, match=r"ffmpeg '.*', version \S+, has no encoder libx264; set IMAGEIO_FFMPEG_EXE to")
+    problem = pytest.raises(
+        SinkError, match=r"ffmpeg '.*', version \S+, has no encoder libx264; set IMAGEIO_FFMPEG_EXE to"
+    )
     with VideoSink(target, map_format(), codec="h264") as sink, problem:
         write_maps(sink, some_maps(2000))
     assert names(tmp_path) == ["ffmpeg"]

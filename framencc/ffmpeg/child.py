@@ -32,6 +32,7 @@ INPUT_SAFETY = (
 )
 
 _PIPE_BYTES = 1 << 20
+_PIECE_SECONDS = 0.2  # of a wait: on Windows only short ones can be interrupted from the keyboard
 
 
 def file_url(path: object) -> str:
@@ -110,7 +111,7 @@ class FfmpegChild:
         self._transfer = threading.Lock()
         self._over = threading.Event()
         self._stamps: queue.SimpleQueue[FrameStamp | None] = queue.SimpleQueue()
-        self._messages = Messages(is_complaint, self._stamps.put, on_line, self._end_without_memory)
+        self._messages = Messages(is_complaint, self._stamps.put, on_line, self._end_without_memory, own_names=command)
         for pipe in (self._process.stdin, self._process.stdout):
             _enlarge(pipe)
         self._drain = threading.Thread(target=self._drain_messages, name="ffmpeg-messages", daemon=True)
@@ -170,7 +171,10 @@ class FfmpegChild:
         It comes before the frame itself. None: there are no more frames, or the child was killed.
         """
         with self._waiting():
-            stamp = self._stamps.get()
+            while True:
+                with contextlib.suppress(queue.Empty):
+                    stamp = self._stamps.get(timeout=_PIECE_SECONDS)
+                    break
         if stamp is None:
             self._stamps.put(None)  # for whoever asks again
         return stamp
@@ -202,7 +206,8 @@ class FfmpegChild:
                     with contextlib.suppress(BrokenPipeError):
                         pipe.close()
             # Its messages end when it does; a wait for the process with a time limit only looks now and then.
-            self._drain.join()
+            while self._drain.is_alive():
+                self._drain.join(_PIECE_SECONDS)
             status = self._process.wait()
         self._end_threads()
         return status

@@ -8,9 +8,10 @@ line ``Input #0`` and its line ``Stream mapping:``, before it reads the first pa
 of the description is not believed.
 """
 
+import os
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -30,6 +31,7 @@ PACKET_STAMPS = ("-stats_enc_post", "pipe:2", "-stats_enc_post_fmt", MARK + " pa
 
 DESCRIPTION_BEGINS = "[info] Input #0, "
 WORK_BEGINS = "[info] Stream mapping:"
+_NAMES_A_FILE = (DESCRIPTION_BEGINS, "[info] Output #")
 
 _STAMP = re.compile(
     MARK.encode()
@@ -40,6 +42,7 @@ _NO_PTS = (-(1 << 63), (1 << 63) - 1)
 _LEVEL = re.compile(r"^(?:\[[^\]]* @ [^\]]*\] )*\[(?P<level>[a-z]+)\] (?P<text>.*)$")
 _WRITTEN = re.compile(r"^\[info\] frame= *(?P<count>\d+) fps=")
 _NO_MEMORY = ("Cannot allocate memory", "pthread_create() failed")
+_UNPRINTABLE = re.compile(r"[\x00-\x07\x0e-\x1f]")  # ffmpeg prints question marks for them
 _KEPT_ERRORS = 50
 _KEPT_WAITING = 1000
 _KEPT_BYTES = 4096  # of each end of a line
@@ -91,6 +94,8 @@ class Messages:
         Gets each other line as it arrives, a text of the file or not.
     on_no_memory
         Called when ffmpeg complains that it gets no more memory.
+    own_names
+        The child's arguments, whose files' names ffmpeg repeats: they may hold line breaks as well.
 
     Attributes
     ----------
@@ -110,6 +115,7 @@ class Messages:
         on_stamp: Callable[[FrameStamp], None],
         on_line: Callable[[str], None] | None,
         on_no_memory: Callable[[], None],
+        own_names: Iterable[str] = (),
     ) -> None:
         self.errors: list[str] = []
         self.n_complaints = 0
@@ -120,6 +126,8 @@ class Messages:
         self._on_stamp = on_stamp
         self._on_line = on_line
         self._on_no_memory = on_no_memory
+        self._names = [lines for name in own_names if (lines := _lines_of_name(name))]
+        self._rest_of_name: list[str] = []
         self._rest = self._torn = b""
         self._is_described = False  # its beginning has been seen
         self._in_description = False  # its end is not certain yet
@@ -152,7 +160,7 @@ class Messages:
 
     def _take(self, raw: bytes) -> None:
         line = raw.decode(errors="replace").rstrip()
-        if not line:
+        if not line or self._is_of_name(line):
             return
         if self._on_line is not None:
             self._on_line(line)
@@ -173,6 +181,15 @@ class Messages:
             if self._is_mapped:
                 self._look_for_memory(match["level"], match["text"])
 
+    def _is_of_name(self, line: str) -> bool:
+        """Whether this is a further line of a file's name, which follows on the first."""
+        if self._rest_of_name and self._rest_of_name.pop(0) == line:
+            return True
+        self._rest_of_name = []
+        if line.startswith(_NAMES_A_FILE):
+            self._rest_of_name = next((name[1:] for name in self._names if line.endswith(name[0])), [])
+        return False
+
     def _release(self) -> None:
         """Judge what has been put off: all texts of the file lie behind."""
         self._in_description = False
@@ -191,6 +208,15 @@ class Messages:
             self.latest = text
             if len(self.errors) < _KEPT_ERRORS:
                 self.errors.append(text)
+
+
+def _lines_of_name(argument: str) -> list[str]:
+    """Return the lines that a file's name fills where ffmpeg repeats it in quotes; none where it is a single one."""
+    if not argument.startswith("file:") or "\n" not in argument:
+        return []
+    printed = _UNPRINTABLE.sub("?", os.fsencode(argument).decode(errors="replace"))
+    lines = (line.rstrip() for line in f"'{printed}':".split("\n"))
+    return [line for line in lines if line]
 
 
 def _bounded(text: bytes) -> bytes:
