@@ -237,8 +237,9 @@ class FfmpegChild:
 
     def fault_of_program(self, demuxers: Sequence[str] = ()) -> str | None:
         """Say why the ffmpeg program is to blame for the failure, where it is; see `what_is_wrong`."""
-        if self.stalled or self.short_of_memory or self.finish() < 0:
+        if self.stalled or self.short_of_memory:
             return None
+        self.finish()  # now everything that it said is known
         return what_is_wrong(self.errors, demuxers=demuxers)
 
     def _end_process(self) -> None:

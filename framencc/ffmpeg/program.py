@@ -127,7 +127,7 @@ def _demuxers(path: str) -> frozenset[str]:
     result = _run(path, ("-hide_banner", "-demuxers"))
     if isinstance(result, str):
         return frozenset()
-    listed = re.findall(r"^ D[. ]*\S* +([\w,]+) ", result.stdout, re.MULTILINE)
+    listed = re.findall(r"^ D[E ]?[d ]? +([\w,]+) ", result.stdout, re.MULTILINE)
     return frozenset(name for names in listed for name in names.split(","))
 
 

@@ -42,7 +42,7 @@ _COLOUR = re.compile(
 )
 _FOURCC = re.compile(r"\((?P<text>\S[^()]*?) / 0x(?P<code>[0-9A-Fa-f]+)\)")
 _MOST_STREAMS = 1000  # ffmpeg reads no more
-_SIZE = re.compile(r"\b(?P<width>\d+)x(?P<height>\d+)\b")
+_SIZE = re.compile(r", (?P<width>\d+)x(?P<height>\d+)\b")
 
 
 @dataclass
