@@ -12,7 +12,8 @@ _BAYER = (
 )
 # Decoders that read the alpha layer of a codec, where the usual one passes over it.
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
-# Such a layer is stored with loss: what was wholly transparent comes back as 1 here and there, or a little more.
+# These store alpha with loss: what was wholly transparent comes back as 1 here and there, or a little more.
+LOSSY_ALPHA = ("vp8", "vp9", "hevc")
 ALPHA_LOSS = 16
 
 
@@ -21,7 +22,9 @@ def raw_decoder(stream: StreamFacts) -> tuple[str, ...]:
     bits = _GRAY_BITS.get(stream.fourcc or "")
     if stream.codec != "none" or bits is None:
         return ()
-    return ("-c:v", "rawvideo", "-tag:v", str(int.from_bytes(bytes((*b"Y1", 0, bits)), "little")))
+    # ffmpeg's own look at the stream comes before the tag is set, and complains; raw frames need no look.
+    tag = int.from_bytes(bytes((*b"Y1", 0, bits)), "little")
+    return ("-nofind_stream_info", "-c:v", "rawvideo", "-tag:v", str(tag))
 
 
 def why_undecoded(stream: StreamFacts) -> str | None:

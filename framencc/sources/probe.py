@@ -8,8 +8,8 @@ from framencc.channels import DEFAULT_MATRIX
 from framencc.errors import FramenccError, SourceError, SpecError
 from framencc.ffmpeg import FRAME_STAMPS, INPUT_SAFETY, FfmpegChild, FrameStamp, file_url
 from framencc.frames import StreamInfo
-from framencc.sources.codecs import ALPHA_DECODERS, ALPHA_LOSS, raw_decoder, why_undecoded
-from framencc.sources.containers import NOTHING, Promise, read_alpha_layer, read_promise
+from framencc.sources.codecs import ALPHA_DECODERS, ALPHA_LOSS, LOSSY_ALPHA, raw_decoder, why_undecoded
+from framencc.sources.containers import NOTHING, Promise, read_promise, read_separate_alpha
 from framencc.sources.facts import DESCRIBE, NO_METADATA, SHOWINFO, StreamFacts, VideoFacts
 from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.pixel_formats import Layout, find_layout
@@ -96,8 +96,8 @@ def probe_video(
     """
     look = _Look(path, stall_seconds, memory_mib, limits)
     first = look.first_frame()
-    if first.stream.codec in ALPHA_DECODERS and _wants_alpha(wanted) and read_alpha_layer(path, first.track):
-        first = look.first_frame_with_alpha(first.stream.codec)
+    if _wants_alpha(wanted):
+        first = look.with_alpha(first)
     facts, frame, stamp = first.facts, first.frame, first.stamp
     _refuse_tiles(path, facts)
     layout = wanted_layout(frame["format"], wanted)
@@ -113,7 +113,7 @@ def probe_video(
     is_yuv = layout.planes.startswith("y") and not layout.is_gray
     matrix = _yuv_matrix(str(details["colour_space"]), width, height) if is_yuv else None
     try:
-        loss = ALPHA_LOSS if first.has_alpha_layer else 0
+        loss = ALPHA_LOSS if first.stream.codec in LOSSY_ALPHA else 0
         planes = _planes(layout, wanted, matrix, details, loss)
     except ValueError as error:
         raise SpecError(f"input {path!r} {error}") from None
@@ -162,11 +162,6 @@ class _First:
     decoder: tuple[str, ...]
 
     @property
-    def has_alpha_layer(self) -> bool:
-        """Whether alpha comes from a layer of its own."""
-        return bool(self.decoder) and self.decoder[-1] in ALPHA_DECODERS.values()
-
-    @property
     def track(self) -> int:
         """Place of its stream among the file's video streams, images about the file left out."""
         return [stream.number for stream in self.facts.streams if not stream.is_cover].index(self.stream.number)
@@ -198,16 +193,25 @@ class _Look:
             raise FramenccError(problem)
         raise SourceError(f"input {self.path!r} cannot be read as a video: {_why(child, streams, stream)}")
 
-    def first_frame_with_alpha(self, codec: str) -> _First:
-        """Decode the first frame of a stream that has an alpha layer, and the layer with it."""
-        first, _ = self._decode(("-c:v", ALPHA_DECODERS[codec]))
-        if first is None:
+    def with_alpha(self, first: _First) -> _First:
+        """Decode a first frame again with the alpha that its decoder has passed over; itself where that is all."""
+        kind = read_separate_alpha(self.path, first.track)
+        if kind == "image":
+            raise SpecError(
+                f"input {self.path!r} stores its alpha as an image of its own (AVIF, HEIF), which framencc does not "
+                f"read; convert it to PNG"
+            )
+        codec = first.stream.codec
+        if kind is None or codec not in ALPHA_DECODERS:
+            return first
+        again, _ = self._decode(("-c:v", ALPHA_DECODERS[codec]))
+        if again is None:
             raise SpecError(
                 f"input {self.path!r} stores its alpha as a second picture beside each frame ({codec.upper()}), which "
                 f"this ffmpeg does not read: it has no working decoder {ALPHA_DECODERS[codec]}; convert it to a format "
                 f"with an alpha channel of its own, such as FFV1 or ProRes 4444"
             )
-        return first
+        return again
 
     def _decode(self, decoder: tuple[str, ...]) -> tuple[_First | None, FfmpegChild]:
         one = (*FRAME_STAMPS, "-vf", f"{SHOWINFO}=checksum=0", "-frames:v", "1", "-f", "null", "-")
