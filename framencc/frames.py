@@ -182,6 +182,8 @@ class StreamInfo:
         Which weights relate a YUV video's luma to red, green and blue; None for all else.
     conversion
         How the channels were computed; None where they are stored as such.
+    pixel_aspect
+        How many times as wide as high a pixel is shown; 1: pixels are square, or nothing says otherwise.
     details
         Further facts for people (codec, pixel format, rotation, colour), JSON-ready.
     warnings
@@ -198,6 +200,7 @@ class StreamInfo:
     n_channels: int = 1
     matrix: str | None = None
     conversion: Conversion | None = None
+    pixel_aspect: Fraction = Fraction(1)
     details: dict[str, str | int | float | bool | None] | None = None
     warnings: tuple[str, ...] = ()
 
@@ -208,8 +211,27 @@ class StreamInfo:
             raise ValueError(f"a stream's dtype must be uint8, uint16 or float32, not {self.dtype}")
         if self.frame_rate <= 0:
             raise ValueError(f"a frame rate must be positive, not {self.frame_rate}")
+        if self.pixel_aspect <= 0:
+            raise ValueError(f"a pixel's aspect must be positive, not {self.pixel_aspect}")
 
     @property
     def bits(self) -> int | None:
         """Significant bits of an integer sample (10 for 10-bit video held in uint16), None for floats."""
         return None if self.code_range is None else self.code_range.bits
+
+    @property
+    def display_size(self) -> tuple[int, int]:
+        """(width, height) at which a player shows a frame: the height is kept."""
+        return round(self.width * self.pixel_aspect), self.height
+
+    @property
+    def size_note(self) -> str:
+        """What to add to a complaint that an image has another size than this stream; empty where nothing helps."""
+        if self.pixel_aspect == 1:
+            return ""
+        aspect = f"{self.pixel_aspect.numerator}:{self.pixel_aspect.denominator}"
+        width, height = self.display_size
+        return (
+            f"; the input's pixels are not square ({aspect}), and players show and save them as {width} x {height}: "
+            f"store images for it in its own {self.width} x {self.height} pixels"
+        )

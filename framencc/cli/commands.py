@@ -148,8 +148,10 @@ def probe(
         **(info.details or {}),
     }
     if as_json:
-        _print_json(facts)
+        _print_json(facts | {"warnings": list(info.warnings)})
         return
+    for warning in info.warnings:
+        say(f"warning: {warning}")
     with results():
         for name, value in facts.items():
             print(f"{name:20} {'unknown' if value is None else value}")

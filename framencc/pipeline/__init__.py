@@ -224,7 +224,7 @@ class Stages:
             cleanup.enter_context(self.warp.limited())
         gain = 1 if self.warp is None else self.warp.gain
         self.formats = output_formats(spec, source.info, gain)
-        regions = read_regions(spec, (source.info.height, source.info.width))
+        regions = read_regions(spec, source.info)
         self.description = RunDescription(spec, self.source, picture, regions)
         self.description.gain = None if self.warp is None else gain
         self._reference_warnings = picture.warnings

@@ -174,7 +174,9 @@ def output_formats(spec: RunSpec, info: StreamInfo, gain: int) -> dict[str, MapF
         if name == "preview":
             layout = preview_layout(spec, info)
             size = (layout.height, layout.width)
-        formats[name] = MapFormat(*size, np.dtype(dtype), info.frame_rate, info.time_base, metadata, components)
+        formats[name] = MapFormat(
+            *size, np.dtype(dtype), info.frame_rate, info.time_base, metadata, components, info.pixel_aspect
+        )
     return formats
 
 

@@ -27,7 +27,7 @@ def require_fit(reference: ReferencePicture, info: StreamInfo, spec: RunSpec) ->
     if (height, width) != (info.height, info.width):
         raise SpecError(
             f"reference {spec.reference!r} is {width} x {height} pixels, input {spec.input!r} is "
-            f"{info.width} x {info.height}; they must be equal"
+            f"{info.width} x {info.height}; they must be equal{info.size_note}"
         )
     n_channels = 1 if reference.data.ndim == 2 else len(reference.data)
     if n_channels != info.n_channels:

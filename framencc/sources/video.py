@@ -248,7 +248,7 @@ class VideoSource(SelectedSource):
         layout = self._probe.layout
         # Everything from the key frame before it on, so that what is dropped is decided by its time, and here.
         seek = [] if point is None else ["-noaccurate_seek", "-seek_timestamp", "1", "-ss", f"{point.pts_seconds:.6f}"]
-        arguments = [*seek, *input_arguments(self._path, self._limits), *FRAME_STAMPS]
+        arguments = [*seek, *input_arguments(self._path, self._limits, self._probe.decoder), *FRAME_STAMPS]
         if layout.filter is not None:
             arguments += ["-vf", layout.filter]
         if self._selection.end is not None and point is None:

@@ -174,13 +174,15 @@ def _labels(values: Picture) -> Picture:
     return values[:, :, 0]
 
 
-def refuse_transparency(alpha: Picture) -> None:
+def refuse_transparency(alpha: Picture, loss: int = 0) -> None:
     """Refuse a mask that is partly transparent: whether its own values or its alpha is meant cannot be known.
+
+    Alpha that is stored with `loss` may be off by so many codes.
 
     Raises
     ------
     ValueError
         The text reads on from the picture's name.
     """
-    if alpha.min() != alpha.max():
+    if int(alpha.max()) - int(alpha.min()) > loss:
         raise ValueError("has an alpha channel that is not opaque everywhere; store the mask without one")
