@@ -216,8 +216,8 @@ def list_fields(path: str | Path, n_frames: int | None, selected: Sequence[int] 
         indices: Sequence[int] = list(selected) if of_selection and selected is not None else range(n_fields)
     else:
         n_fields = len(files)
-        indices = sequence_numbers(path, files, what="fields")
-        if n_fields == n_frames and indices[-1] - indices[0] == n_fields - 1:
+        indices, are_times = sequence_numbers(path, files, what="fields")
+        if are_times or (n_fields == n_frames and indices[-1] - indices[0] == n_fields - 1):
             indices = range(n_fields)
         if selected is None:
             _refuse_gaps(path, files, indices)

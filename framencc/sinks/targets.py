@@ -3,7 +3,6 @@
 import contextlib
 import fnmatch
 import glob
-import itertools
 import os
 import stat
 import unicodedata
@@ -14,6 +13,7 @@ from pathlib import Path
 from framencc.errors import SpecError
 from framencc.fields import FIELD_SUFFIXES
 from framencc.fields.exr import import_openexr
+from framencc.sequences import is_frame_pattern, matches_of, split_glob
 from framencc.sinks.base import sink_error
 from framencc.spec import (
     FIELD_OUTPUT_SUFFIXES,
@@ -247,10 +247,10 @@ def _joins(target: Path, path: str, role: str) -> bool:
         suffixes = FIELD_SUFFIXES if role == "warp.field" else PICTURE_OUTPUT_SUFFIXES
         return target.suffix.lower() in suffixes and _place(written[0].parent) == _place(read)
     exists = os.path.exists(read)  # noqa: PTH110
-    if exists or is_sequence_pattern(path) or not glob.has_magic(path):
+    if exists or is_frame_pattern(path) or not glob.has_magic(path):
         return False
-    folders = list(itertools.takewhile(lambda part: not glob.has_magic(part), read.absolute().parts[:-1]))
-    wanted = Path(_place(Path(*folders))).parts + read.absolute().parts[len(folders) :]
+    folder, below = split_glob(str(read.absolute()))
+    wanted = (*map(glob.escape, Path(_place(folder)).parts), *below)
     for file in written:
         parts = Path(_place(file)).parts
         if len(parts) == len(wanted) and all(map(fnmatch.fnmatch, parts, wanted)):
@@ -294,7 +294,4 @@ def _files_of(source: str) -> Iterator[Path]:
         elif path.is_dir():
             yield from path.iterdir()
         else:
-            if is_sequence_pattern(source):
-                yield from NumberedFiles(path).existing()
-            if glob.has_magic(source):
-                yield from map(Path, glob.iglob(source))  # noqa: PTH207  (Path.glob takes no absolute pattern)
+            yield from matches_of(source)

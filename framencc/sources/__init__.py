@@ -139,7 +139,7 @@ def read_reference(spec: RunSpec, source: Source | None = None) -> ReferencePict
         if matrix not in (None, UNKNOWN_MATRIX) and wanted.rgb_matrix == "auto":
             wanted = dataclasses.replace(wanted, rgb_matrix=matrix)  # type: ignore[arg-type]
         try:
-            data, use, conversion = take_from_file(
+            data, use, conversion, bits = take_from_file(
                 spec.reference, wanted, what="reference", max_pixels=spec.limits.max_pixels
             )
         except DamagedInputError as error:
@@ -151,7 +151,7 @@ def read_reference(spec: RunSpec, source: Source | None = None) -> ReferencePict
                 f"set ncc.rgb_matrix"
             )
         details: dict[str, str | int | float] = {"kind": "picture", "path": spec.reference}
-        return ReferencePicture(data, sample_bits(data.dtype), details, use, conversion)
+        return ReferencePicture(data, bits or sample_bits(data.dtype), details, use, conversion)
     selection = Selection.single(spec.reference, f"reference = {spec.reference}")
     with _open(spec, selection, wanted, source) as opened:
         try:

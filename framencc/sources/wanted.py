@@ -22,11 +22,14 @@ class Taken(NamedTuple):
         (H, W) bool, False for masked pixels; None where all are used.
     conversion
         How `data` was computed; None where it is stored as such.
+    bits
+        Significant bits of an integer sample; None where all that its dtype has are.
     """
 
     data: Picture
     use: Use | None = None
     conversion: Conversion | None = None
+    bits: int | None = None
 
 
 class Wanted(ABC):
