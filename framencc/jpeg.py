@@ -21,7 +21,7 @@ _END, _SCAN = 0xD9, 0xDA
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _MOST_SCANS = 100  # each is as much work as a whole picture; encoders make some ten
 _MOST_SEGMENTS = 100_000
-_LONGEST_START = 64 << 20  # bytes before the frame header
+_LONGEST_START = 16 << 20  # bytes before the frame header
 _RESTARTS = range(0xD0, 0xD8)
 _ALONE = (0x01, 0xD8)  # markers without a segment of their own
 
@@ -50,8 +50,10 @@ def read(path: Path, where: str, accept: Callable[[int, int], None]) -> bytes:
         size = _size(content)
         if size is not None:
             accept(*size)
-        check_file_size(file, size or (0, 0), where)
-        content += file.read()
+            check_file_size(file, size, where)
+            content += file.read()
+        elif len(content) == _LONGEST_START:
+            raise DamagedInputError(f"{where} is damaged: no picture begins in its first {len(content)} bytes")
     check(content, where)
     return content
 

@@ -6,6 +6,7 @@ its PNG reader halves 16-bit colour to 8 bits without a word.
 """
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,16 +38,17 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _OTHER_FORMATS = {
-    "GIF": ((0, b"GIF8"),),
-    "BMP": ((0, b"BM"),),
-    "OpenEXR": ((0, b"\x76\x2f\x31\x01"),),
-    "DPX": ((0, b"SDPX"), (0, b"XPDS")),
-    "Radiance HDR": ((0, b"#?RADIAN"), (0, b"#?RGBE")),
-    "WebP": ((0, b"RIFF"),),
-    "HEIF or AVIF": ((4, b"ftyp"),),
-    "JPEG 2000": ((0, b"\0\0\0\x0cjP  "), (0, b"\xff\x4f\xff\x51")),
-    "JPEG XL": ((0, b"\xff\x0a"), (0, b"\0\0\0\x0cJXL ")),
-    "PSD": ((0, b"8BPS"),),
+    "GIF": rb"GIF8",
+    "BMP": rb"BM",
+    "OpenEXR": rb"\x76\x2f\x31\x01",
+    "DPX": rb"SDPX|XPDS",
+    "Radiance HDR": rb"#\?R(ADIANCE|GBE)",
+    "WebP": rb"RIFF....WEBP",
+    "HEIF": rb"....ftyp(hei|hev|mif|msf)",
+    "AVIF": rb"....ftypavi",
+    "JPEG 2000": rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51",
+    "JPEG XL": rb"\xff\x0a|\0\0\0\x0cJXL ",
+    "PSD": rb"8BPS",
 }
 _ORIENTATION = 274
 _COLOUR_MAP = 320
@@ -132,14 +134,14 @@ def _reader(path: Path, where: str) -> Callable[[Path, str, _Reading], _Stored]:
         return _read_tiff
     if start.startswith(npy.START):
         return _read_npy
-    raise SourceError(f"{where} is no PNG, JPEG, TIFF or .npy file{_other_format(start)}")
+    raise SourceError(f"{where} is no PNG, JPEG, TIFF or .npy file{_other_format(path)}")
 
 
-def _other_format(start: bytes) -> str:
-    for name, places in _OTHER_FORMATS.items():
-        if any(start[at : at + len(magic)] == magic for at, magic in places):
-            return f", but {name}; convert it to PNG or TIFF"
-    return ""
+def _other_format(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(16)
+    names = [name for name, magic in _OTHER_FORMATS.items() if re.match(magic, start, re.DOTALL)]
+    return f", but {names[0]}; convert it to PNG or TIFF" if names else ""
 
 
 def _read_png(path: Path, where: str, reading: _Reading) -> _Stored:
@@ -200,13 +202,15 @@ def _read_tiff(path: Path, where: str, reading: _Reading) -> _Stored:
         if page.compression not in COMPRESSIONS or kind == YCBCR:
             return _read_tiff_by_pillow(path, page, where, reading)
         picture = read_samples(page, layout, where)
-        colours = page.tags.valueof(_COLOUR_MAP) if kind == PALETTE and not reading.keep_palette else None
+        colours = np.asarray(page.tags.valueof(_COLOUR_MAP, ()))
     n_codes = 2**layout.bits
-    if colours is not None:
-        if len(colours) != 3 * n_codes or layout.bits > 8:
-            raise DamagedInputError(f"{where} is damaged: its palette has {len(colours)} numbers for {n_codes} codes")
-        table = (np.asarray(colours).reshape(3, n_codes) >> 8).astype(np.uint8).T
-        return _Stored(_turn(table[picture.view(np.uint8)], orientation))
+    if kind == PALETTE and not reading.keep_palette:
+        if colours.size != 3 * n_codes:
+            raise DamagedInputError(f"{where} is damaged: its palette has {colours.size} numbers for {n_codes} codes")
+        table = (colours.reshape(3, n_codes) >> 8).astype(np.uint8).T
+        codes = picture.reshape(*picture.shape[:2], -1)
+        coloured = [table[codes[:, :, 0].view(np.uint8)], codes[:, :, 1:]]  # behind the codes there may be alpha
+        return _Stored(_turn(np.concatenate(coloured, axis=2), orientation))
     if kind == MIN_IS_WHITE:
         if picture.dtype.kind == "u":
             picture = picture.dtype.type(n_codes - 1) - picture

@@ -20,8 +20,8 @@ from framencc.sources.tiff_samples import COMPRESSIONS, FLOATING_POINT, HORIZONT
 logger = logging.getLogger(__name__)
 
 MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
-# libtiff, inside Pillow, reads these as well: CCITT, JPEG, Zstandard and WebP.
-COMPRESSIONS_OF_PILLOW = (2, 3, 4, 6, 7, 50000, 50001)
+# libtiff, inside Pillow, reads these as well: CCITT, JPEG and Zstandard.
+COMPRESSIONS_OF_PILLOW = (2, 3, 4, 6, 7, 50000)
 
 _MOST_SAMPLES = 4
 _MOST_PAGES = 1000
@@ -109,7 +109,7 @@ def find_picture(file: Any, where: str) -> Any:
     elif len(full) == 1:
         larger = [child for child in _children(full[0]) if not _is_secondary(child) and _size(child) > _size(full[0])]
         full = larger or full
-    count = sum(_n_slices(page) for page in full)
+    count = len(full) if len(full) != 1 else _n_slices(full[0])
     if count != 1:
         more = "more than " if len(pages) == _MOST_PAGES else ""
         raise SourceError(f"{where} holds {more}{count} pictures; one was expected: store each in a file of its own")
@@ -182,7 +182,7 @@ def check_kind(page: Any, where: str) -> Layout:
     SourceError
         When the picture may be whole, but is not of a kind that is read.
     """
-    if page.samplesperpixel > _MOST_SAMPLES:
+    if page.samplesperpixel > _MOST_SAMPLES or (page.photometric == PALETTE and page.samplesperpixel > 2):
         raise SourceError(
             f"{where} has {page.samplesperpixel} samples a pixel; pictures of 1 to {_MOST_SAMPLES} are read"
         )
@@ -195,6 +195,8 @@ def check_kind(page: Any, where: str) -> Layout:
         what = _KINDS.get(photometric, f"of photometric interpretation {photometric}")
         raise SourceError(f"{where} is {what}, which is not read; convert it to gray or RGB")
     layout = _layout(page, where)
+    if photometric == PALETTE and (layout.bits > 8 or layout.dtype.kind == "i"):
+        raise SourceError(f"{where} has a palette of {layout.bits}-bit samples, which is not read; convert it to RGB")
     compression = int(page.compression)
     name = getattr(page.compression, "name", compression)
     way_out = "store it uncompressed or with LZW or deflate"

@@ -111,8 +111,8 @@ def _parts(page: Any, shape: tuple[int, ...], layout: Layout, where: str) -> Ite
 
 
 def _read(page: Any, offset: int, count: int, part: _Part, where: str) -> bytes:
-    if page.compression in NONE:
-        count = part.size  # what some writers say here is wrong
+    if page.compression in NONE and (not count or count > part.size):
+        count = part.size
     wanted = min(count, part.most + _FRAMING)
     file = page.parent.filehandle
     file.seek(offset)
