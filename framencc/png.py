@@ -26,6 +26,7 @@ _OF_THE_PICTURE = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf")
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _ORIENTATIONS = (b"Raw profile type exif", b"XML:com.adobe.xmp")
 _LONGEST_TEXT = 1 << 20
+_MOST_CHUNKS = 500_000
 
 
 class Header(NamedTuple):
@@ -79,8 +80,10 @@ def read(path: Path, where: str, accept: Callable[[Header], None]) -> tuple[byte
         content = start + file.read()
     kept = [SIGNATURE]
     position = len(SIGNATURE)
-    for name, data in _chunks(content, where):
+    for n_chunks, (name, data) in enumerate(_chunks(content, where)):
         end = position + 12 + len(data)
+        if n_chunks > _MOST_CHUNKS:
+            raise SourceError(f"{where} has more than {_MOST_CHUNKS} chunks, too many to look at; store it anew")
         if name == b"acTL" and (count := int.from_bytes(data[:4], "big")) > 1:
             raise SourceError(f"{where} holds {count} pictures; one was expected: store each in a file of its own")
         if name in _OF_THE_PICTURE or (name in _TEXTS and _may_hold_orientation(name, data)):

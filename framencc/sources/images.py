@@ -124,7 +124,7 @@ class ImageSequenceSource(IndexedSource):
         try:
             taken = take_from_file(file, self._wanted, max_pixels=self._limits.max_pixels)
         except (SpecError, SourceError) as error:
-            if isinstance(error.__cause__, OSError):  # the system's, not the file's
+            if isinstance(error.__cause__, (OSError, MemoryError)):  # the system's fault, not the file's
                 raise SourceError(f"{error} {place}") from None
             # The first picture could be read: whatever is wrong with this one is damage to the sequence.
             raise DamagedInputError(f"{error} {place}") from None

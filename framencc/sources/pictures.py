@@ -104,6 +104,8 @@ def take_from_file(
         if error.errno is None:  # not the system's: a decoder says so of a file that ends early
             raise DamagedInputError(f"{where} is damaged: {_one_line(error)}") from None
         raise SourceError(f"{where} cannot be read: {error.strerror}") from error
+    except MemoryError as error:
+        raise SourceError(f"{where} cannot be read: it needs more memory than there is") from error
     except Exception as error:  # noqa: BLE001  (a damaged file makes the decoders raise nearly anything)
         raise DamagedInputError(f"{where} is damaged: {_one_line(error)}") from None
     return _take(stored.data, wanted, where)._replace(bits=stored.bits)
