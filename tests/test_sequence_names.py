@@ -289,6 +289,20 @@ def test_outputs_do_not_join_a_glob_below_a_folder_with_brackets(tmp_path: Path)
         run(make_spec({"input": str(folder / "f_#.png"), "reference": 0, "output": str(folder / "f_%d.png")}))
 
 
+@pytest.mark.parametrize("given", ["f_#.png", "f_%d.png"])
+def test_outputs_do_not_join_a_pattern(tmp_path: Path, given: str) -> None:
+    folder = write(tmp_path, ["f_1.png", "f_2.png"])
+    spec = make_spec({"input": str(folder / given), "reference": 0, "output": str(folder / "f_%04d.png")})
+    with pytest.raises(SpecError, match="would belong to the input"):
+        run(spec)
+
+
+def test_two_frame_numbers_are_one_line(tmp_path: Path) -> None:
+    spec = make_spec({"input": str(tmp_path / "f_##_####.png"), "reference": 0, "output": str(tmp_path / "o.npy")})
+    with pytest.raises(SpecError, match=r"must hold one frame number, such as frame_%04d.png"):
+        run(spec)
+
+
 # --- a sequence that changes
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from framencc.errors import SpecError
 from framencc.fields import FIELD_SUFFIXES
 from framencc.fields.exr import import_openexr
-from framencc.sequences import is_frame_pattern, matches_of, split_glob
+from framencc.sequences import matches_of, pattern_of, split_glob
 from framencc.sinks.base import sink_error
 from framencc.spec import (
     FIELD_OUTPUT_SUFFIXES,
@@ -246,8 +246,15 @@ def _joins(target: Path, path: str, role: str) -> bool:
     if os.path.isdir(read):  # noqa: PTH112
         suffixes = FIELD_SUFFIXES if role == "warp.field" else PICTURE_OUTPUT_SUFFIXES
         return target.suffix.lower() in suffixes and _place(written[0].parent) == _place(read)
-    exists = os.path.exists(read)  # noqa: PTH110
-    if exists or is_frame_pattern(path) or not glob.has_magic(path):
+    if os.path.exists(read):  # noqa: PTH110
+        return False
+    with contextlib.suppress(ValueError):  # two frame numbers: reading it says so
+        if (pattern := pattern_of(path)) is not None:
+            files_of_four_digits = written if files is None else [files.path(index) for index in (0, 9999)]
+            return _place(written[0].parent) == _place(read.absolute().parent) and any(
+                pattern.number_of(file.name) is not None for file in files_of_four_digits
+            )
+    if not glob.has_magic(path):
         return False
     folder, below = split_glob(str(read.absolute()))
     wanted = (*map(glob.escape, Path(_place(folder)).parts), *below)
@@ -286,9 +293,9 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _files_of(source: str) -> Iterator[Path]:
-    """Yield the files that an input may consist of: itself, a folder's, a printf pattern's or a glob's."""
+    """Yield the files that an input may consist of: itself, a folder's, a pattern's or a glob's."""
     path = Path(source)
-    with contextlib.suppress(OSError):  # reading the source says what is wrong with it
+    with contextlib.suppress(OSError, ValueError):  # reading the source says what is wrong with it
         if path.is_file():
             yield path
         elif path.is_dir():
