@@ -375,6 +375,31 @@ def test_strips_that_claim_gigabytes_of_a_sparse_file_are_not_read(tmp_path: Pat
         assert peak < 20_000_000
 
 
+@pytest.mark.parametrize("tag", [273, 279, 270, 330, 40000])
+def test_a_sparse_file_with_a_value_of_gigabytes_is_refused_unread(tmp_path: Path, tag: int) -> None:
+    path = tiff(tmp_path / "p.tif", [GRAY.tobytes()], **{f"t{tag}": (0, 0)})
+    content = bytearray(path.read_bytes())
+    place = content.index(struct.pack("<HHI", tag, 4, 2 if tag not in (273, 279) else 1))
+    content[place + 4 : place + 8] = struct.pack("<I", 1 << 30)
+    path.write_bytes(content)
+    with path.open("r+b") as file:
+        file.truncate(5 << 30)
+    tracemalloc.start()
+    with pytest.raises(SourceError, match=f"has 4294967296 bytes in its tag {tag}; up to 67108864 are read"):
+        read_picture(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000
+
+
+def test_without_a_word_about_it_black_is_0(tmp_path: Path) -> None:
+    path = tiff(tmp_path / "p.tif", [GRAY.tobytes()])
+    content = path.read_bytes()
+    place = content.index(struct.pack("<HHI", 262, 4, 1))
+    path.write_bytes(content[:place] + struct.pack("<HHI", 261, 4, 1) + content[place + 8 :])
+    np.testing.assert_array_equal(read_picture(path), GRAY)
+
+
 def test_broken_compressed_strips_never_do_more_than_fail(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     Image.fromarray(GRAY).save(tmp_path / "lzw.tif", compression="tiff_lzw")

@@ -192,7 +192,7 @@ def list_fields(path: str | Path, n_frames: int | None, selected: Sequence[int] 
     Parameters
     ----------
     path
-        A directory, a glob, a printf pattern, or one file: a field for a clip of one frame, or an (N, H, W, 2) .npy.
+        A directory, a glob, a frame pattern, or one file: a field for a clip of one frame, or an (N, H, W, 2) .npy.
     n_frames
         Number of frames in the input, those included that are not selected; None where only reading tells.
     selected

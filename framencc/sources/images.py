@@ -1,4 +1,4 @@
-"""A sequence of picture files: a directory, a glob or a printf pattern, in natural order and without silent gaps."""
+"""A sequence of picture files: a directory, a glob or a frame number pattern, in order and without silent gaps."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -24,7 +24,7 @@ class ImageSequenceSource(IndexedSource):
     Parameters
     ----------
     path
-        A directory, a glob, a printf pattern such as ``frame_%04d.png``, or one picture.
+        A directory, a glob, a frame number pattern such as ``frame_%04d.png``, or one picture.
     selection
         The wanted frames.
     frame_rate
@@ -147,7 +147,7 @@ class ImageSequenceSource(IndexedSource):
 
 
 def list_pictures(path: str) -> list[Path]:
-    """Return the files that a directory, glob, printf pattern or single picture names, in natural order.
+    """Return the files that a directory, glob, frame number pattern or single picture names, in order.
 
     Raises
     ------

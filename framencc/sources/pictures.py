@@ -26,9 +26,10 @@ from framencc.sources.tiff import (
     MIN_IS_WHITE,
     PALETTE,
     YCBCR,
-    check_directory,
+    check_directories,
     check_kind,
     find_picture,
+    photometric_of,
     remarks_for_debugging,
 )
 from framencc.sources.tiff_samples import COMPRESSIONS, read_samples
@@ -193,14 +194,14 @@ def _of_image(image: Any, where: str, reading: _Reading) -> Picture:
 def _read_tiff(path: Path, where: str, reading: _Reading) -> _Stored:
     import tifffile  # noqa: PLC0415
 
-    check_directory(path, where)
+    check_directories(path, where)
     with remarks_for_debugging(), tifffile.TiffFile(path) as file:
         page = find_picture(file, where)
         reading.limits.check_pixels(page.imagelength, page.imagewidth, where)
         layout = check_kind(page, where)
         if page.is_tiled:  # one tile may be larger than the picture
             reading.limits.check_pixels(page.tilelength, page.tilewidth, f"a tile of {where}")
-        orientation, kind = page.tags.valueof(_ORIENTATION, 1), int(page.photometric)
+        orientation, kind = page.tags.valueof(_ORIENTATION, 1), photometric_of(page)
         if page.compression not in COMPRESSIONS or kind == YCBCR:
             return _read_tiff_by_pillow(path, page, where, reading)
         picture = read_samples(page, layout, where)

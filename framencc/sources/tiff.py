@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -29,7 +29,10 @@ _FEW_BITS, _PACKED_BITS = (2, 4), range(9, 16)
 _TYPES = {1: "u", 2: "i", 3: "f", 4: "u", 6: "c"}  # by sample format; undefined samples are whole numbers
 _SIZES = {"u": (8, 16, 32, 64), "i": (8, 16, 32, 64), "f": (16, 32, 64), "c": (64, 128)}
 _JPEG_THUMBNAIL = 513
-_STACK_PLANES, _DNG_VERSION = 33629, 50706
+_STACK_PLANES, _SUB_DIRECTORIES, _PHOTOMETRIC = 33629, 330, 262
+_OLD_JPEG = 6
+_VALUE_SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # others have one byte
+_LARGEST_VALUE = 64 << 20
 _KINDS = {
     4: "a transparency mask",
     5: "in CMYK",
@@ -64,22 +67,58 @@ def remarks_for_debugging() -> Iterator[None]:
         talkative.removeFilter(lower)
 
 
-def check_directory(path: Path, where: str) -> None:
-    """Find a TIFF cut before its directory, of which tifffile would print a message of its own.
+def check_directories(path: Path, where: str) -> None:
+    """Look at the directories before tifffile does: it prints a message of its own where one is missing.
+
+    It also reads every value that they announce, which a sparse file can have gigabytes of.
 
     Raises
     ------
     DamagedInputError
-        When it is.
+        When the first directory is not there.
+    SourceError
+        When a value is larger than any that belongs to a picture.
     """
     with path.open("rb") as file:
         header = file.read(16).ljust(16, b"\0")
-        size = file.seek(0, io.SEEK_END)
-    order = "<" if header.startswith(b"II") else ">"
-    is_big = header[2:4] in (b"+\0", b"\0+")
-    (offset,) = struct.unpack_from(f"{order}Q", header, 8) if is_big else struct.unpack_from(f"{order}I", header, 4)
-    if not 0 < offset < size:
-        raise DamagedInputError(f"{where} is damaged: it ends early")
+        order = "<" if header.startswith(b"II") else ">"
+        is_big = header[2:4] in (b"+\0", b"\0+")
+        (offset,) = struct.unpack_from(f"{order}Q", header, 8) if is_big else struct.unpack_from(f"{order}I", header, 4)
+        if not 0 < offset < file.seek(0, io.SEEK_END):
+            raise DamagedInputError(f"{where} is damaged: it ends early")
+        following, seen = [offset], set[int]()
+        while following and len(seen) < _MOST_PAGES:
+            if (offset := following.pop()) in seen:
+                continue
+            seen.add(offset)
+            for tag, size, children in _values(file, offset, order, is_big=is_big):
+                if size > _LARGEST_VALUE:
+                    raise SourceError(f"{where} has {size} bytes in its tag {tag}; up to {_LARGEST_VALUE} are read")
+                following += children
+
+
+def _values(file: BinaryIO, offset: int, order: str, *, is_big: bool) -> Iterator[tuple[int, int, list[int]]]:
+    """Yield the tag and size of each value of a directory, and the directories that follow it or are below it."""
+    count_form, entry_form, offset_form = ("Q", "HHQ8s", "Q") if is_big else ("H", "HHI4s", "I")
+    file.seek(offset)
+    start = file.read(struct.calcsize(f"={count_form}"))
+    if len(start) < struct.calcsize(f"={count_form}"):
+        return
+    count = min(*struct.unpack(order + count_form, start), 1 << 16)
+    entry_size, offset_size = struct.calcsize(f"={entry_form}"), struct.calcsize(f"={offset_form}")
+    table = file.read(count * entry_size + offset_size)
+    for place in range(min(count, len(table) // entry_size)):
+        tag, kind, n, value = struct.unpack_from(order + entry_form, table, place * entry_size)
+        children: list[int] = []
+        if tag == _SUB_DIRECTORIES and 0 < n <= _MOST_PAGES:
+            if n * offset_size > len(value):
+                file.seek(*struct.unpack(order + offset_form, value))
+                value = file.read(n * offset_size)
+            children = list(struct.unpack(f"{order}{len(value) // offset_size}{offset_form}", value))
+        yield tag, n * _VALUE_SIZES.get(kind, 1), children
+    if len(table) == count * entry_size + offset_size:
+        (following,) = struct.unpack_from(order + offset_form, table, count * entry_size)
+        yield 0, 0, [following] if following else []
 
 
 def find_picture(file: Any, where: str) -> Any:
@@ -162,6 +201,12 @@ def _described_slices(page: Any) -> int:
         return 1
 
 
+def photometric_of(page: Any) -> int:
+    """Return what the numbers of a picture mean; without a word about it black is 0, as for libtiff."""
+    is_said = _PHOTOMETRIC in page.tags or page.compression == _OLD_JPEG
+    return int(page.photometric) if is_said else RGB if page.samplesperpixel > 2 else MIN_IS_BLACK
+
+
 def check_kind(page: Any, where: str) -> Layout:
     """Find out what a picture's samples are, and refuse the kinds that are not read, by their names.
 
@@ -182,11 +227,11 @@ def check_kind(page: Any, where: str) -> Layout:
     SourceError
         When the picture may be whole, but is not of a kind that is read.
     """
-    if page.samplesperpixel > _MOST_SAMPLES or (page.photometric == PALETTE and page.samplesperpixel > 2):
+    photometric = photometric_of(page)
+    if page.samplesperpixel > _MOST_SAMPLES or (photometric == PALETTE and page.samplesperpixel > 2):
         raise SourceError(
             f"{where} has {page.samplesperpixel} samples a pixel; pictures of 1 to {_MOST_SAMPLES} are read"
         )
-    photometric = int(page.photometric)
     if photometric in _RAW:
         raise SourceError(
             f"{where} is {_KINDS[photometric]}, which is not read; demosaic it and store it as gray or RGB"
