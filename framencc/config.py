@@ -1,8 +1,6 @@
 """From what a user wrote to a checked spec: config files, nested options, and one line for whatever is wrong."""
 
 import difflib
-import glob
-import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from framencc.errors import SourceError, SpecError
 from framencc.lookup import read_file
-from framencc.spec import GLOB_FIELDS, PATH_FIELDS, RunSpec, is_sequence_pattern, leaf_fields
+from framencc.spec import PATH_FIELDS, RunSpec, leaf_fields
 from framencc.spec.ncc import NccSpec
 
 
@@ -79,7 +77,7 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         for section in sections:
             inside = inside.get(section, {}) if isinstance(inside, dict) else {}
         if isinstance(inside, dict) and isinstance(inside.get(leaf), str) and inside[leaf]:
-            inside[leaf] = _below(path.parent, inside[leaf], may_be_glob=name in GLOB_FIELDS)
+            inside[leaf] = str(path.parent / inside[leaf])
     try:
         return RunSpec.model_validate(_merge(values, overrides))
     except ValidationError as error:
@@ -90,16 +88,6 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         # Two options that do not go together may come from either side.
         both = " and what was given with it" if overrides and (not name or isinstance(found, Mapping)) else ""
         raise SpecError(f"{what}{both}: {message}") from None
-
-
-def _below(folder: Path, value: str, *, may_be_glob: bool) -> str:
-    """Join a config's folder and a path in it."""
-    joined = folder / value
-    # A file or folder of exactly that name goes before a glob, and a frame number's pattern is none.
-    is_glob = may_be_glob and glob.has_magic(value) and not is_sequence_pattern(value)
-    if not is_glob or os.path.exists(joined):  # noqa: PTH110  (False, not an error, for a name too long)
-        return str(joined)
-    return str(Path(glob.escape(str(folder)), value))
 
 
 def _lookup(values: Mapping[str, Any], name: str) -> Any:

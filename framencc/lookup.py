@@ -10,8 +10,12 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from framencc.errors import FramenccError, SourceError, SpecError
+
+_BYTES_A_PIXEL = 16  # two times four samples of 16 bits
+_BYTES_BESIDE = 64 << 20  # profiles, descriptions, a film behind a photo
 
 # Such a path can name nothing, whoever asks.
 _WRONG = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
@@ -98,6 +102,32 @@ def read_file(path: str | Path, where: str) -> bytes:
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or is_substitution):
             raise SourceError(f"{where} is no regular file")
         return path.read_bytes()
+
+
+def check_file_size(file: BinaryIO, size: tuple[int, int], where: str) -> None:
+    """Refuse a picture file that is far larger than its pixels need, before it is read.
+
+    Parameters
+    ----------
+    file
+        The opened file; its position does not change.
+    size
+        Height and width, which have been checked.
+    where
+        How messages name the file.
+
+    Raises
+    ------
+    SourceError
+        When it is.
+    """
+    n_bytes = os.fstat(file.fileno()).st_size
+    most = _BYTES_BESIDE + _BYTES_A_PIXEL * size[0] * size[1]
+    if n_bytes > most:
+        raise SourceError(
+            f"{where} has {n_bytes} bytes, too many for {size[1]} x {size[0]} pixels: up to {most} are read; store it "
+            f"anew, without what is not the picture"
+        )
 
 
 @contextlib.contextmanager

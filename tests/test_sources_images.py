@@ -155,7 +155,9 @@ def test_size_and_type_must_not_change(tmp_path: Path) -> None:
     iio.imwrite(tmp_path / "f_3.png", np.zeros((4, 7), np.uint8))
     with ImageSequenceSource(str(tmp_path)) as source, pytest.raises(SourceError) as caught:
         list(source.frames())
-    assert "f_3.png' (frame 2) is 7 x 4 uint8, but the sequence is 6 x 4 uint8 as 'f_1.png'" in str(caught.value)
+    says = "f_3.png' (frame 2, 0.080 s) is 7 x 4 uint8, but the sequence is 6 x 4 uint8 as 'f_1.png'"
+    assert says in str(caught.value)
+    assert isinstance(caught.value, DamagedInputError)
     iio.imwrite(tmp_path / "f_3.png", np.zeros((4, 6), np.uint16))
     with ImageSequenceSource(str(tmp_path)) as source, pytest.raises(SourceError, match="is 6 x 4 uint16, but"):
         list(source.frames())

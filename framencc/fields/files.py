@@ -221,7 +221,7 @@ def list_fields(
     Parameters
     ----------
     path
-        A directory, a glob, a printf pattern, or one file: a field for a clip of one frame, or an (N, H, W, 2) .npy.
+        A directory, a glob, a frame pattern, or one file: a field for a clip of one frame, or an (N, H, W, 2) .npy.
     n_frames
         Number of frames in the input, those included that are not selected; None where only reading tells.
     selected
@@ -247,9 +247,11 @@ def list_fields(
         indices: Sequence[int] = list(selected) if of_selection and selected is not None else range(n_fields)
     else:
         n_fields = len(files)
-        indices = sequence_numbers(path, files, what="fields")
+        indices, are_times = sequence_numbers(path, files, what="fields")
         n_numbers = indices[-1] - indices[0] + 1
-        if n_numbers == n_frames and (allow_gaps or n_numbers == n_fields):
+        if are_times:
+            indices = range(n_fields)
+        elif n_numbers == n_frames and (allow_gaps or n_numbers == n_fields):
             indices = [number - indices[0] for number in indices]
         if selected is None and not allow_gaps:
             _refuse_gaps(path, files, indices)

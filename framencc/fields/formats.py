@@ -147,11 +147,13 @@ def read_png(path: Path, size: Size, where: str) -> Stored:
     DamagedInputError
         When it is broken.
     """
-    content = path.read_bytes()
-    header = png.check(content, where)
-    if not header.is_16_bit_colour:
-        raise SourceError(f"{where} is a PNG of another kind; a field is kept in 16-bit RGB")
-    check_size((header.height, header.width), size, where)
+
+    def accept(header: png.Header) -> None:
+        if not header.is_16_bit_colour:
+            raise SourceError(f"{where} is a PNG of another kind; a field is kept in 16-bit RGB")
+        check_size((header.height, header.width), size, where)
+
+    content, header = png.read(path, where, accept)
     return png.decode_16_bit_colour(content, header, where)
 
 

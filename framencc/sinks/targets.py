@@ -3,7 +3,6 @@
 import contextlib
 import fnmatch
 import glob
-import itertools
 import os
 import stat
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from framencc.errors import SpecError
 from framencc.fields import FIELD_SUFFIXES
 from framencc.fields.exr import import_openexr
+from framencc.sequences import matches_of, pattern_of, split_glob
 from framencc.sinks.base import sink_error
 from framencc.sinks.spelling import fold, is_one_entry, one_spelling
 from framencc.spec import (
@@ -278,13 +278,19 @@ def _joins(target: Path, path: str, role: str) -> bool:
     if os.path.isdir(read):  # noqa: PTH112
         suffixes = FIELD_SUFFIXES if role == "warp.field" else PICTURE_OUTPUT_SUFFIXES
         return target.suffix.lower() in suffixes and _place(written[0].parent) == _place(read)
-    exists = os.path.exists(read)  # noqa: PTH110
-    if exists or is_sequence_pattern(path) or not glob.has_magic(path):
+    if os.path.exists(read):  # noqa: PTH110
         return False
-    parts = read.absolute().parts
-    folders = list(itertools.takewhile(lambda part: not glob.has_magic(part), parts[:-1]))
-    folder = Path(os.path.realpath(Path(*folders)))
-    patterns, n_parts = parts[len(folders) :], len(folder.parts)
+    with contextlib.suppress(ValueError):  # two frame numbers: reading it says so
+        if (pattern := pattern_of(path)) is not None:
+            files_of_four_digits = written if files is None else [files.path(index) for index in (0, 9999)]
+            return _place(written[0].parent) == _place(read.absolute().parent) and any(
+                pattern.number_of(file.name) is not None for file in files_of_four_digits
+            )
+    if not glob.has_magic(path):
+        return False
+    literal, patterns = split_glob(str(read.absolute()))
+    folder = Path(os.path.realpath(literal))
+    n_parts = len(folder.parts)
     for file in written:
         parts = Path(os.path.realpath(file)).parts
         if len(parts) == n_parts + len(patterns) and all(map(fnmatch.fnmatch, parts[n_parts:], patterns)):
@@ -312,15 +318,12 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _files_of(source: str) -> Iterator[Path]:
-    """Yield the files that an input may consist of: itself, a folder's, a printf pattern's or a glob's."""
+    """Yield the files that an input may consist of: itself, a folder's, a pattern's or a glob's."""
     path = Path(source)
-    with contextlib.suppress(OSError):  # reading the source says what is wrong with it
+    with contextlib.suppress(OSError, ValueError):  # reading the source says what is wrong with it
         if path.is_file():
             yield path
         elif path.is_dir():
             yield from path.iterdir()
         else:
-            if is_sequence_pattern(source):
-                yield from NumberedFiles(path).existing()
-            if glob.has_magic(source):
-                yield from map(Path, glob.iglob(source))  # noqa: PTH207  (Path.glob takes no absolute pattern)
+            yield from matches_of(source)

@@ -146,20 +146,20 @@ def read_reference(spec: RunSpec, source: Source | None = None) -> ReferencePict
         if matrix not in (None, UNKNOWN_MATRIX) and wanted.rgb_matrix == "auto":
             wanted = dataclasses.replace(wanted, rgb_matrix=matrix)  # type: ignore[arg-type]
         try:
-            data, use, conversion, codes = take_from_file(
+            taken = take_from_file(
                 spec.reference, wanted, what="reference", max_pixels=spec.limits.max_pixels, look=True
             )
         except DamagedInputError as error:
             # Exit code 3 promises a partial result; without a reference there is none.
             raise SourceError(str(error)) from None
-        if matrix == UNKNOWN_MATRIX and conversion is not None and spec.ncc.rgb_matrix == "auto":
+        if matrix == UNKNOWN_MATRIX and taken.conversion is not None and spec.ncc.rgb_matrix == "auto":
             raise SpecError(
                 f"reference {spec.reference!r} is in colour, and how input {spec.input!r} computes luma is not known; "
                 f"set ncc.rgb_matrix"
             )
         details: dict[str, str | int | float] = {"kind": "picture", "path": spec.reference}
-        code_range = find_code_range(data.dtype, [codes], spec.reference_bits, "reference")
-        return ReferencePicture(data, code_range, details, use, conversion)
+        code_range = find_code_range(taken.data.dtype, [taken.codes], spec.reference_bits, "reference")
+        return ReferencePicture(taken.data, code_range, details, taken.use, taken.conversion)
     if spec.reference_bits is not None:
         raise SpecError(f"reference_bits = {spec.reference_bits} cannot apply to a frame of the input; use input_bits")
     selection = Selection.single(spec.reference, f"reference = {spec.reference}")

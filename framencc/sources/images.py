@@ -1,4 +1,4 @@
-"""A sequence of picture files: a directory, a glob or a printf pattern, in natural order and without silent gaps."""
+"""A sequence of picture files: a directory, a glob or a frame number pattern, in order and without silent gaps."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.frames import Picture, StreamInfo
 from framencc.lookup import look_up
-from framencc.sequences import list_files, sequence_numbers
+from framencc.sequences import Numbering, list_files, sequence_numbers, start_of
 from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.pictures import PICTURE_SUFFIXES, take_from_file
 from framencc.sources.selection import DEFAULT_FRAME_RATE, EVERYTHING, IndexedSource, Selection
@@ -28,7 +28,7 @@ class ImageSequenceSource(IndexedSource):
     Parameters
     ----------
     path
-        A directory, a glob, a printf pattern such as ``frame_%04d.png``, or one picture.
+        A directory, a glob, a frame number pattern such as ``frame_%04d.png``, or one picture.
     selection
         The wanted frames.
     frame_rate
@@ -68,16 +68,20 @@ class ImageSequenceSource(IndexedSource):
         self._wanted = wanted
         self._tolerant = tolerant
         self.files: Sequence[Path] = list_pictures(path)
-        missing = _check_numbers(path, self.files, allow_gaps=allow_gaps or tolerant)
+        numbering = sequence_numbers(path, self.files)
+        numbers = numbering.numbers
+        missing = 0
+        if not numbering.are_times:
+            missing = _check_numbers(path, self.files, numbers, allow_gaps=allow_gaps or tolerant)
         # The file of each frame; in the place of a missing number there is none.
         self._places = dict(enumerate(self.files))
         if missing and not allow_gaps:
             if missing > len(self.files):
                 raise SpecError(f"input {path!r} has {len(self.files)} pictures and lacks {missing} between them")
-            numbers = sequence_numbers(path, self.files)
             self._places = {number - numbers[0]: file for number, file in zip(numbers, self.files, strict=True)}
         super().__init__(path, selection, max(self._places) + 1, frame_rate, limits)
         self._first_name, taken = self._take_first(selection, limits.max_pixels)
+        self._stored_bits = taken.bits
         self.info = StreamInfo(
             height=taken.data.shape[-2],
             width=taken.data.shape[-1],
@@ -95,6 +99,7 @@ class ImageSequenceSource(IndexedSource):
                 "files": len(self.files),
                 "missing_numbers": missing,
             },
+            warnings=_warnings(path, self.files, numbering, frame_rate),
         )
         self._check_length()
 
@@ -133,30 +138,36 @@ class ImageSequenceSource(IndexedSource):
             raise DamagedInputError(f"the picture of frame {index} is missing")
         if look_up(file, f"picture {str(file)!r} (frame {index})") is None:
             raise SourceError(f"picture {str(file)!r} (frame {index}) is gone since the run began")
+        place = f"(frame {index}, {float(index / self._frame_rate):.3f} s)"
+        start_of(file, f"picture {str(file)!r} {place}")
         try:
             taken = take_from_file(file, self._wanted, max_pixels=self._limits.max_pixels)
-        except SpecError as error:  # the first picture had what this one lacks
-            raise SourceError(f"{error} (frame {index})") from None
-        except DamagedInputError as error:
-            raise DamagedInputError(f"{error} (frame {index}, {float(index / self._frame_rate):.3f} s)") from None
+        except (SpecError, SourceError) as error:
+            if isinstance(error.__cause__, (OSError, MemoryError)):  # the system's fault, not the file's
+                raise SourceError(f"{error} {place}") from None
+            # The first picture could be read: whatever is wrong with this one is damage to the sequence.
+            raise DamagedInputError(f"{error} {place}") from None
         info, first = self.info, self._first_name
         n_channels = 1 if taken.data.ndim == 2 else len(taken.data)
         if taken.data.shape[-2:] != (info.height, info.width) or taken.data.dtype != info.dtype:
-            raise SourceError(
-                f"picture {str(file)!r} (frame {index}) is {_describe(taken.data)}, but the sequence is "
+            raise DamagedInputError(
+                f"picture {str(file)!r} {place} is {_describe(taken.data)}, but the sequence is "
                 f"{info.width} x {info.height} {info.dtype} as {first!r}"
+            )
+        if None not in (taken.bits, self._stored_bits) and taken.bits != self._stored_bits:
+            raise DamagedInputError(
+                f"picture {str(file)!r} {place} has {taken.bits} significant bits, but {first!r} has {self._stored_bits}"
             )
         if n_channels != info.n_channels:
             kinds = {1: "gray", 3: "in colour"}
-            raise SourceError(
-                f"picture {str(file)!r} (frame {index}) is {kinds[n_channels]}, but {first!r} is "
-                f"{kinds[info.n_channels]}"
+            raise DamagedInputError(
+                f"picture {str(file)!r} {place} is {kinds[n_channels]}, but {first!r} is {kinds[info.n_channels]}"
             )
         return taken
 
 
 def list_pictures(path: str) -> list[Path]:
-    """Return the files that a directory, glob, printf pattern or single picture names, in natural order.
+    """Return the files that a directory, glob, frame number pattern or single picture names, in order.
 
     Raises
     ------
@@ -166,9 +177,8 @@ def list_pictures(path: str) -> list[Path]:
     return list_files(path, PICTURE_SUFFIXES)
 
 
-def _check_numbers(path: str, files: Sequence[Path], *, allow_gaps: bool) -> int:
-    """Raise unless the files are one numbered sequence without gaps (or have no numbers); return the missing count."""
-    numbers = sequence_numbers(path, files)
+def _check_numbers(path: str, files: Sequence[Path], numbers: Sequence[int], *, allow_gaps: bool) -> int:
+    """Raise unless the numbers are without gaps; return how many are missing."""
     missing = 0
     for (before, file), (number_before, number) in zip(pairwise(files), pairwise(numbers), strict=True):
         if number > number_before + 1 and not allow_gaps:
@@ -178,6 +188,20 @@ def _check_numbers(path: str, files: Sequence[Path], *, allow_gaps: bool) -> int
             )
         missing += number - number_before - 1
     return missing
+
+
+def _warnings(path: str, files: Sequence[Path], numbering: Numbering, frame_rate: Fraction) -> tuple[str, ...]:
+    warnings = []
+    if numbering.are_times:
+        warnings.append(
+            f"the names of input {path!r} are time stamps: a missing frame cannot be noticed, and times are counted at "
+            f"{float(frame_rate):g} frames a second (frame_rate)"
+        )
+    elif numbering.numbers[0] < 0 and numbering.numbers[-1] < 0:
+        warnings.append(
+            f"the frame numbers of input {path!r} are read as negative: {files[0].name!r} is the first frame"
+        )
+    return tuple(warnings)
 
 
 def _describe(picture: Picture) -> str:

@@ -1,6 +1,5 @@
 """Which kind of source a path names, and opening it as that."""
 
-import glob
 import stat
 from collections.abc import Sequence
 from fractions import Fraction
@@ -9,6 +8,7 @@ from typing import Literal
 
 from framencc.errors import SpecError
 from framencc.lookup import look_up, require_file
+from framencc.sequences import is_pattern
 from framencc.sources.arrays import ArraySource
 from framencc.sources.base import Source
 from framencc.sources.images import ImageSequenceSource
@@ -18,7 +18,6 @@ from framencc.sources.selection import DEFAULT_FRAME_RATE, EVERYTHING, SeekPoint
 from framencc.sources.tolerant import TolerantVideoSource
 from framencc.sources.video import VideoSource
 from framencc.sources.wanted import LUMA, Wanted
-from framencc.spec import is_sequence_pattern
 
 Kind = Literal["video", "pictures", "array"]
 
@@ -92,6 +91,6 @@ def kind_of(path: str) -> Kind:
         if suffix == ".npy":
             return "array"
         return "pictures" if suffix in PICTURE_SUFFIXES else "video"
-    if is_sequence_pattern(path) or glob.has_magic(path):
+    if is_pattern(path):
         return "pictures"
     raise SpecError(f"{where} does not exist")

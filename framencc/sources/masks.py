@@ -163,9 +163,12 @@ def _are_complete(pictures: Source) -> bool:
 
 def _require_same_numbers(path: str, masks: Sequence[Path], frames: Sequence[Path]) -> None:
     """Refuse sequences with gaps at different places; where they begin to count does not matter."""
-    numbers = [sequence_numbers(path, files) for files in (masks, frames)]
-    for mask, frame, own, other in zip(masks, frames, *numbers, strict=True):
-        if own - numbers[0][0] != other - numbers[1][0]:
+    of_masks, of_frames = sequence_numbers(path, masks), sequence_numbers(path, frames)
+    if of_masks.are_times != of_frames.are_times:
+        return
+    pairs = zip(masks, frames, of_masks.numbers, of_frames.numbers, strict=True)
+    for mask, frame, own, other in pairs:
+        if own - of_masks.numbers[0] != other - of_frames.numbers[0]:
             raise SpecError(f"{path!r} has {mask.name!r} where the input has {frame.name!r}; their numbers must agree")
 
 
