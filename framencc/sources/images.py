@@ -156,7 +156,7 @@ class ImageSequenceSource(IndexedSource):
             )
         if None not in (taken.bits, self._stored_bits) and taken.bits != self._stored_bits:
             raise DamagedInputError(
-                f"picture {str(file)!r} {place} has {taken.bits} significant bits, but {first!r} has {self._stored_bits}"
+                f"picture {str(file)!r} {place} has {taken.bits} significant bits, {first!r} {self._stored_bits}"
             )
         if n_channels != info.n_channels:
             kinds = {1: "gray", 3: "in colour"}
