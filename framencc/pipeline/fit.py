@@ -68,8 +68,8 @@ def _warn_of_guess(codes: CodeRange | None, where: str, option: str) -> tuple[st
         return ()
     place = "high" if codes.white >> codes.bits else "low"
     text = (
-        f"{where} does not say how many of its 16 bits are significant; taken to be {codes.bits}, the {place} ones, by "
-        f"its largest code, {codes.largest} ({option} sets another number)"
+        f"{where} does not say how many of its 16 bits are significant; assuming {codes.bits} (the {place} bits), "
+        f"because its largest code is {codes.largest}; set {option} to override"
     )
     return (text,)
 
