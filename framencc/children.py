@@ -119,6 +119,9 @@ def start_child(command: Sequence[str], *, memory_mib: int | None = None, **opti
     OSError
         When it cannot be started.
     """
+    if sys.platform == "win32":
+        # A console sends Ctrl-C to all its processes of one group; the child is ended by this process alone.
+        options["creationflags"] = options.get("creationflags", 0) | subprocess.CREATE_NEW_PROCESS_GROUP
     if not _can_prepare():
         return subprocess.Popen(command, **options)
     prepared = [sys.executable, "-I", "-S", "-c", _PREPARATION, str(os.getpid()), str(memory_mib or 0)]

@@ -1,8 +1,6 @@
 """From what a user wrote to a checked spec: config files, nested options, and one line for whatever is wrong."""
 
 import difflib
-import glob
-import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from framencc.errors import SpecError
-from framencc.spec import GLOB_FIELDS, PATH_FIELDS, RunSpec, is_sequence_pattern, leaf_fields
+from framencc.errors import SourceError, SpecError
+from framencc.lookup import read_file
+from framencc.spec import PATH_FIELDS, RunSpec, leaf_fields
 from framencc.spec.ncc import NccSpec
 
 
@@ -67,9 +66,9 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     what = f"config {str(path)!r}"
     try:
         # Some editors of Windows begin a file with a byte order mark.
-        values = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise SpecError(f"{what} cannot be read: {error.strerror}") from None
+        values = tomllib.loads(read_file(path, what).decode("utf-8-sig"))
+    except SourceError as error:
+        raise SpecError(str(error)) from None
     except ValueError as error:  # of the syntax, the encoding, or a number of thousands of digits
         raise SpecError(f"{what} is not valid TOML: {error}") from None
     for name in PATH_FIELDS:
@@ -78,7 +77,7 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         for section in sections:
             inside = inside.get(section, {}) if isinstance(inside, dict) else {}
         if isinstance(inside, dict) and isinstance(inside.get(leaf), str) and inside[leaf]:
-            inside[leaf] = _below(path.parent, inside[leaf], may_be_glob=name in GLOB_FIELDS)
+            inside[leaf] = str(path.parent / inside[leaf])
     try:
         return RunSpec.model_validate(_merge(values, overrides))
     except ValidationError as error:
@@ -89,16 +88,6 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         # Two options that do not go together may come from either side.
         both = " and what was given with it" if overrides and (not name or isinstance(found, Mapping)) else ""
         raise SpecError(f"{what}{both}: {message}") from None
-
-
-def _below(folder: Path, value: str, *, may_be_glob: bool) -> str:
-    """Join a config's folder and a path in it."""
-    joined = folder / value
-    # A file or folder of exactly that name goes before a glob, and a frame number's pattern is none.
-    is_glob = may_be_glob and glob.has_magic(value) and not is_sequence_pattern(value)
-    if not is_glob or os.path.exists(joined):  # noqa: PTH110  (False, not an error, for a name too long)
-        return str(joined)
-    return str(Path(glob.escape(str(folder)), value))
 
 
 def _lookup(values: Mapping[str, Any], name: str) -> Any:
@@ -135,7 +124,7 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
         return name, f"{name} is missing"
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    given = first["input"]
+    given = str(first["input"]) if isinstance(first["input"], Path) else first["input"]
     said = isinstance(given, (BaseModel, dict)) or repr(given) in message or f"not {given}" in message
     return name, (f"{name}: " if name else "") + message + ("" if said else f" (got {given!r})")
 

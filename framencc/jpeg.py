@@ -6,13 +6,80 @@ checksums, unless it makes or breaks a marker.
 """
 
 import re
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
 
-from framencc.errors import DamagedInputError
+from framencc.errors import DamagedInputError, SourceError
+from framencc.lookup import check_file_size
 
-_MARKER = re.compile(rb"\xff+([^\x00\xff])")
+_MARKER = re.compile(rb"\xff++([^\x00\xff])")
+# Among samples a run of FF is looked at once, from its beginning: otherwise megabytes of FF would take hours.
+_MARKER_IN_SCAN = re.compile(rb"(?<!\xff)\xff++([^\x00\xff])")
+_FILLING = re.compile(rb"\0*")
 _END, _SCAN = 0xD9, 0xDA
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_MOST_SCANS = 100  # each is as much work as a whole picture; encoders make some ten
+_MOST_SEGMENTS = 10_000
+_LONGEST_START = 16 << 20  # bytes before the frame header
 _RESTARTS = range(0xD0, 0xD8)
 _ALONE = (0x01, 0xD8)  # markers without a segment of their own
+
+
+def read(path: Path, where: str, accept: Callable[[int, int], None]) -> bytes:
+    """Read a whole file, once its size is accepted, and check it.
+
+    Parameters
+    ----------
+    path
+        The file; it begins as a JPEG does.
+    where
+        How messages name it.
+    accept
+        Raises an error for a height and width that are not to be read.
+
+    Raises
+    ------
+    SourceError
+        When it has far more bytes, segments or scans than its pixels need.
+    DamagedInputError
+        As of `check`.
+    """
+    with path.open("rb") as file:
+        content = file.read(_LONGEST_START)
+        size = _size(content)
+        if size is not None:
+            accept(*size)
+            check_file_size(file, size, where)
+            content += file.read()
+        elif len(content) == _LONGEST_START:
+            raise DamagedInputError(f"{where} is damaged: no picture begins in its first {len(content)} bytes")
+    check(content, where)
+    return content
+
+
+def _size(content: bytes) -> tuple[int, int] | None:
+    """Return the height and width that the frame header says; None where there is none before the samples."""
+    position = 2
+    for _ in range(_MOST_SEGMENTS):
+        position = _behind_filling(content, position)
+        match = _MARKER.match(content, position)
+        if match is None or match[1][0] in (_END, _SCAN):
+            return None
+        marker, position = match[1][0], match.end()
+        if marker in _ALONE or marker in _RESTARTS:
+            continue
+        if marker in _FRAMES and position + 7 <= len(content):
+            sides = content[position + 3 : position + 7]
+            return int.from_bytes(sides[:2], "big"), int.from_bytes(sides[2:], "big")
+        position += max(2, int.from_bytes(content[position : position + 2], "big"))
+    return None
+
+
+def _behind_filling(content: bytes, position: int) -> int:
+    """Return where the marker is, as some cameras fill up their segments with zeros."""
+    match = _FILLING.match(content, position)
+    return position if match is None else match.end()
 
 
 def check(content: bytes, where: str) -> None:
@@ -27,13 +94,17 @@ def check(content: bytes, where: str) -> None:
 
     Raises
     ------
+    SourceError
+        When it has more segments or scans than any picture needs.
     DamagedInputError
         When it ends early, or has something else where a marker has to be.
     """
     position, n_scans = 2, 0
-    while True:
-        while content[position : position + 1] == b"\0":
-            position += 1  # some cameras fill up their segments
+    for n_segments in count():
+        if n_segments > _MOST_SEGMENTS or n_scans > _MOST_SCANS:
+            what = f"{_MOST_SCANS} scans" if n_scans > _MOST_SCANS else f"{_MOST_SEGMENTS} segments"
+            raise SourceError(f"{where} has more than {what}, which would take too long to decode; store it anew")
+        position = _behind_filling(content, position)
         match = _MARKER.match(content, position)
         if match is None:
             problem = "it ends early" if position >= len(content) - 1 else f"there is no marker at byte {position}"
@@ -57,7 +128,7 @@ def check(content: bytes, where: str) -> None:
 def _end_of_scan(content: bytes, position: int, where: str) -> int:
     """Return where the marker after a scan's samples stands; inside them only restart markers may, in their order."""
     expected = 0
-    for match in _MARKER.finditer(content, position):
+    for match in _MARKER_IN_SCAN.finditer(content, position):
         marker = match[1][0]
         if marker not in _RESTARTS:
             return match.start()

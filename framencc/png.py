@@ -6,22 +6,31 @@ mode for it), and so does imageio's OpenCV plugin. Such files can hold measureme
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from framencc.errors import DamagedInputError, SourceError
+from framencc.lookup import check_file_size
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 RGB, RGBA = 2, 6
 _SAMPLES = {RGB: 3, RGBA: 4}
 _LAST_FILTER = 4
+_HEADER_BYTES = len(SIGNATURE) + 25
+# What decides over the pixels. All else, which can unpack to gigabytes, is left out before a decoder sees it.
+_OF_THE_PICTURE = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf")
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_ORIENTATIONS = (b"Raw profile type exif", b"XML:com.adobe.xmp")
+_LONGEST_TEXT = 1 << 20
+_MOST_CHUNKS = 500_000
 
 
 class Header(NamedTuple):
-    """What a PNG says of itself, in the order of its IHDR chunk."""
+    """What a PNG says of itself, in the order of its IHDR chunk; and by its sBIT chunk."""
 
     width: int = 0
     height: int = 0
@@ -30,6 +39,7 @@ class Header(NamedTuple):
     compression: int = 0
     filtering: int = 0
     interlace: int = 0
+    significant_bits: int | None = None  # of samples; None where it does not say
 
     @property
     def is_16_bit_colour(self) -> bool:
@@ -37,22 +47,78 @@ class Header(NamedTuple):
         return self.bit_depth == 16 and self.colour_type in _SAMPLES
 
 
-def check(content: bytes, where: str) -> Header:
-    """Verify the checksums of all chunks, which Pillow skips for pixels, and return what the file says of itself.
+def read(path: Path, where: str, accept: Callable[[Header], None]) -> tuple[bytes, Header]:
+    """Read a whole file, once its header is accepted, and verify the checksums of all chunks, which Pillow skips.
+
+    Parameters
+    ----------
+    path
+        The file; it begins as a PNG does.
+    where
+        How messages name it.
+    accept
+        Raises an error for a picture that is not to be read, whose size above all.
+
+    Returns
+    -------
+    content : bytes
+        The file without the chunks that do not concern the picture.
+    header : Header
+        What it says of itself.
 
     Raises
     ------
+    SourceError
+        When it holds several pictures, or far more than its pixels need.
     DamagedInputError
         When a checksum is wrong or the file ends early.
     """
-    header = Header()
-    for name, data in _chunks(content, where):
-        if name == b"IHDR":
-            try:
-                header = Header._make(struct.unpack(">IIBBBBB", data))
-            except struct.error:
-                raise DamagedInputError(f"{where} is damaged: its header has {len(data)} bytes, not 13") from None
-    return header
+    with path.open("rb") as file:
+        start = file.read(_HEADER_BYTES)
+        header = _header(start, where)
+        accept(header)
+        check_file_size(file, (header.height, header.width), where)
+        content = start + file.read()
+    kept = [SIGNATURE]
+    position = len(SIGNATURE)
+    for n_chunks, (name, data) in enumerate(_chunks(content, where)):
+        end = position + 12 + len(data)
+        if n_chunks > _MOST_CHUNKS:
+            raise SourceError(f"{where} has more than {_MOST_CHUNKS} chunks, too many to look at; store it anew")
+        if name == b"acTL" and (count := int.from_bytes(data[:4], "big")) > 1:
+            raise SourceError(f"{where} holds {count} pictures; one was expected: store each in a file of its own")
+        if name in _OF_THE_PICTURE or (name in _TEXTS and _may_hold_orientation(name, data)):
+            kept.append(content[position:end])
+        elif name == b"sBIT":
+            header = header._replace(significant_bits=_significant_bits(header, data))
+        position = end
+    return b"".join(kept), header
+
+
+def _header(start: bytes, where: str) -> Header:
+    name, data = next(_chunks(start, where))
+    if name != b"IHDR" or len(data) != 13:
+        raise DamagedInputError(f"{where} is damaged: it does not begin with its header of 13 bytes")
+    return Header(*struct.unpack(">IIBBBBB", data))
+
+
+def _significant_bits(header: Header, data: memoryview) -> int | None:
+    colours = bytes(data[: 3 if header.colour_type & 2 else 1])  # after them alpha's
+    bits = max(colours, default=0)
+    return bits if 8 <= bits <= header.bit_depth else None
+
+
+def _may_hold_orientation(name: bytes, data: memoryview) -> bool:
+    """Whether a text chunk is one in which Pillow looks for the orientation, and short enough to be looked at."""
+    keyword, _, rest = bytes(data[:_LONGEST_TEXT]).partition(b"\0")
+    if len(data) >= _LONGEST_TEXT or keyword not in _ORIENTATIONS:
+        return False
+    if name != b"zTXt":
+        return name == b"tEXt" or rest.startswith(b"\0")  # not packed
+    try:
+        return len(zlib.decompressobj().decompress(rest[1:], _LONGEST_TEXT)) < _LONGEST_TEXT
+    except zlib.error:
+        return False
 
 
 def decode_16_bit_colour(content: bytes, header: Header, where: str) -> npt.NDArray[np.uint16]:

@@ -53,10 +53,15 @@ def whole_number(value: object, least: int, greatest: int, what: str) -> int:
 
 
 def path_text(value: object) -> object:
-    """Turn a path into text, and refuse the one character that no file system takes."""
+    """Turn a path into text, and refuse what no file system takes, or no JSON, HTML or decoder can name."""
     text = str(value) if isinstance(value, Path) else value
     if isinstance(text, str) and "\0" in text:
         raise ValueError(f"no path holds a NUL character, not {text!r}")
+    if isinstance(text, str):
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # on Linux a name is bytes, and Python writes those that are no text as surrogates
+            raise ValueError(f"the name {text!r} is not UTF-8; rename the file or folder") from None
     return text
 
 

@@ -1,10 +1,8 @@
 """Whether an output holds what was written to it: every map is decoded again and compared by its digest and time."""
 
-import contextlib
 import hashlib
 import math
 import os
-import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ import numpy as np
 from framencc.errors import FramenccError, SourceError, UnreadableNowError
 from framencc.fields import read_field
 from framencc.frames import Picture
+from framencc.lookup import require_file
 from framencc.sidecar import read_sidecar
 from framencc.sinks.targets import NumberedFiles, is_numbered, left_partial
 from framencc.sources import VideoSource, read_picture
@@ -81,7 +80,6 @@ def stored_maps(
     FramenccError
         When it cannot be read, or is damaged.
     """
-    _require_file(path)
     if path.suffix.lower() in VIDEO_OUTPUT_SUFFIXES:
         with open_stored(path, stall_seconds=stall_seconds) as video:
             for frame in video.frames():
@@ -90,7 +88,6 @@ def stored_maps(
         files = NumberedFiles(path)
         for index in indices:
             file = files.path(index)
-            _require_file(file)
             yield StoredMap(digest(read_picture(file) if size is None else read_field(file, size)), None)
     else:
         for data in _array(path):
@@ -161,19 +158,14 @@ def changes_of_file(path: Path, name: str, written: Mapping[str, Any]) -> Iterat
         What the sidecar's ``results`` say of it.
     """
     try:
-        _require_file(path)
+        require_file(path, f"{name} {str(path)!r}")
         with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != written["sha256"]:
                 yield f"{name} {str(path)!r} does not hold what was written"
+    except FramenccError as error:
+        yield str(error)
     except OSError as error:
         yield f"{name} {str(path)!r} cannot be read: {error.strerror or error}"
-
-
-def _require_file(path: Path) -> None:
-    """Refuse a pipe or a device, which would keep the reader waiting; what is not there is for the reader to say."""
-    with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise SourceError(f"{str(path)!r} is not a file")
 
 
 @dataclass(frozen=True)
@@ -269,6 +261,7 @@ def _strangers(pattern: Path, name: str, rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _array(path: Path) -> Iterator[Picture]:
+    require_file(path, repr(str(path)))
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:

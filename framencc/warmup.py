@@ -9,6 +9,7 @@ from framencc.frames import Picture, frozen
 from framencc.kernels.area_mean import area_moments_rows
 from framencc.kernels.normalisation import normalise_rows
 from framencc.kernels.png_filters import undo_filters
+from framencc.kernels.unpacking import unpack_bits, unpack_lzw
 from framencc.ncc import Reference
 from framencc.pipeline.clip_maps import MEAN, MINIMUM, ClipMaps
 from framencc.render import Preview, PreviewLayout, encode, weigh
@@ -59,6 +60,8 @@ def warm_up() -> float:
     _draw(rho, validity)
     # Bytes as they come out of zlib cannot be written to, which to Numba is a kind of its own.
     undo_filters(np.frombuffer(bytes(7), np.uint8).reshape(1, 7), 6, np.empty((1, 6), np.uint8))
+    for unpack in (unpack_bits, unpack_lzw):
+        unpack(np.frombuffer(bytes(2), np.uint8), np.empty(1, np.uint8))
     return time.perf_counter() - started
 
 

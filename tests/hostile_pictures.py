@@ -43,6 +43,7 @@ WRITERS: dict[str, tuple[str, Callable[[Path, np.ndarray], object]]] = {
     "tif-16": (".tif", lambda path, p: tifffile.imwrite(path, _deep(p), compression="zlib")),
     "tif-rgb": (".tif", lambda path, p: tifffile.imwrite(path, _rgb(p), photometric="rgb")),
     "tif-float": (".tif", lambda path, p: tifffile.imwrite(path, p.astype(np.float32))),
+    "tif-lzw": (".tif", lambda path, p: cv2.imwrite(str(path), p, [cv2.IMWRITE_TIFF_COMPRESSION, 5])),
     "tif-tiles": (".tif", lambda path, p: tifffile.imwrite(path, p, tile=(16, 16))),
     "npy": (".npy", np.save),
     "npy-float": (".npy", lambda path, p: np.save(path, p.astype(np.float64) / 255)),

@@ -415,6 +415,7 @@ def test_probing_what_is_not_there(folder, capfd):
     assert capfd.readouterr() == ("", "framencc: error: input 'absent.mp4' does not exist\n")
 
 
+@pytest.mark.slow
 def test_warming_up(capsys):
     assert main(["warmup"]) == 0
     stdout, stderr = capsys.readouterr()
@@ -442,3 +443,19 @@ def test_a_reader_that_goes_away_is_no_traceback():
     assert process.stderr.read() == b""
     process.stderr.close()
     assert process.wait() == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "line"),
+    [
+        (None, 0, ""),
+        (0, 0, ""),
+        (7, 7, ""),
+        ("cannot go on", 1, "framencc: error: cannot go on\n"),
+        (("a", 1), 1, "framencc: error: ('a', 1)\n"),
+    ],
+)
+def test_an_exit_from_inside_means_what_it_means_to_python(given, code, line, monkeypatch, capfd):
+    monkeypatch.setattr("framencc.cli.commands.carry_out", lambda _: sys.exit(given))
+    assert main(["config"]) == code
+    assert capfd.readouterr() == ("", line)

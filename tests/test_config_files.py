@@ -64,7 +64,7 @@ def test_a_name_that_exists_is_no_glob(tmp_path):
         "frames[2]": folder / "frames[2]",
         "frames[2]/%04d.png": folder / "frames[2]/%04d.png",
         "absent.mp4": folder / "absent.mp4",
-        "frames/*.png": tmp_path / "cfg[[]1]/frames/*.png",
+        "frames/*.png": tmp_path / "cfg[1]/frames/*.png",
         "/frames/*.png": "/frames/*.png",
     }.items():
         path.write_text(f'input = "{written}"\noutput = "b.npy"\nreference = "n[1].png"\n')

@@ -15,7 +15,7 @@ from sink_readback import decode_gray, names
 from framencc import Reference, SinkError, SourceError, SpecError, WarpError, run
 from framencc.config import make_spec
 from framencc.fields import read_field, write_field
-from framencc.frames import Frame
+from framencc.frames import CodeRange, Frame
 from framencc.sidecar import read_sidecar
 from framencc.spec.warp import WarpSpec
 from framencc.warps import WarpStage, open_warp
@@ -128,7 +128,8 @@ def test_a_forward_backward_weight_multiplies_the_confidence(folder) -> None:
         report = run(job(f"{scale}.npy", warp=warp | {"forward_backward_scale": scale}, ncc=FACES))
         weighed.append(np.load(report.output).astype(np.float64))
     frames = media.decode_luma(FOOTAGE, *SHAPE)
-    stage = open_warp(WarpSpec(**warp), frames[0], bits=8, reference_bits=8)
+    codes = CodeRange.of_bits(8, limited=True)
+    stage = open_warp(WarpSpec(**warp), frames[0], code_range=codes, reference_range=codes)
     for index in range(8):
         distance = stage.estimate(Frame(frames[index], index, 0.0)).forward_backward
         for scale, maps in zip(scales, weighed, strict=True):
@@ -144,7 +145,7 @@ def test_failures_are_recorded_and_counted(folder) -> None:
     report = run(make_spec(spec | {"warp": {"method": "affine"}}))
     sidecar = read_sidecar(report.sidecar)
     assert [row["warp"]["status"] for row in sidecar["frames"]] == [
-        "estimated", "estimated", "previous", "estimated", "estimated",
+        "estimated", "estimated", "invalid", "estimated", "estimated",
     ]  # fmt: skip
     assert sidecar["frames"][2]["warp"]["problem"] == "the frame has no texture"
     assert sidecar["summary"]["failed_warps"] == report.n_failed_warps == 1

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from framencc.cli.signals import MESSAGE, Handlers, Interrupted
-from framencc.cli.streams import flush_results, forget, say
+from framencc.cli.streams import escaped_output, flush_results, forget, say
 from framencc.errors import FramenccError
 
 __all__ = ["main"]
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     own_process = arguments is None
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        with Handlers(own_process=own_process):
+        with escaped_output(), Handlers(own_process=own_process):
             return _run(words)
     except Interrupted as interrupted:
         code = _complain(_with_notes(MESSAGE, interrupted, words), 128 + interrupted.number)
@@ -55,7 +55,10 @@ def _run(words: Sequence[str]) -> int:
         forget(sys.stdout)
         return 1
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0
+        # Python's own rule: None is success, a number is the exit code, and anything else is a message and a failure.
+        if end.code is None or isinstance(end.code, int):
+            return int(end.code or 0)
+        return _complain(str(end.code), 1)
     except Exception as error:
         if os.environ.get("FRAMENCC_TRACEBACK"):
             raise

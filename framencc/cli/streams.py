@@ -1,6 +1,7 @@
 """What the command writes: results on stdout, all else on stderr. A stream that takes nothing is no internal error."""
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,27 @@ def say(message: str) -> None:
         print(f"framencc: {' '.join(message.split())}", file=sys.stderr, flush=True)  # noqa: T201
     except OSError:  # a full disk, a terminal that is gone
         forget(sys.stderr)
+
+
+@contextlib.contextmanager
+def escaped_output() -> Iterator[None]:
+    """Escape what the encoding of stdout or stderr cannot spell in the ``with`` block, as Python writes it in a string.
+
+    A file name decides over no exit code. A stream that has another rule than to fail, as stdout in the C locale, which
+    passes the bytes of a file name through, keeps it.
+    """
+    changed = []
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            with contextlib.suppress(OSError, ValueError):  # closed, or what it still holds cannot be written
+                stream.reconfigure(errors="backslashreplace")
+                changed.append(stream)
+    try:
+        yield
+    finally:
+        for stream in changed:
+            with contextlib.suppress(OSError, ValueError):
+                stream.reconfigure(errors="strict")
 
 
 @contextlib.contextmanager

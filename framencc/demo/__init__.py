@@ -6,6 +6,7 @@ confidence shows is what no warp can undo: the open mouth, the hand in front of 
 
 import contextlib
 import math
+import stat
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,16 +16,17 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from framencc.config import make_spec
 from framencc.demo.motion import SIZE
 from framencc.demo.sheet import SheetRow, draw_sheet, save_png
 from framencc.demo.take import FRAME_RATE, N_FRAMES, Take
 from framencc.errors import SpecError
 from framencc.frames import Picture
+from framencc.lookup import look_up
 from framencc.pipeline import run
 from framencc.sinks import MapFormat, VideoSink
 from framencc.sinks.targets import refuse_existing
 from framencc.sources import VideoSource, read_picture
-from framencc.spec import RunSpec
 from framencc.spec.ncc import NccSpec
 from framencc.spec.warp import WarpSpec
 from framencc.staging import sidecar_path
@@ -125,24 +127,27 @@ def run_demo(directory: Path, *, overwrite: bool = False, progress: bool = False
     """
     import_cv2(WARP.method)  # said before the clip is made
     directory = Path(directory)
-    if directory.exists() and not directory.is_dir():
+    status = look_up(directory, repr(str(directory)))
+    if status is not None and not stat.S_ISDIR(status.st_mode):
         raise SpecError(f"{str(directory)!r} is no folder; the demo needs one for its files")
     files = DemoFiles.inside(directory)
+    spec = make_spec(
+        {
+            "input": files.dynamic,
+            "output": files.confidence,
+            "reference": files.reference,
+            "warped": files.warped,
+            "preview": files.preview,
+            "overwrite": overwrite,
+            "ncc": SETTINGS,
+            "warp": WARP,
+        }
+    )
     for path in files:
         refuse_existing(path, overwrite=overwrite)
     take = Take()
     save_png(take.reference, files.reference)
     _film(take, files.dynamic, overwrite=overwrite, progress=progress)
-    spec = RunSpec(
-        input=str(files.dynamic),
-        output=str(files.confidence),
-        reference=str(files.reference),
-        warped=str(files.warped),
-        preview=str(files.preview),
-        overwrite=overwrite,
-        ncc=SETTINGS,
-        warp=WARP,
-    )
     report = run(spec, progress=progress)
     means = _measure(take, files.confidence)
     save_png(contact_sheet(directory), files.contact_sheet)

@@ -20,14 +20,14 @@ from framencc.pipeline.description import (
     output_formats,
     preview_layout,
 )
-from framencc.pipeline.fit import code_scale, fit_reference, open_preview, require_fit
+from framencc.pipeline.fit import code_scale, fit_reference, open_preview, require_fit, settle_depths
 from framencc.pipeline.job import Job
 from framencc.pipeline.left import MAPS
 from framencc.pipeline.outputs import LostWorkError, Outputs
 from framencc.pipeline.tally import Tally, worst_region
 from framencc.pipeline.workplace import Workplace, look, require_same, tidy_up
 from framencc.scores import Scorer
-from framencc.sidecar import read_sidecar
+from framencc.sidecar import read_sidecar, summary_of
 from framencc.sinks import check_targets, partial_path
 from framencc.sinks.targets import check_names, existing_files, try_folders
 from framencc.sources import (
@@ -215,7 +215,7 @@ class Stages:
         source = cleanup.enter_context(open_source(spec, done, points))
         if ahead:
             source.read_ahead()  # the reference, if it is a frame, takes as long to fetch as the first one
-        picture = read_reference(spec, source)
+        picture, source.info = settle_depths(read_reference(spec, source), source.info, spec)
         require_fit(picture, source.info, spec)
         self.source, mask = open_mask(spec, source, done)
         cleanup.callback(self.source.close)
@@ -224,11 +224,11 @@ class Stages:
             cleanup.enter_context(self.warp.limited())
         gain = 1 if self.warp is None else self.warp.gain
         self.formats = output_formats(spec, source.info, gain)
-        regions = read_regions(spec, (source.info.height, source.info.width))
+        regions = read_regions(spec, source.info)
         self.description = RunDescription(spec, self.source, picture, regions)
         self.description.gain = None if self.warp is None else gain
         self._reference_warnings = picture.warnings
-        self.reference, self.description.rescaled = fit_reference(picture, mask, source.info, spec, gain)
+        self.reference = fit_reference(picture, mask, source.info, spec, gain)
         self.scorer = Scorer(
             (source.info.height, source.info.width),
             picture.data if picture.data.ndim == 3 else picture.data[np.newaxis],
@@ -285,8 +285,11 @@ def _finished_before(spec: RunSpec) -> RunReport | None:
         with contextlib.ExitStack() as cleanup:
             if content.get("job") != Stages(spec, cleanup).description.digest():
                 continue
+        summary = summary_of(content)
+        if summary is None:
+            continue
         tidy_up(spec)
-        summary, output = content["summary"], paths.pop(MAPS)
+        output = paths.pop(MAPS)
         if content.get("complete") is not True:
             n_maps = summary["n_frames"]
             raise DamagedInputError(f"{content.get('error')}; {n_maps} maps are kept in {str(output)!r}")
@@ -379,12 +382,13 @@ def _open_warp(spec: RunSpec, source: Source, picture: ReferencePicture, mask: U
         return open_warp(
             spec.warp,
             picture.data,
-            bits=source.info.bits,
-            reference_bits=picture.bits,
+            code_range=source.info.code_range,
+            reference_range=picture.code_range,
             selected=_selected(spec, source),
             region=mask,
             n_frames=source.n_input_frames,
             threads=spec.threads,
+            tolerant=spec.tolerant,
         )
     except DamagedInputError as error:
         # Exit code 3 promises a partial result; before the first frame there is none.

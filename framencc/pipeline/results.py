@@ -35,7 +35,8 @@ def write_scores(path: Path, rows: Callable[[], Iterator[Row]]) -> None:
     OSError
         When it cannot be written.
     """
-    with path.open("w", encoding="utf-8", newline="\n") as file:
+    # The name of a picture may be no UTF-8.
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
         if path.suffix.lower() == ".jsonl":
             for row in rows():
                 kept = {name: value for name, value in row.items() if name != "digests"}

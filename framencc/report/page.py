@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from framencc.errors import SinkError, SpecError
+from framencc.errors import FramenccError, SinkError, SpecError
+from framencc.lookup import is_folder, look_up
 from framencc.report.extras import import_jinja2, plotly_script
 from framencc.staging import Staged
 
@@ -124,8 +125,11 @@ def preview_problems(preview: Path | None, name: str = "preview") -> list[str]:
     """Say why a preview that was made cannot be played by a page; nothing where it can, or there was none."""
     if preview is None:
         return []
-    if not preview.exists():
-        return [f"the {name} {str(preview)!r} is gone"]
+    try:
+        if look_up(preview, f"the {name} {str(preview)!r}") is None:
+            return [f"the {name} {str(preview)!r} is gone"]
+    except FramenccError as error:
+        return [str(error)]
     if preview.suffix.lower() not in _PLAYABLE:
         return [f"the {name} {str(preview)!r} is not shown, as browsers play no {preview.suffix}; an .mp4 would be"]
     return [] if _is_video(preview) else [f"the {name} {str(preview)!r} is no video"]
@@ -155,7 +159,7 @@ def target_for(default: Path, target: str | Path | None, *, overwrite: bool) -> 
     path = default if target is None else Path(target)
     if path.suffix.lower() not in (".html", ".htm"):
         raise SpecError(f"report {str(path)!r} must end in .html")
-    if path.is_dir():
+    if is_folder(path, f"report {str(path)!r}"):
         raise SpecError(f"report {str(path)!r} is a folder")
     if not overwrite and os.path.lexists(path):
         raise SpecError(f"report {str(path)!r} exists; --overwrite replaces it")
@@ -186,6 +190,8 @@ def publish(text: str, path: Path) -> Path:
 def _is_video(path: Path) -> bool:
     """Whether a file begins like a video: a sidecar must not make a page of any file that it names."""
     try:
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
             file.seek(_SIGNATURE[0])
             return file.read(len(_SIGNATURE[1])) == _SIGNATURE[1]

@@ -12,6 +12,7 @@ import numpy as np
 from framencc.errors import FramenccError, SourceError
 from framencc.ffmpeg import FRAME_STAMPS, FfmpegChild
 from framencc.frames import Picture
+from framencc.lookup import look_up, require_file
 from framencc.npy import map_npy, read_npy_header
 from framencc.report.runs import Run, section
 from framencc.sinks.targets import NumberedFiles, is_numbered
@@ -74,7 +75,8 @@ class VideoPictures(Pictures):
             raise SourceError(f"{self._path!r} holds no times by which a frame could be found")
         filters = () if layout.filter is None else ("-vf", layout.filter)
         seek = ("-noaccurate_seek", "-seek_timestamp", "1", "-ss", f"{seconds - _TOLERANCE:.6f}")
-        arguments = (*(seek if seconds > _TOLERANCE else ()), *input_arguments(self._path), *FRAME_STAMPS, *filters)
+        opening = input_arguments(self._path, decoder=self._probe.decoder)
+        arguments = (*(seek if seconds > _TOLERANCE else ()), *opening, *FRAME_STAMPS, *filters)
         raw = np.empty((len(layout.planes), info.height, info.width), layout.dtype)
         data = np.empty((info.height, info.width), info.dtype)
         use = np.empty(data.shape, np.bool_) if self._probe.planes.has_alpha else None
@@ -144,6 +146,7 @@ class ArrayPictures(Pictures):
     def __init__(self, path: Path) -> None:
         self._path = path
         where = f"output {str(path)!r}"
+        require_file(path, where)
         try:
             self._array: Any = map_npy(path, read_npy_header(path, where))
         except (OSError, ValueError) as error:
@@ -180,7 +183,7 @@ def open_output(path: Path) -> Pictures:
 @contextlib.contextmanager
 def reading_output(path: Path) -> Iterator[None]:
     """Call what cannot be read an output: it is read as an input is, but is none."""
-    if not is_numbered(path) and not path.exists():
+    if not is_numbered(path) and look_up(path, f"output {str(path)!r}") is None:
         raise SourceError(f"output {str(path)!r} is gone")
     try:
         yield

@@ -1,7 +1,7 @@
 """What a finished run left: its sidecar as columns of numbers, and where its files are now."""
 
+import contextlib
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from framencc.errors import FramenccError, SourceError
+from framencc.errors import FramenccError, SourceError, SpecError
+from framencc.lookup import is_file
 from framencc.sidecar import fingerprint, read_sidecar
 from framencc.sinks.targets import left_partial
 from framencc.sources import probe_source
@@ -71,6 +72,8 @@ class Run:
         (N, codes) share of the pixels of each validity code.
     failures
         Why no warp was found, by the place of the frame among the rows; empty where that is not recorded.
+    invalid
+        Places of the frames without a warp in whose place nothing served: nothing of them was measured.
     damaged
         Why a frame could not be read whole, by its place; nothing of it was measured.
     regions
@@ -89,6 +92,7 @@ class Run:
     scores: Mapping[str, Column]
     code_shares: npt.NDArray[np.float64]
     failures: Mapping[int, str]
+    invalid: frozenset[int]
     damaged: Mapping[int, str]
     regions: Mapping[str, Region]
     digests: Mapping[str, Sequence[str | None]]
@@ -131,8 +135,9 @@ def find_sidecar(run: str | Path) -> Path:
     """
     given = Path(run)
     for path in (given, sidecar_path(given)):
-        if path.name.lower().endswith(".json") and os.path.isfile(path):  # noqa: PTH113  (a name may be too long)
-            return path
+        with contextlib.suppress(SpecError):  # a name may be too long
+            if path.name.lower().endswith(".json") and is_file(path, f"sidecar {str(path)!r}"):
+                return path
     instead = left_partial(given) or left_partial(Path(str(given).removesuffix(".json")))
     if instead is not None:
         raise SourceError(instead)
@@ -155,8 +160,6 @@ def read_run(run: str | Path) -> Run:
     path = find_sidecar(run)
     head = read_sidecar(path)
     rows = head.pop("frames")
-    if not all(isinstance(row, dict) for row in rows):
-        raise SourceError(f"sidecar {str(path)!r} is damaged: a row of its frames holds no names")
     index = _column(rows, "index")
     pts = _column(rows, "pts_seconds")
     if not (np.isfinite(index) & np.isfinite(pts) & (np.abs(index) < 2**53)).all():
@@ -170,12 +173,13 @@ def read_run(run: str | Path) -> Run:
         for place, warp in enumerate(warps)
         if warp.get("status", "estimated") != "estimated"
     }
+    invalid = frozenset(place for place, warp in enumerate(warps) if warp.get("status") == "invalid")
     damaged = {place: str(row["damaged"]) for place, row in enumerate(rows) if row.get("damaged") is not None}
     codes = head.get("validity_codes")
     n_codes = len(codes) if isinstance(codes, list) else 0
     shares = np.array([_shares(row, n_codes) for row in rows], np.float64).reshape(len(rows), n_codes)
     return Run(
-        *(path, head, index.astype(np.int64), pts, scores, shares, failures, damaged),
+        *(path, head, index.astype(np.int64), pts, scores, shares, failures, invalid, damaged),
         regions=_regions(head, rows),
         digests=_digests(rows),
         files={place: str(row["file"]) for place, row in enumerate(rows) if "file" in row},

@@ -3,7 +3,6 @@
 import contextlib
 import fnmatch
 import glob
-import itertools
 import os
 import stat
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from framencc.errors import SpecError
 from framencc.fields import FIELD_SUFFIXES
 from framencc.fields.exr import import_openexr
+from framencc.sequences import matches_of, pattern_of, split_glob
 from framencc.sinks.base import sink_error
 from framencc.sinks.spelling import fold, is_one_entry, one_spelling
 from framencc.spec import (
@@ -220,7 +220,7 @@ def refuse_existing(target: Path, *, overwrite: bool, name: str = "output") -> N
         When it can never exist, because its name is too long or its parent is a file.
     """
     for path in existing_files(target):
-        if path.is_dir() and not path.is_symlink():
+        if not path.is_symlink() and path.is_dir():
             raise SpecError(f"{name} {str(target)!r} cannot replace the folder {str(path)!r}")
         if not overwrite:
             raise SpecError(f"{name} {str(target)!r} exists; give --overwrite to replace it")
@@ -245,7 +245,10 @@ def existing_files(target: Path) -> Iterator[Path]:
     else:
         yield as_spelled(first)
     if numbered:
-        yield from numbered.existing()
+        try:
+            yield from numbered.existing()
+        except OSError as error:
+            raise sink_error(target, error) from error
 
 
 def as_spelled(path: Path) -> Path:
@@ -271,15 +274,23 @@ def _joins(target: Path, path: str, role: str) -> bool:
     read = Path(path)
     files = NumberedFiles(target) if is_numbered(target) else None
     written = [target.absolute()] if files is None else [files.path(index) for index in (0, 123456)]
-    if read.is_dir():
+    # What cannot be looked at is no folder here; reading it says why.
+    if os.path.isdir(read):  # noqa: PTH112
         suffixes = FIELD_SUFFIXES if role == "warp.field" else PICTURE_OUTPUT_SUFFIXES
         return target.suffix.lower() in suffixes and _place(written[0].parent) == _place(read)
-    if read.exists() or is_sequence_pattern(path) or not glob.has_magic(path):
+    if os.path.exists(read):  # noqa: PTH110
         return False
-    parts = read.absolute().parts
-    folders = list(itertools.takewhile(lambda part: not glob.has_magic(part), parts[:-1]))
-    folder = Path(os.path.realpath(Path(*folders)))
-    patterns, n_parts = parts[len(folders) :], len(folder.parts)
+    with contextlib.suppress(ValueError):  # two frame numbers: reading it says so
+        if (pattern := pattern_of(path)) is not None:
+            files_of_four_digits = written if files is None else [files.path(index) for index in (0, 9999)]
+            return _place(written[0].parent) == _place(read.absolute().parent) and any(
+                pattern.number_of(file.name) is not None for file in files_of_four_digits
+            )
+    if not glob.has_magic(path):
+        return False
+    literal, patterns = split_glob(str(read.absolute()))
+    folder = Path(os.path.realpath(literal))
+    n_parts = len(folder.parts)
     for file in written:
         parts = Path(os.path.realpath(file)).parts
         if len(parts) == n_parts + len(patterns) and all(map(fnmatch.fnmatch, parts[n_parts:], patterns)):
@@ -307,14 +318,12 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _files_of(source: str) -> Iterator[Path]:
-    """Yield the files that an input may consist of: itself, a folder's, a printf pattern's or a glob's."""
+    """Yield the files that an input may consist of: itself, a folder's, a pattern's or a glob's."""
     path = Path(source)
-    if path.is_file():
-        yield path
-    elif path.is_dir():
-        yield from path.iterdir()
-    else:
-        if is_sequence_pattern(source):
-            yield from NumberedFiles(path).existing()
-        if glob.has_magic(source):
-            yield from map(Path, glob.iglob(source))  # noqa: PTH207  (Path.glob takes no absolute pattern)
+    with contextlib.suppress(OSError, ValueError):  # reading the source says what is wrong with it
+        if path.is_file():
+            yield path
+        elif path.is_dir():
+            yield from path.iterdir()
+        else:
+            yield from matches_of(source)

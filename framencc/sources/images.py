@@ -1,16 +1,21 @@
-"""A sequence of picture files: a directory, a glob or a printf pattern, in natural order and without silent gaps."""
+"""A sequence of picture files: a directory, a glob or a frame number pattern, in order and without silent gaps."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+
 from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.frames import Picture, StreamInfo
-from framencc.sequences import list_files, sequence_numbers
+from framencc.lookup import look_up
+from framencc.sequences import Numbering, list_files, sequence_numbers, start_of
 from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.pictures import PICTURE_SUFFIXES, take_from_file
-from framencc.sources.selection import DEFAULT_FRAME_RATE, EVERYTHING, IndexedSource, Selection, sample_bits
+from framencc.sources.selection import DEFAULT_FRAME_RATE, EVERYTHING, IndexedSource, Selection
+from framencc.sources.significant import Codes, find_code_range, places_to_look
 from framencc.sources.wanted import LUMA, Taken, Wanted
 
 
@@ -23,7 +28,7 @@ class ImageSequenceSource(IndexedSource):
     Parameters
     ----------
     path
-        A directory, a glob, a printf pattern such as ``frame_%04d.png``, or one picture.
+        A directory, a glob, a frame number pattern such as ``frame_%04d.png``, or one picture.
     selection
         The wanted frames.
     frame_rate
@@ -36,11 +41,14 @@ class ImageSequenceSource(IndexedSource):
         Missing numbers, and pictures that cannot be read or are unlike the first one, are damaged frames.
     limits
         How much is read at most.
+    bits
+        How many bits of its codes are significant; by default as the files say, or else as few as hold them.
 
     Raises
     ------
     SpecError
-        When the path names no pictures, or pictures that are no single, complete sequence.
+        When the path names no pictures, or pictures that are no single, complete sequence, or whose codes do not fit
+        `bits`.
     SourceError
         When the first selected picture cannot be read.
     """
@@ -55,27 +63,32 @@ class ImageSequenceSource(IndexedSource):
         wanted: Wanted = LUMA,
         tolerant: bool = False,
         limits: SizeLimits = DEFAULT_LIMITS,
+        bits: int | None = None,
     ) -> None:
         self._wanted = wanted
         self._tolerant = tolerant
         self.files: Sequence[Path] = list_pictures(path)
-        missing = _check_numbers(path, self.files, allow_gaps=allow_gaps or tolerant)
+        numbering = sequence_numbers(path, self.files)
+        numbers = numbering.numbers
+        missing = 0
+        if not numbering.are_times:
+            missing = _check_numbers(path, self.files, numbers, allow_gaps=allow_gaps or tolerant)
         # The file of each frame; in the place of a missing number there is none.
         self._places = dict(enumerate(self.files))
         if missing and not allow_gaps:
             if missing > len(self.files):
                 raise SpecError(f"input {path!r} has {len(self.files)} pictures and lacks {missing} between them")
-            numbers = sequence_numbers(path, self.files)
             self._places = {number - numbers[0]: file for number, file in zip(numbers, self.files, strict=True)}
         super().__init__(path, selection, max(self._places) + 1, frame_rate, limits)
         self._first_name, taken = self._take_first(selection, limits.max_pixels)
+        self._stored_bits = taken.bits
         self.info = StreamInfo(
             height=taken.data.shape[-2],
             width=taken.data.shape[-1],
             dtype=taken.data.dtype,
             n_frames=selection.done + len(self._indices),
             frame_rate=frame_rate,
-            bits=sample_bits(taken.data.dtype),
+            code_range=find_code_range(taken.data.dtype, self._codes(taken), bits, "input"),
             n_channels=1 if taken.data.ndim == 2 else len(taken.data),
             conversion=taken.conversion,
             details={
@@ -86,6 +99,7 @@ class ImageSequenceSource(IndexedSource):
                 "files": len(self.files),
                 "missing_numbers": missing,
             },
+            warnings=_warnings(path, self.files, numbering, frame_rate),
         )
         self._check_length()
 
@@ -104,6 +118,16 @@ class ImageSequenceSource(IndexedSource):
         # Nothing has been read before the damage, so there is no partial result to keep.
         raise SourceError(str(problem or f"input {self._path!r} has no picture that is selected")) from None
 
+    def _codes(self, first: Taken) -> Iterator[Codes | None]:
+        """Look at the codes of pictures from all over the sequence, if they need it as those of the first do."""
+        if first.data.dtype != np.uint16:
+            return
+        for place in places_to_look(len(self.files)):
+            # One that cannot be read is found when its turn comes, if it is selected.
+            with contextlib.suppress(SourceError, SpecError):
+                file, most = self.files[place], self._limits.max_pixels
+                yield take_from_file(file, self._wanted, max_pixels=most, look=True).codes
+
     def _file_name(self, index: int) -> str | None:
         file = self._places.get(index)
         return None if file is None else file.name
@@ -112,32 +136,38 @@ class ImageSequenceSource(IndexedSource):
         file = self._places.get(index)
         if file is None:
             raise DamagedInputError(f"the picture of frame {index} is missing")
-        if not file.exists():
+        if look_up(file, f"picture {str(file)!r} (frame {index})") is None:
             raise SourceError(f"picture {str(file)!r} (frame {index}) is gone since the run began")
+        place = f"(frame {index}, {float(index / self._frame_rate):.3f} s)"
+        start_of(file, f"picture {str(file)!r} {place}")
         try:
             taken = take_from_file(file, self._wanted, max_pixels=self._limits.max_pixels)
-        except SpecError as error:  # the first picture had what this one lacks
-            raise SourceError(f"{error} (frame {index})") from None
-        except DamagedInputError as error:
-            raise DamagedInputError(f"{error} (frame {index}, {float(index / self._frame_rate):.3f} s)") from None
+        except (SpecError, SourceError) as error:
+            if isinstance(error.__cause__, (OSError, MemoryError)):  # the system's fault, not the file's
+                raise SourceError(f"{error} {place}") from None
+            # The first picture could be read: whatever is wrong with this one is damage to the sequence.
+            raise DamagedInputError(f"{error} {place}") from None
         info, first = self.info, self._first_name
         n_channels = 1 if taken.data.ndim == 2 else len(taken.data)
         if taken.data.shape[-2:] != (info.height, info.width) or taken.data.dtype != info.dtype:
-            raise SourceError(
-                f"picture {str(file)!r} (frame {index}) is {_describe(taken.data)}, but the sequence is "
+            raise DamagedInputError(
+                f"picture {str(file)!r} {place} is {_describe(taken.data)}, but the sequence is "
                 f"{info.width} x {info.height} {info.dtype} as {first!r}"
+            )
+        if None not in (taken.bits, self._stored_bits) and taken.bits != self._stored_bits:
+            raise DamagedInputError(
+                f"picture {str(file)!r} {place} has {taken.bits} significant bits, {first!r} {self._stored_bits}"
             )
         if n_channels != info.n_channels:
             kinds = {1: "gray", 3: "in colour"}
-            raise SourceError(
-                f"picture {str(file)!r} (frame {index}) is {kinds[n_channels]}, but {first!r} is "
-                f"{kinds[info.n_channels]}"
+            raise DamagedInputError(
+                f"picture {str(file)!r} {place} is {kinds[n_channels]}, but {first!r} is {kinds[info.n_channels]}"
             )
         return taken
 
 
 def list_pictures(path: str) -> list[Path]:
-    """Return the files that a directory, glob, printf pattern or single picture names, in natural order.
+    """Return the files that a directory, glob, frame number pattern or single picture names, in order.
 
     Raises
     ------
@@ -147,9 +177,8 @@ def list_pictures(path: str) -> list[Path]:
     return list_files(path, PICTURE_SUFFIXES)
 
 
-def _check_numbers(path: str, files: Sequence[Path], *, allow_gaps: bool) -> int:
-    """Raise unless the files are one numbered sequence without gaps (or have no numbers); return the missing count."""
-    numbers = sequence_numbers(path, files)
+def _check_numbers(path: str, files: Sequence[Path], numbers: Sequence[int], *, allow_gaps: bool) -> int:
+    """Raise unless the numbers are without gaps; return how many are missing."""
     missing = 0
     for (before, file), (number_before, number) in zip(pairwise(files), pairwise(numbers), strict=True):
         if number > number_before + 1 and not allow_gaps:
@@ -159,6 +188,20 @@ def _check_numbers(path: str, files: Sequence[Path], *, allow_gaps: bool) -> int
             )
         missing += number - number_before - 1
     return missing
+
+
+def _warnings(path: str, files: Sequence[Path], numbering: Numbering, frame_rate: Fraction) -> tuple[str, ...]:
+    warnings = []
+    if numbering.are_times:
+        warnings.append(
+            f"the names of input {path!r} are time stamps: a missing frame cannot be noticed, and times are counted at "
+            f"{float(frame_rate):g} frames a second (frame_rate)"
+        )
+    elif numbering.numbers[0] < 0 and numbering.numbers[-1] < 0:
+        warnings.append(
+            f"the frame numbers of input {path!r} are read as negative: {files[0].name!r} is the first frame"
+        )
+    return tuple(warnings)
 
 
 def _describe(picture: Picture) -> str:

@@ -1,12 +1,14 @@
 """Which kind of source a path names, and opening it as that."""
 
-import glob
+import stat
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
 from framencc.errors import SpecError
+from framencc.lookup import look_up, require_file
+from framencc.sequences import is_pattern
 from framencc.sources.arrays import ArraySource
 from framencc.sources.base import Source
 from framencc.sources.images import ImageSequenceSource
@@ -16,7 +18,6 @@ from framencc.sources.selection import DEFAULT_FRAME_RATE, EVERYTHING, SeekPoint
 from framencc.sources.tolerant import TolerantVideoSource
 from framencc.sources.video import VideoSource
 from framencc.sources.wanted import LUMA, Wanted
-from framencc.spec import is_sequence_pattern
 
 Kind = Literal["video", "pictures", "array"]
 
@@ -33,6 +34,7 @@ def open_kind(
     memory_mib: int | None = None,
     tolerant: bool = False,
     limits: SizeLimits = DEFAULT_LIMITS,
+    bits: int | None = None,
 ) -> Source:
     """Open a path as the source that it is; options that do not apply to its kind are not used.
 
@@ -53,9 +55,10 @@ def open_kind(
             wanted=wanted,
             tolerant=tolerant,
             limits=limits,
+            bits=bits,
         )
     if kind == "array":
-        return ArraySource(path, selection=selection, frame_rate=frame_rate, wanted=wanted, limits=limits)
+        return ArraySource(path, selection=selection, frame_rate=frame_rate, wanted=wanted, limits=limits, bits=bits)
     return (TolerantVideoSource if tolerant else VideoSource)(
         path,
         selection=selection,
@@ -64,6 +67,7 @@ def open_kind(
         wanted=wanted,
         points=points,
         limits=limits,
+        bits=bits,
     )
 
 
@@ -74,21 +78,19 @@ def kind_of(path: str) -> Kind:
     ------
     SpecError
         When it names nothing, or nothing that can be read more than once.
+    SourceError
+        When that cannot be found out, as in a folder without permission.
     """
-    given = Path(path)
-    try:
-        is_directory, is_file, exists = given.is_dir(), given.is_file(), given.exists()
-    except (OSError, ValueError) as error:  # a name too long, a folder without permission
-        raise SpecError(f"input {path!r} cannot be looked up: {getattr(error, 'strerror', error)}") from None
-    if is_directory:
+    where = f"input {path!r}"
+    status = look_up(path, where)
+    if status is not None and stat.S_ISDIR(status.st_mode):
         return "pictures"
-    if exists and not is_file:
-        raise SpecError(f"input {path!r} is no regular file; it is read more than once")
-    if is_file:
-        suffix = given.suffix.lower()
+    if status is not None:
+        require_file(path, where)
+        suffix = Path(path).suffix.lower()
         if suffix == ".npy":
             return "array"
         return "pictures" if suffix in PICTURE_SUFFIXES else "video"
-    if is_sequence_pattern(path) or glob.has_magic(path):
+    if is_pattern(path):
         return "pictures"
-    raise SpecError(f"input {path!r} does not exist")
+    raise SpecError(f"{where} does not exist")

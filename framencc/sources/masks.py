@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from framencc.errors import DamagedInputError, FramenccError, SourceError, SpecError
-from framencc.frames import Frame, Use
+from framencc.frames import Frame, StreamInfo, Use
+from framencc.lookup import is_file
 from framencc.npy import read_npy_header
 from framencc.sequences import sequence_numbers
 from framencc.sources.base import Allocate, Source, allocate_new
@@ -52,7 +53,7 @@ def open_mask(spec: RunSpec, source: Source, done: int = 0) -> tuple[Source, Use
     with _about_mask():
         wanted = WantedMask(spec.ncc.mask_labels)
         if _is_single_picture(path):
-            return source, _read_mask(path, wanted, (source.info.height, source.info.width), spec.limits.max_pixels)
+            return source, _read_mask(path, wanted, source.info, spec.limits.max_pixels)
         masks = open_kind(
             path,
             selection=Selection.parse(spec.frames, spec.warp.chain_length).after(done),
@@ -104,7 +105,7 @@ class MaskedSource(Source):
         self._masks = masks
         self._path = path
         self._more_masks: tuple[str, ...] = ()
-        _require_size(path, (masks.info.height, masks.info.width), (source.info.height, source.info.width))
+        _require_size(path, (masks.info.height, masks.info.width), source.info)
         if isinstance(source, IndexedSource) and isinstance(masks, IndexedSource):
             given, needed = masks.n_input_frames, source.n_input_frames
             if given != needed:
@@ -162,9 +163,12 @@ def _are_complete(pictures: Source) -> bool:
 
 def _require_same_numbers(path: str, masks: Sequence[Path], frames: Sequence[Path]) -> None:
     """Refuse sequences with gaps at different places; where they begin to count does not matter."""
-    numbers = [sequence_numbers(path, files) for files in (masks, frames)]
-    for mask, frame, own, other in zip(masks, frames, *numbers, strict=True):
-        if own - numbers[0][0] != other - numbers[1][0]:
+    of_masks, of_frames = sequence_numbers(path, masks), sequence_numbers(path, frames)
+    if of_masks.are_times != of_frames.are_times:
+        return
+    pairs = zip(masks, frames, of_masks.numbers, of_frames.numbers, strict=True)
+    for mask, frame, own, other in pairs:
+        if own - of_masks.numbers[0] != other - of_frames.numbers[0]:
             raise SpecError(f"{path!r} has {mask.name!r} where the input has {frame.name!r}; their numbers must agree")
 
 
@@ -175,17 +179,17 @@ def _is_single_picture(path: str) -> bool:
             return len(read_npy_header(Path(path), repr(path)).shape) == 2
         except SourceError:
             return False  # opening it as a source says what is wrong with it
-    return kind == "pictures" and Path(path).is_file() and Path(path).suffix.lower() in PICTURE_SUFFIXES
+    return kind == "pictures" and is_file(path, repr(path)) and Path(path).suffix.lower() in PICTURE_SUFFIXES
 
 
-def _read_mask(path: str, wanted: WantedMask, size: tuple[int, int], max_pixels: int) -> Use:
+def _read_mask(path: str, wanted: WantedMask, info: StreamInfo, max_pixels: int) -> Use:
     stored = wanted if wanted.labels is None else WantedLabels()
     try:
         data = take_from_file(path, stored, what="mask", max_pixels=max_pixels).data
     except DamagedInputError as error:
         # Exit code 3 promises a partial result; without the mask there is none.
         raise SourceError(str(error)) from None
-    _require_size(path, (data.shape[0], data.shape[1]), size)
+    _require_size(path, (data.shape[0], data.shape[1]), info)
     if wanted.labels is not None:
         found = np.unique(data)
         for label in wanted.labels:
@@ -198,10 +202,11 @@ def _read_mask(path: str, wanted: WantedMask, size: tuple[int, int], max_pixels:
     return use
 
 
-def _require_size(path: str, size: tuple[int, int], expected: tuple[int, int]) -> None:
-    if size != expected:
+def _require_size(path: str, size: tuple[int, int], info: StreamInfo) -> None:
+    if size != (info.height, info.width):
         raise SpecError(
-            f"{path!r} is {size[1]} x {size[0]} pixels, the input {expected[1]} x {expected[0]}; they must be equal"
+            f"{path!r} is {size[1]} x {size[0]} pixels, the input {info.width} x {info.height}; they must be equal"
+            f"{info.size_note}"
         )
 
 

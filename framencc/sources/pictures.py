@@ -6,28 +6,55 @@ its PNG reader halves 16-bit colour to 8 bits without a word.
 """
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from framencc import jpeg, npy, png
 from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.frames import Picture
+from framencc.lookup import require_file
 from framencc.npy import map_npy, read_npy_header
 from framencc.sequences import start_of
 from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.selection import copy_into
-from framencc.sources.tiff import check_directory, check_samples, remarks_for_debugging
+from framencc.sources.significant import Codes
+from framencc.sources.tiff import (
+    MIN_IS_WHITE,
+    PALETTE,
+    YCBCR,
+    check_directories,
+    check_kind,
+    find_picture,
+    photometric_of,
+    remarks_for_debugging,
+    stored_bits,
+)
+from framencc.sources.tiff_samples import COMPRESSIONS, read_samples
 from framencc.sources.wanted import LUMA, Taken, Wanted, refuse_transparency
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_OTHER_FORMATS = {
+    "GIF": rb"GIF8",
+    "BMP": rb"BM",
+    "OpenEXR": rb"\x76\x2f\x31\x01",
+    "DPX": rb"SDPX|XPDS",
+    "Radiance HDR": rb"#\?R(ADIANCE|GBE)",
+    "WebP": rb"RIFF....WEBP",
+    "HEIF": rb"....ftyp(hei|hev|mif|msf)",
+    "AVIF": rb"....ftypavi",
+    "JPEG 2000": rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51",
+    "JPEG XL": rb"\xff\x0a|\0\0\0\x0cJXL ",
+    "PSD": rb"8BPS",
+}
 _ORIENTATION = 274
-_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB = 0, 1, 2
+_COLOUR_MAP = 320
 
 
 def read_picture(path: str | Path, *, what: str = "picture") -> Picture:
@@ -36,7 +63,12 @@ def read_picture(path: str | Path, *, what: str = "picture") -> Picture:
 
 
 def take_from_file(
-    path: str | Path, wanted: Wanted, *, what: str = "picture", max_pixels: int = DEFAULT_LIMITS.max_pixels
+    path: str | Path,
+    wanted: Wanted,
+    *,
+    what: str = "picture",
+    max_pixels: int = DEFAULT_LIMITS.max_pixels,
+    look: bool = False,
 ) -> Taken:
     """Read what is wanted of one picture.
 
@@ -53,6 +85,8 @@ def take_from_file(
         How messages name its role.
     max_pixels
         A larger picture is refused unread.
+    look
+        Also look at the codes that it holds; see `Taken.codes`.
 
     Returns
     -------
@@ -70,16 +104,22 @@ def take_from_file(
     """
     path = Path(path)
     where = f"{what} {str(path)!r}"
-    if not path.exists():
-        raise SpecError(f"{where} does not exist")
+    require_file(path, where)
     try:
         limits = replace(DEFAULT_LIMITS, max_pixels=max_pixels)
-        picture = _reader(path, where)(path, where, _Reading(wanted.keep_palette, limits))
+        stored = _reader(path, where)(path, where, _Reading(wanted.keep_palette, limits))
     except (SourceError, SpecError):
         raise
+    except OSError as error:
+        if error.errno is None:  # not the system's: a decoder says so of a file that ends early
+            raise DamagedInputError(f"{where} is damaged: {_one_line(error)}") from None
+        raise SourceError(f"{where} cannot be read: {error.strerror}") from error
+    except MemoryError as error:
+        raise SourceError(f"{where} cannot be read: it needs more memory than there is") from error
     except Exception as error:  # noqa: BLE001  (a damaged file makes the decoders raise nearly anything)
         raise DamagedInputError(f"{where} is damaged: {_one_line(error)}") from None
-    return _take(picture, wanted, where)
+    taken = _take(stored.data, wanted, where)._replace(bits=stored.bits)
+    return taken._replace(codes=Codes.of(stored.data, stored.bits)) if look else taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +130,14 @@ class _Reading:
     limits: SizeLimits
 
 
-def _reader(path: Path, where: str) -> Callable[[Path, str, _Reading], Picture]:
+class _Stored(NamedTuple):
+    """A picture as it is stored, upright; `bits`: how many of its samples' bits are significant, None: not said."""
+
+    data: Picture
+    bits: int | None = None
+
+
+def _reader(path: Path, where: str) -> Callable[[Path, str, _Reading], _Stored]:
     start = start_of(path, where)
     if start == png.SIGNATURE:
         return _read_png
@@ -100,37 +147,43 @@ def _reader(path: Path, where: str) -> Callable[[Path, str, _Reading], Picture]:
         return _read_tiff
     if start.startswith(npy.START):
         return _read_npy
-    raise SourceError(f"{where} is no PNG, JPEG, TIFF or .npy file")
+    raise SourceError(f"{where} is no PNG, JPEG, TIFF or .npy file{_other_format(path)}")
 
 
-def _read_png(path: Path, where: str, reading: _Reading) -> Picture:
+def _other_format(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(16)
+    names = [name for name, magic in _OTHER_FORMATS.items() if re.match(magic, start, re.DOTALL)]
+    return f", but {names[0]}; convert it to PNG or TIFF" if names else ""
+
+
+def _read_png(path: Path, where: str, reading: _Reading) -> _Stored:
     from PIL import PngImagePlugin  # noqa: PLC0415  (needed only by jobs that touch pictures)
 
-    content = path.read_bytes()
-    header = png.check(content, where)
-    reading.limits.check_pixels(header.height, header.width, where)
+    def accept(header: png.Header) -> None:
+        reading.limits.check_pixels(header.height, header.width, where)
+
+    content, header = png.read(path, where, accept)
     if header.is_16_bit_colour:
-        return png.decode_16_bit_colour(content, header, where)
+        return _Stored(png.decode_16_bit_colour(content, header, where), header.significant_bits)
     if header.bit_depth == 16 and header.colour_type != 0:
         raise SourceError(f"{where} is a 16-bit PNG with alpha, which cannot be read without loss; store it as TIFF")
-    picture = _from_pillow(PngImagePlugin.PngImageFile(io.BytesIO(content)), where, reading)
+    picture = _of_image(PngImagePlugin.PngImageFile(io.BytesIO(content)), where, reading)
     if reading.keep_palette and header.colour_type == 0 and 1 < header.bit_depth < 8:
         picture = picture // np.uint8(255 // (2**header.bit_depth - 1))  # Pillow stretches fewer bits to 8
-    return picture
+    return _Stored(picture, header.significant_bits)
 
 
-def _read_jpeg(path: Path, where: str, reading: _Reading) -> Picture:
+def _read_jpeg(path: Path, where: str, reading: _Reading) -> _Stored:
     from PIL import JpegImagePlugin  # noqa: PLC0415
 
-    content = path.read_bytes()
-    jpeg.check(content, where)
-    return _from_pillow(JpegImagePlugin.JpegImageFile(io.BytesIO(content)), where, reading)
+    content = jpeg.read(path, where, lambda height, width: reading.limits.check_pixels(height, width, where))
+    return _Stored(_of_image(JpegImagePlugin.JpegImageFile(io.BytesIO(content)), where, reading))
 
 
-def _from_pillow(image: Any, where: str, reading: _Reading) -> Picture:
+def _of_image(image: Any, where: str, reading: _Reading) -> Picture:
     width, height = image.size
     reading.limits.check_pixels(height, width, where)
-    _check_count(getattr(image, "n_frames", 1), where)
     if reading.keep_palette and image.mode in ("P", "PA") and (image.mode == "PA" or "transparency" in image.info):
         # Palette and alpha: as a picture of RGBA would be, it is refused unless it is opaque.
         try:
@@ -148,62 +201,66 @@ def _from_pillow(image: Any, where: str, reading: _Reading) -> Picture:
     return _turn(np.asarray(image), image.getexif().get(_ORIENTATION, 1))
 
 
-def _read_tiff(path: Path, where: str, reading: _Reading) -> Picture:
+def _read_tiff(path: Path, where: str, reading: _Reading) -> _Stored:
     import tifffile  # noqa: PLC0415
 
-    check_directory(path, where)
+    check_directories(path, where)
     with remarks_for_debugging(), tifffile.TiffFile(path) as file:
-        _check_count(len(file.pages), where)
-        page = file.pages[0]
+        page = find_picture(file, where)
         reading.limits.check_pixels(page.imagelength, page.imagewidth, where)
-        orientation = page.tags.valueof(_ORIENTATION, 1)
-        kind = int(page.photometric)
-        if kind not in (_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB) or page.axes not in ("YX", "YXS", "SYX"):
-            return _read_tiff_by_pillow(path, where, orientation, reading)
-        check_samples(page, where)
-        try:
-            picture = page.asarray()
-        except ValueError as error:
-            if "imagecodecs" not in str(error):
-                raise
-            # LZW and JPEG inside TIFF need a further package; Pillow knows both, but for 16-bit colour.
-            if page.dtype.itemsize > 1 and (page.samplesperpixel > 1 or kind == _MIN_IS_WHITE):
-                raise SourceError(
-                    f"{where} has compression {page.compression.name}, which cannot be read here at this depth; store "
-                    f"it uncompressed or with deflate"
-                ) from None
-            return _read_tiff_by_pillow(path, where, orientation, reading)
-    if page.axes == "SYX":
-        picture = np.moveaxis(picture, 0, 2)
-    if kind == _MIN_IS_WHITE:
-        picture = ~picture if picture.dtype.kind in "ub" else -picture
-    return _turn(picture, orientation)
+        layout = check_kind(page, where)
+        if page.is_tiled:  # one tile may be larger than the picture
+            reading.limits.check_pixels(page.tilelength, page.tilewidth, f"a tile of {where}")
+        orientation, kind = page.tags.valueof(_ORIENTATION, 1), photometric_of(page)
+        if page.compression not in COMPRESSIONS or kind == YCBCR:
+            return _read_tiff_by_pillow(path, page, where, reading)
+        picture, bits = read_samples(page, layout, where), stored_bits(page)
+        colours = np.asarray(page.tags.valueof(_COLOUR_MAP, ()))
+    n_codes = 2**layout.bits
+    if kind == PALETTE and not reading.keep_palette:
+        if colours.size != 3 * n_codes:
+            raise DamagedInputError(f"{where} is damaged: its palette has {colours.size} numbers for {n_codes} codes")
+        table = (colours.reshape(3, n_codes) >> 8).astype(np.uint8).T
+        codes = picture.reshape(*picture.shape[:2], -1)
+        coloured = [table[codes[:, :, 0].view(np.uint8)], codes[:, :, 1:]]  # behind the codes there may be alpha
+        return _Stored(_turn(np.concatenate(coloured, axis=2), orientation))
+    if kind == MIN_IS_WHITE:
+        if picture.dtype.kind == "u":
+            picture = picture.dtype.type(n_codes - 1) - picture
+        else:
+            picture = ~picture if picture.dtype.kind == "b" else -picture
+    if layout.bits in (2, 4) and not reading.keep_palette:
+        picture = picture * np.uint8(255 // (n_codes - 1))  # as fewer bits of a PNG are
+    return _Stored(_turn(picture, orientation), bits)
 
 
-def _read_tiff_by_pillow(path: Path, where: str, orientation: int, reading: _Reading) -> Picture:
+def _read_tiff_by_pillow(path: Path, page: Any, where: str, reading: _Reading) -> _Stored:
     from PIL import TiffImagePlugin  # noqa: PLC0415
 
-    with path.open("rb") as file:
-        image = TiffImagePlugin.TiffImageFile(file)
-        picture = _from_pillow(image, where, reading)
-    if orientation in range(2, 9):
+    if page.is_subifd:
+        raise SourceError(f"{where} holds its picture below a preview, compressed; store it uncompressed or with LZW")
+    if page.tags.valueof(_ORIENTATION, 1) in range(2, 9):
         raise SourceError(f"{where} is a compressed TIFF that asks to be turned; store it upright")
-    return picture
+    with path.open("rb") as file:
+        try:
+            image = TiffImagePlugin.TiffImageFile(file)
+            image.seek(page.index)
+        except SyntaxError as error:
+            if "unknown" not in str(error):
+                raise
+            # Pillow says of a file that is whole that it does not know such samples.
+            raise SourceError(f"{where} is of a kind that is not read; convert it to gray or RGB") from None
+        return _Stored(_of_image(image, where, reading))
 
 
-def _read_npy(path: Path, where: str, reading: _Reading) -> Picture:
+def _read_npy(path: Path, where: str, reading: _Reading) -> _Stored:
     header = read_npy_header(path, where)
     if header.dtype.kind not in "buif" or header.dtype.itemsize > 8:  # one sample can be gigabytes
         raise SourceError(f"{where} has samples of type {header.dtype}; use uint8, uint16, float32 or float64")
     if len(header.shape) not in (2, 3) or not 1 <= (*header.shape, 1)[2] <= 4:
         raise SourceError(f"{where} must be (H, W) or (H, W, 1 to 4), not {header.shape}")
     reading.limits.check_pixels(header.shape[0], header.shape[1], where)
-    return np.array(map_npy(path, header))
-
-
-def _check_count(count: int, where: str) -> None:
-    if count != 1:
-        raise SourceError(f"{where} holds {count} pictures; one was expected")
+    return _Stored(np.array(map_npy(path, header)))
 
 
 def _turn(picture: Picture, orientation: int) -> Picture:

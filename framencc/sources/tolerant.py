@@ -66,7 +66,7 @@ class TolerantVideoSource(VideoSource):
         promise, details = self._probe.promise, self._probe.info.details or {}
         with self._helpers.gathering():
             self._timeline = read_timeline(
-                input_arguments(self._path, self._limits),
+                input_arguments(self._path, self._limits, self._probe.decoder),
                 self.info.frame_rate,
                 fill=promise.n_stored is None,
                 stall_seconds=self._stall_seconds,

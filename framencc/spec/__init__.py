@@ -12,6 +12,7 @@ from typing import Self
 from pydantic import BaseModel, Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
+from framencc.sequences import FRAME_NUMBER_PATTERN, is_sequence_pattern, refuse_other_notation
 from framencc.spec.limits import MAX_FRAME_NUMBER, LimitsSpec
 from framencc.spec.model import Model
 from framencc.spec.ncc import NccSpec
@@ -23,7 +24,6 @@ from framencc.values import Integer, path_text, rate
 __all__ = [
     "FIELD_OUTPUT_SUFFIXES",
     "FRAME_NUMBER_PATTERN",
-    "GLOB_FIELDS",
     "MAX_FRAME_NUMBER",
     "MEAN",
     "MINIMUM",
@@ -51,15 +51,12 @@ __all__ = [
 
 VIDEO_OUTPUT_SUFFIXES = (".mkv", ".mp4", ".mov")
 PICTURE_OUTPUT_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
-# Of names such as done_100%done.npy nothing is a number: %d stands alone, and %% is never half a number.
-FRAME_NUMBER_PATTERN = re.compile(r"(?<!%)%(?:[0-9]{1,3}d|d(?![A-Za-z]))")
 FIELD_OUTPUT_SUFFIXES = (".npy", ".flo", ".exr")
 WRITTEN_FIELDS = (
     *("output", "validity", "warped", "fields", "preview"),
     *("scores.path", "scores.temporal_minimum", "scores.temporal_mean"),
 )
 PATH_FIELDS = ("input", "reference", "ncc.mask", "warp.field", "scores.regions", *WRITTEN_FIELDS)
-GLOB_FIELDS = ("input", "ncc.mask", "warp.field")
 
 MIN_FRAME_RATE, MAX_FRAME_RATE = Fraction(1, 86400), 1_000_000
 
@@ -69,8 +66,8 @@ class RunSpec(Model):
 
     input: str = Field(
         min_length=1,
-        description="a video, a directory of images, a glob, a printf pattern (frame_%04d.png, or frame_%d.png, where "
-        "no letter follows %d) or an (N, H, W) .npy",
+        description="a video, a directory of images, a glob, a frame number pattern (frame_%04d.png, frame_%d.png, or "
+        "frame.####.png as other programs write it) or an (N, H, W) .npy",
         examples=["take01.mp4"],
     )
     output: str = Field(
@@ -85,7 +82,7 @@ class RunSpec(Model):
     validity: str | None = Field(
         None,
         min_length=1,
-        description="a second output: why each pixel has no measured value, as codes 0 to 8 (docs/definition.md); .mkv "
+        description="a second output: why each pixel has no measured value, as codes 0 to 9 (docs/definition.md); .mkv "
         "(FFV1), dir/%06d.png, .tif or .npy, or one .npy array",
         examples=["out/take01_validity.mkv"],
     )
@@ -121,6 +118,21 @@ class RunSpec(Model):
         description="frames per second of an image sequence or array, as 25 or 30000/1001, from "
         f"{MIN_FRAME_RATE} to {MAX_FRAME_RATE}; unset: 25; a video has its own",
         examples=["30000/1001"],
+    )
+    input_bits: Integer | None = Field(
+        None,
+        ge=1,
+        le=16,
+        description="significant bits of the input's integer samples, 1 to 16, such as 12 for a 12-bit camera's codes "
+        "in files of 16; unset: as the file says (of a video its pixel format), or else as its largest codes show",
+        examples=[12],
+    )
+    reference_bits: Integer | None = Field(
+        None,
+        ge=1,
+        le=16,
+        description="the same of a reference that is a picture; a frame of the input is as the input",
+        examples=[12],
     )
     allow_gaps: bool = Field(False, description="accept an image sequence with missing numbers")
     tolerant: bool = Field(
@@ -190,6 +202,12 @@ class RunSpec(Model):
 
     @model_validator(mode="after")
     def _outputs_fit(self) -> Self:
+        for name, path in self.targets.items():
+            numbered = name in self.outputs and Path(path).suffix.lower() not in VIDEO_OUTPUT_SUFFIXES
+            try:
+                refuse_other_notation(path, numbered=numbered)
+            except ValueError as error:
+                raise ValueError(f"{name} {path!r} {error}") from None
         resolve_encoding(self.output, self.output_format)
         for name in (MINIMUM, MEAN):
             if (path := getattr(self.scores, name)) is not None and is_sequence_pattern(path):
@@ -297,11 +315,6 @@ def parse_frames(text: str) -> slice:
     if stop is not None and stop <= (start or 0):
         raise ValueError(f"selects no frame: {text!r}")
     return slice(start or 0, stop, step or 1)
-
-
-def is_sequence_pattern(path: str) -> bool:
-    """Whether the file name holds a printf frame number: ``%06d``, or ``%d`` where no letter follows."""
-    return FRAME_NUMBER_PATTERN.search(Path(path).name) is not None
 
 
 def require_field_output(path: str) -> None:
