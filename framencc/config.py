@@ -69,6 +69,8 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         values = tomllib.loads(read_file(path, what).decode("utf-8-sig"))
     except SourceError as error:
         raise SpecError(str(error)) from None
+    except RecursionError:
+        raise SpecError(f"{what} is not valid TOML: its values are nested too deeply") from None
     except ValueError as error:  # of the syntax, the encoding, or a number of thousands of digits
         raise SpecError(f"{what} is not valid TOML: {error}") from None
     for name in PATH_FIELDS:

@@ -459,3 +459,13 @@ def test_an_exit_from_inside_means_what_it_means_to_python(given, code, line, mo
     monkeypatch.setattr("framencc.cli.commands.carry_out", lambda _: sys.exit(given))
     assert main(["config"]) == code
     assert capfd.readouterr() == ("", line)
+
+
+@pytest.mark.parametrize("threads", ["0", "many"])
+def test_a_number_of_threads_in_the_environment_that_is_none_is_one_line(threads):
+    result = command("run", "in.npy", "out.npy", "--reference", 0, NUMBA_NUM_THREADS=threads)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"framencc: error: NUMBA_NUM_THREADS must be a whole number above 0, not {threads!r}; "
+        "set another, or unset it\n"
+    )

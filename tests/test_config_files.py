@@ -39,6 +39,13 @@ def test_a_number_of_thousands_of_digits_is_told(tmp_path):
         load_config(tmp_path / "job.toml")
 
 
+@pytest.mark.parametrize("text", ["a = " + "[" * 5000, "a = " + "{a = " * 3000, "a." * 3000 + "a = 1"])
+def test_values_that_are_nested_too_deeply_are_told(tmp_path, text):
+    (tmp_path / "job.toml").write_text(text)
+    with pytest.raises(SpecError, match=r"job\.toml' is not valid TOML: |unknown option"):
+        load_config(tmp_path / "job.toml")
+
+
 @pytest.mark.parametrize("folder", ["cfg[1]", "what?", "a*b"])
 def test_a_glob_is_relative_to_a_folder_whose_name_looks_like_one(tmp_path, folder):
     folder = tmp_path / folder
