@@ -124,7 +124,7 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
         return name, f"{name} is missing"
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    given = first["input"]
+    given = str(first["input"]) if isinstance(first["input"], Path) else first["input"]
     said = isinstance(given, (BaseModel, dict)) or repr(given) in message or f"not {given}" in message
     return name, (f"{name}: " if name else "") + message + ("" if said else f" (got {given!r})")
 

@@ -12,16 +12,90 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from framencc.errors import SinkError, SourceError
+from framencc.lookup import read_file
 from framencc.staging import Staged, sidecar_path
 
 FORMAT_VERSION = 1
 _ENDS_BYTES = 1 << 20
 _OWN_KEYS = ("format_version", "frames")
+_DEEPEST = 32  # lists and mappings inside each other; a sidecar needs half a dozen
+_LARGEST = 2**63
+
+
+def _nameable(name: str) -> str:
+    if not name or "\0" in name:
+        raise ValueError("is no name of a file")
+    os.fsencode(name)
+    return name
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class _Row(_Part):
+    index: int | None = None
+    pts_seconds: float | None = None
+    digests: dict[str, str | None] = {}
+
+
+class _Content(_Part):
+    """The types of what is taken as given once a sidecar has been read; what is missing is for its reader to say."""
+
+    frames: list[_Row]
+    outputs: dict[str, Annotated[str, AfterValidator(_nameable)]] | None = None
+    results: dict[str, dict[str, Any]] = {}
+    sizes: dict[str, Any] = {}
+    stream: dict[str, Any] = {}
+    encoding: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
+    error: str | None = None
+    warnings: list[str] = []
+
+
+class _Place(_Part):
+    index: int
+    pts_seconds: float
+
+
+class _Worst(_Place):
+    value: float
+
+
+class _Score(_Part):
+    worst: _Worst | None
+
+
+class _Unmeasured(_Part):
+    n_frames: int
+    first: _Place
+    reason: str
+
+
+class _Region(_Part):
+    mean: _Score
+    frames_below_threshold: int = 0
+
+
+class _Scores(_Part):
+    mean_confidence: _Score
+
+
+class _Summary(_Part):
+    n_frames: int
+    mean_confidence: float | None
+    failed_warps: int
+    damaged_frames: int
+    frames_below_threshold: int
+    scores: _Scores
+    regions: dict[str, _Region] | None
+    unmeasured_frames: _Unmeasured | None
 
 
 class SidecarWriter:
@@ -158,21 +232,58 @@ def read_sidecar(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     SourceError
-        When it cannot be read, is no sidecar, or was written by a later version of the format.
+        When it cannot be read, is no sidecar, holds what no sidecar holds, or was written by a later version of the
+        format.
     """
     what = f"sidecar {str(path)!r}"
+    text = read_file(path, what)
     try:
-        content = json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise SourceError(f"{what} cannot be read: {error.strerror}") from None
+        content = json.loads(text)
+    except RecursionError:
+        raise SourceError(f"{what} is damaged: its lists are nested too deeply") from None
     except ValueError as error:
         raise SourceError(f"{what} is damaged: {error}") from None
     version = content.get("format_version") if isinstance(content, dict) else None
-    if not isinstance(version, int) or not isinstance(content.get("frames"), list):
+    if type(version) is not int or not isinstance(content.get("frames"), list):
         raise SourceError(f"{what} is no sidecar of framencc: it has no format_version or no frames")
     if version > FORMAT_VERSION:
         raise SourceError(f"{what} has format {version}; this framencc reads up to {FORMAT_VERSION}: update it")
+    _require_plain(content, what)
+    try:
+        _Content.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise SourceError(f"{what} is damaged: {place}: {first['msg']}") from None
     return dict(content)
+
+
+def summary_of(content: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what a sidecar says of all frames together; None where that is not whole."""
+    try:
+        _Summary.model_validate(content.get("summary"))
+    except ValidationError:
+        return None
+    return dict(content["summary"])
+
+
+def _require_plain(content: dict[str, Any], what: str) -> None:
+    """Refuse what JSON allows and `plain` never makes: no end of nesting, numbers beyond 64 bits, and NaN."""
+    level: list[dict[str, Any] | list[Any]] = [content]
+    for _ in range(_DEEPEST):
+        deeper: list[dict[str, Any] | list[Any]] = []
+        for container in level:
+            for value in container.values() if isinstance(container, dict) else container:
+                if isinstance(value, dict | list):
+                    deeper.append(value)
+                elif (isinstance(value, float) and not math.isfinite(value)) or (
+                    isinstance(value, int) and not -_LARGEST <= value < _LARGEST
+                ):
+                    raise SourceError(f"{what} is damaged: it holds a number that no sidecar holds")
+        if not deeper:
+            return
+        level = deeper
+    raise SourceError(f"{what} is damaged: its lists are nested too deeply")
 
 
 def fingerprint(path: str | Path, files: Sequence[Path] | None = None) -> dict[str, Any]:

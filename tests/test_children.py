@@ -288,3 +288,21 @@ def test_an_encoder_that_gets_on_at_its_end_may_take_its_time(tmp_path):
     result = run_few_frames(tmp_path, wrapped_ffmpeg(tmp_path / "bin", getting_on))
     assert result.returncode == 0, result.stderr
     assert read_sidecar(tmp_path / "out.mkv.json")["complete"] is True
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, 0x200), ({"creationflags": 0x08000000}, 0x08000200)])
+def test_on_windows_a_child_is_out_of_reach_of_the_consoles_ctrl_c(given, expected, monkeypatch):
+    started = {}
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0x200, raising=False)
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **options: started.update(options, command=command))
+    start_child(SLEEP, start_new_session=True, **given)
+    assert started == {"command": SLEEP, "start_new_session": True, "creationflags": expected}
+
+
+def test_elsewhere_a_child_is_started_without_flags_of_windows(monkeypatch):
+    started = {}
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **options: started.update(options, command=command))
+    start_child(SLEEP, start_new_session=True)
+    assert started == {"command": SLEEP, "start_new_session": True}

@@ -442,3 +442,19 @@ def test_a_reader_that_goes_away_is_no_traceback():
     assert process.stderr.read() == b""
     process.stderr.close()
     assert process.wait() == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "line"),
+    [
+        (None, 0, ""),
+        (0, 0, ""),
+        (7, 7, ""),
+        ("cannot go on", 1, "framencc: error: cannot go on\n"),
+        (("a", 1), 1, "framencc: error: ('a', 1)\n"),
+    ],
+)
+def test_an_exit_from_inside_means_what_it_means_to_python(given, code, line, monkeypatch, capfd):
+    monkeypatch.setattr("framencc.cli.commands.carry_out", lambda _: sys.exit(given))
+    assert main(["config"]) == code
+    assert capfd.readouterr() == ("", line)

@@ -1,15 +1,16 @@
 """Streams that take nothing, or are not there at all: said in one line where there is still a stream to say it on."""
 
+import io
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from running import COMMAND
 
 from framencc import demo
+from framencc.cli import main
 from framencc.sidecar import read_sidecar
 
 pytestmark = [
@@ -73,13 +74,36 @@ def test_without_a_stdout_a_run_is_done_all_the_same(folder):
     assert read_sidecar(folder / "out.npy.json")["complete"] is True
 
 
-def test_a_name_that_stdout_cannot_spell_is_told(folder):
-    words = ("run", "in.npy", "\u00e4.npy", "--reference", "0", "-q")
-    result = shell(folder, "", *words, PYTHONIOENCODING="ascii")
-    assert result.returncode == 1
-    assert "is complete, but its name is not told: stdout cannot be written: 'ascii' codec" in result.stderr
-    assert len(result.stderr.splitlines()) == 1
-    assert Path(folder / "\u00e4.npy").exists()
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii:strict"])
+def test_a_name_that_stdout_cannot_spell_is_escaped(folder, encoding):
+    words = ("run", "in.npy", "\u65e5\u672c.npy", "--reference", "0", "--validity", "\u6708.npy")
+    result = shell(folder, "", *words, PYTHONIOENCODING=encoding)
+    assert (result.returncode, result.stdout) == (0, "\\u65e5\\u672c.npy\n\\u6708.npy\n")
+    assert "described in \\u65e5\\u672c.npy.json" in result.stderr
+    assert read_sidecar(folder / "\u65e5\u672c.npy.json")["complete"] is True
+
+
+def test_stdout_keeps_the_rule_that_the_user_has_chosen(folder):
+    words = ("run", "in.npy", "\u65e5.npy", "--reference", "0", "-q")
+    assert shell(folder, "", *words, PYTHONIOENCODING="ascii:replace").stdout == "?.npy\n"
+
+
+@pytest.mark.parametrize("words", [["probe", "\u65e5.npy"], ["verify", "\u65e5.npy"], ["run", "\u65e5.npy"]])
+def test_no_command_fails_for_the_encoding_of_its_streams(folder, words):
+    np.save(folder / "\u65e5.npy", np.zeros((1, 8, 8), np.uint8))
+    result = shell(folder, "", *words, PYTHONIOENCODING="cp1252")
+    assert "internal error" not in result.stderr
+    assert result.returncode == {"probe": 0, "verify": 1, "run": 2}[words[0]]
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_the_streams_of_a_program_that_calls_the_command_are_left_as_they_were(stream, folder, monkeypatch):
+    taken = io.TextIOWrapper(io.BytesIO(), "ascii", write_through=True)
+    monkeypatch.setattr(sys, stream, taken)
+    monkeypatch.chdir(folder)
+    assert main(["run", "in.npy", "\u65e5.npy", "--reference", "0"]) == 0
+    assert b"\\u65e5.npy" in taken.buffer.getvalue()
+    assert taken.errors == "strict"
 
 
 def test_the_demo_shows_no_progress_where_there_is_no_stderr(monkeypatch):

@@ -129,11 +129,53 @@ def test_one_array_of_all(tmp_path) -> None:
     with pytest.raises(SpecError, match="is an array of none"):
         list_fields(tmp_path / "all.npy", None)
     np.save(tmp_path / "all.npy", stack[..., :1])
-    with pytest.raises(SourceError, match=r"must be \(N, H, W, 2\), not \(2, 5, 7, 1\) \(frame 0\)"):
-        list_fields(tmp_path / "all.npy", 2).read(0, (H, W))
+    with pytest.raises(SourceError, match=r"must be \(H, W, 2\) or \(N, H, W, 2\), not \(2, 5, 7, 1\)$"):
+        list_fields(tmp_path / "all.npy", 2)
     (tmp_path / "all.npy").write_bytes(b"\x93NUMPY\1\0\xff\xff")
     with pytest.raises(DamagedInputError):
         list_fields(tmp_path / "all.npy", 2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "advice"),
+    [
+        ((2, H, W), True),
+        ((4, 2, H, W), True),
+        ((1, 2, H, W), True),
+        ((H, W), False),
+        ((H, W, 3), False),
+        ((H, W, 1), False),
+        ((4, H, W), False),
+        ((4, H, W, 3), False),
+        ((1, 4, H, W, 2), False),
+        ((2,), False),
+        ((), False),
+    ],
+)
+@pytest.mark.parametrize("n_frames", [1, 4, None])
+def test_an_array_that_holds_no_field_is_told_by_its_shape_before_anything_is_counted(
+    tmp_path, shape, advice, n_frames
+) -> None:
+    np.save(tmp_path / "f.npy", np.zeros(shape, np.float32))
+    with pytest.raises(SourceError) as caught:
+        list_fields(tmp_path / "f.npy", n_frames)
+    assert f"must be (H, W, 2) or (N, H, W, 2), not {shape}" in str(caught.value)
+    assert ("its channels come first: numpy.moveaxis(fields, -3, -1)" in str(caught.value)) is advice
+
+
+def test_arrays_of_a_sequence_are_told_by_their_shape_before_they_are_counted(tmp_path) -> None:
+    for number in range(3):
+        np.save(tmp_path / f"{number}.npy", np.zeros((2, H, W), np.float32))
+    with pytest.raises(SourceError, match=r"0\.npy' must be .*, not \(2, 5, 7\); its channels come first"):
+        list_fields(tmp_path, 4)
+    with pytest.raises(SourceError, match=r"1\.npy' must be \(H, W, 2\), not \(2, 5, 7\); its channels .* \(frame 1\)"):
+        list_fields(tmp_path, 3).read(1, (H, W))
+
+
+def test_fields_of_another_size_are_told_by_both_sizes(tmp_path) -> None:
+    np.save(tmp_path / "f.npy", np.zeros((3, W, H, 2), np.float32))
+    with pytest.raises(SourceError, match=r"is 5 x 7, but the reference is 7 x 5"):
+        list_fields(tmp_path / "f.npy", 3).read(0, (H, W))
 
 
 def test_one_file_is_a_clip_of_one_frame(tmp_path) -> None:

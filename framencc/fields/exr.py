@@ -15,16 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from framencc.errors import DamagedInputError, MissingExtraError, SinkError, SourceError
-from framencc.fields.formats import Size, Stored, check_size
+from framencc.fields.exr_channels import find_pair, notes_on
+from framencc.fields.formats import Note, Size, Stored, check_size
 from framencc.values import MAX_PIXELS
 
 EXR_START = b"\x76\x2f\x31\x01"
-PAIRS = (("x", "y"), ("dx", "dy"), ("u", "v"), ("R", "G"))
-"""Which channels can be the horizontal and the vertical one, behind the same layer's name or none."""
 WRITTEN = ("dx", "dy")
 _MAX_SAMPLES = 8 * MAX_PIXELS  # the library unpacks all channels
 _MAX_CHANNELS = 1024
-_SHOWN = 8  # names in a message
 _TILED, _DEEP, _MULTIPART = 0x200, 0x800, 0x1000
 _UINT = 0
 # Rows of a chunk by compression: none, RLE, ZIPS, ZIP, PIZ, PXR24, B44, B44A, DWAA, DWAB, HTJ2K256, HTJ2K32.
@@ -55,7 +53,7 @@ class ExrChannel(NamedTuple):
     y_sampling: int
 
 
-def read_exr(path: Path, size: Size, where: str) -> Stored:
+def read_exr(path: Path, size: Size, where: str, notes: list[Note]) -> Stored:
     """Read the two channels of a field, placed in the display window.
 
     Parameters
@@ -66,6 +64,8 @@ def read_exr(path: Path, size: Size, where: str) -> Stored:
         Height and width that the display window must have.
     where
         How messages name the file.
+    notes
+        Gets what a user should know of the file although it can be read.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def read_exr(path: Path, size: Size, where: str) -> Stored:
     Raises
     ------
     SourceError
-        When the size is another, or the channels are not one pair of `PAIRS`.
+        When the size is another, or which two channels are the field is not clear.
     DamagedInputError
         When the file is broken.
     MissingExtraError
@@ -86,39 +86,13 @@ def read_exr(path: Path, size: Size, where: str) -> Stored:
     check_size(display.size, size, where)
     channels = _channels(attributes["channels"], where)
     _check_count(data, len(channels), where)
-    names = find_pair([channel.name for channel in channels], where)
+    all_names = [channel.name for channel in channels]
+    names = find_pair(all_names, where)
+    notes += notes_on(all_names, names)
     for channel in channels:
         if channel.name in names and (channel.kind == _UINT or (channel.x_sampling, channel.y_sampling) != (1, 1)):
             raise SourceError(f"{where}: channel {channel.name!r} must be half or float and not subsampled")
     return _place(np.stack(_read_pixels(path, names, data.size), axis=-1), data, display)
-
-
-def find_pair(channels: list[str], where: str) -> tuple[str, str]:
-    """Return the names of the horizontal and the vertical channel.
-
-    Raises
-    ------
-    SourceError
-        When there is none, or more than one such pair.
-    """
-    found, known = [], set(channels)
-    for name in channels:
-        layer, dot, last = name.rpartition(".")
-        for horizontal, vertical in PAIRS:
-            if last == horizontal and layer + dot + vertical in known:
-                found.append((name, layer + dot + vertical))
-    if not found:
-        wanted = ", ".join(f"({x}, {y})" for x, y in PAIRS)
-        names = _shown([repr(name) for name in channels])
-        raise SourceError(f"{where} has channels {names}; a field is one of {wanted}, in a layer or not")
-    if len(found) > 1:
-        pairs = _shown([repr(pair) for pair in found])
-        raise SourceError(f"{where} has more than one pair of channels that may be the field: {pairs}; keep only one")
-    return found[0]
-
-
-def _shown(names: list[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (" ..." if len(names) > _SHOWN else "")
 
 
 def write_exr(path: Path, field: npt.NDArray[np.float32]) -> None:

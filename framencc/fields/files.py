@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,10 @@ from framencc.fields.exr import EXR_START, read_exr, write_exr
 from framencc.fields.formats import (
     FLO_START,
     FLO_UNKNOWN,
+    Note,
     Size,
     Stored,
+    check_shape,
     flo_content,
     from_kitti,
     npy_content,
@@ -30,6 +32,7 @@ from framencc.fields.formats import (
     read_npy,
     read_png,
 )
+from framencc.fields.stmap import displacement_of, rounding
 from framencc.lookup import look_up, require_file
 from framencc.sequences import list_files, sequence_numbers, start_of
 from framencc.staging import write_all
@@ -40,13 +43,12 @@ Field = npt.NDArray[np.float32]
 
 FIELD_SUFFIXES = (".npy", ".flo", ".png", ".exr")
 
-_READERS: dict[bytes, Callable[[Path, Size, str], Stored]] = {
+_READERS: dict[bytes, Callable[..., Stored]] = {
     npy.START: read_npy,
     FLO_START: read_flo,
     png.SIGNATURE: read_png,
     EXR_START: read_exr,
 }
-_CODES = 65535  # of 16 bits
 
 
 def read_field(
@@ -66,8 +68,9 @@ def read_field(
         - Middlebury's .flo: a component that is NaN or beyond 1e9 means unknown;
         - KITTI's 16-bit RGB PNG: (R - 2^15) / 64, (G - 2^15) / 64, B = 0 means unknown; convention ``stmap`` reads
           R / 65535, G / 65535, of RGBA files too;
-        - OpenEXR of half or float channels (x, y), (dx, dy), (u, v) or (R, G), in a layer or not; outside the data
-          window there is no displacement. The vertical channel counts downwards, unlike a motion layer of Nuke.
+        - OpenEXR of half or float channels (x, y), (dx, dy), (u, v) or (R, G), in a layer or not, in capitals or not;
+          outside the data window there is no displacement. The vertical channel counts downwards, unlike a motion layer
+          of Nuke.
     size
         Height and width of the reference, which the file's must be.
     convention
@@ -99,14 +102,29 @@ def read_field(
     MissingExtraError
         When it is an EXR and OpenEXR is not installed.
     """
+    return load_field(path, size, convention=convention, frame_size=frame_size, index=index).displacement
+
+
+class LoadedField(NamedTuple):
+    """A field and what a user should know of the file that it comes from."""
+
+    displacement: Field
+    notes: tuple[Note, ...]
+
+
+def load_field(
+    path: str | Path, size: Size, *, convention: Convention, frame_size: Size | None = None, index: int | None = None
+) -> LoadedField:
+    """Read one displacement field, and say what is to be known of its file; see `read_field`."""
     path = Path(path)
     where = f"field {str(path)!r}"
     size, frame_size = _checked_size(size, "size"), _checked_size(frame_size or size, "frame_size")
     if convention not in get_args(Convention):
         raise SpecError(f"convention must be one of {', '.join(get_args(Convention))}, not {convention!r}")
     require_file(path, where)
+    notes: list[Note] = []
     try:
-        stored = _read_stored(path, size, where, index, convention)
+        stored = _read_stored(path, size, where, index, convention, notes)
     except (FramenccError, MemoryError):
         raise
     except OSError as error:
@@ -115,9 +133,12 @@ def read_field(
         raise SourceError(f"{where} cannot be read: {error.strerror}") from None
     except Exception as error:  # noqa: BLE001  (a damaged file makes the decoders raise nearly anything)
         raise DamagedInputError(f"{where} is damaged: {_one_line(error)}") from None
+    notes += rounding(stored, frame_size, positions=convention == "stmap")
     if convention == "stmap":
-        return _finished(_from_stmap(stored, frame_size), where)
-    return _finished(from_kitti(stored, where) if stored.dtype == np.uint16 else stored, where)
+        stored = displacement_of(stored, frame_size)
+    elif stored.dtype == np.uint16:
+        stored = from_kitti(stored, where)
+    return LoadedField(_finished(stored, where), tuple(notes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +174,13 @@ class FieldSequence:
     def read(
         self, index: int, size: Size, *, convention: Convention = "displacement", frame_size: Size | None = None
     ) -> Field:
-        """Read the field of frame `index`, counted from 0 in the input; see `read_field`, whose errors name the frame.
+        """Read the field of frame `index`, counted from 0 in the input; see `load`."""
+        return self.load(index, size, convention=convention, frame_size=frame_size).displacement
+
+    def load(
+        self, index: int, size: Size, *, convention: Convention = "displacement", frame_size: Size | None = None
+    ) -> LoadedField:
+        """Read the field of frame `index`, counted from 0 in the input; see `load_field`, whose errors name the frame.
 
         Raises
         ------
@@ -170,7 +197,7 @@ class FieldSequence:
         if look_up(file, f"field {str(file)!r} (frame {index})") is None:
             raise SourceError(f"field {str(file)!r} (frame {index}) is gone since the run began")
         try:
-            return read_field(
+            return load_field(
                 file, size, convention=convention, frame_size=frame_size, index=place if self.stacked else None
             )
         except DamagedInputError as error:
@@ -207,7 +234,7 @@ def list_fields(path: str | Path, n_frames: int | None, selected: Sequence[int] 
     """
     path = str(path)
     files = list_files(path, FIELD_SUFFIXES, what="fields", kind="displacement field")
-    stacked = len(files) == 1 and _is_stacked(files[0])
+    stacked = len(files) == 1 and _is_stacked(files[0])  # which refuses an array that holds no field
     if stacked:
         n_fields = read_float_header(files[0], f"fields {path!r}").shape[0]
         if n_fields == 0:
@@ -223,6 +250,7 @@ def list_fields(path: str | Path, n_frames: int | None, selected: Sequence[int] 
             _refuse_gaps(path, files, indices)
     fields = FieldSequence(path, tuple(files), n_fields, stacked, indices)
     if selected is None and n_frames is not None and n_fields != n_frames:
+        _is_stacked(files[0])  # what is no field has no right number either
         raise SpecError(_wrong_count(path, files, n_fields, n_frames))
     missing = sorted(set(selected or ()) - set(indices))
     if missing:
@@ -247,10 +275,14 @@ def _is_stacked(file: Path) -> bool:
     Raises
     ------
     SourceError, DamagedInputError
-        When it cannot be read.
+        When it cannot be read, or is a .npy of another shape than one field's or several fields'.
     """
     where = f"field {str(file)!r}"
-    return start_of(file, where).startswith(npy.START) and len(read_float_header(file, where).shape) == 4
+    if not start_of(file, where).startswith(npy.START):
+        return False
+    shape = read_float_header(file, where).shape
+    check_shape(shape, where)
+    return len(shape) == 4
 
 
 def write_field(path: str | Path, field: npt.NDArray[np.floating]) -> None:
@@ -300,42 +332,22 @@ def write_field(path: str | Path, field: npt.NDArray[np.floating]) -> None:
         raise SinkError(f"{where} cannot be written: {error.strerror or error}") from None
 
 
-def _read_stored(path: Path, size: Size, where: str, index: int | None, convention: Convention) -> Stored:
+def _read_stored(
+    path: Path, size: Size, where: str, index: int | None, convention: Convention, notes: list[Note]
+) -> Stored:
     start = start_of(path, where)
     for magic, reader in _READERS.items():
         if start.startswith(magic):
             if reader is read_flo and convention == "stmap":
                 raise SourceError(f"{where} is a .flo file, which holds displacements; an STMap is .exr, .png or .npy")
+            if index is None and reader is read_exr:
+                return read_exr(path, size, where, notes)
             if index is None:
                 return reader(path, size, where)
             if reader is read_npy:
                 return read_npy(path, size, where, index)
             raise SourceError(f"{where} holds one field, not one for each frame")
     raise SourceError(f"{where} is no .npy, .flo, PNG or EXR file")
-
-
-def _from_stmap(stored: Stored, frame_size: Size) -> npt.NDArray[np.float64]:
-    """Turn positions into displacements, in float64; see `read_field` for the formula."""
-    frame_height, frame_width = frame_size
-    height, width = stored.shape[:2]
-    columns, rows = np.arange(width), np.arange(height)[:, np.newaxis]
-    u, v = (_normalised(stored[..., place]) for place in (0, 1))
-    displacement = np.stack([u * frame_width - 0.5 - columns, frame_height - 0.5 - v * frame_height - rows], axis=-1)
-    displacement[u == _as_stored((columns + 0.5) / frame_width, stored.dtype), 0] = 0.0
-    displacement[v == _as_stored((frame_height - 0.5 - rows) / frame_height, stored.dtype), 1] = 0.0
-    return displacement
-
-
-def _normalised(stored: Stored) -> npt.NDArray[np.float64]:
-    values = stored.astype(np.float64)
-    return values / _CODES if stored.dtype == np.uint16 else values
-
-
-def _as_stored(values: npt.NDArray[np.float64], dtype: np.dtype[np.generic]) -> npt.NDArray[np.float64]:
-    """Round to what the file's type can hold."""
-    if dtype == np.uint16:
-        return np.rint(values * _CODES) / _CODES
-    return values.astype(dtype).astype(np.float64)
 
 
 def _finished(displacement: Stored, where: str) -> Field:

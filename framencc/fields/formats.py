@@ -6,8 +6,9 @@ file can make it allocate more than a field of that size.
 
 import io
 import struct
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,40 @@ FLO_UNKNOWN = 1e9
 """Middlebury's limit: a larger component marks a pixel whose displacement is unknown."""
 _FLO_UNKNOWN_VALUE = np.float32(1e10)  # what Middlebury's own code writes (flowIO.h: UNKNOWN_FLOW)
 _FLO_HEADER = struct.Struct("<4sii")
+
+
+class Note(NamedTuple):
+    """What a user should know of a field although it can be read.
+
+    Parameters
+    ----------
+    kind
+        What it is about, one word.
+    text
+        What follows the file's name in a sentence without its full stop.
+    step
+        Of numbers that are rounded: to multiples of so many pixels.
+    """
+
+    kind: str
+    text: str
+    step: float = 0.0
+
+
+def check_shape(shape: tuple[int, ...], where: str, wanted: Sequence[str] = ("(H, W, 2)", "(N, H, W, 2)")) -> None:
+    """Refuse an array whose shape is none of a field's or of fields'.
+
+    Raises
+    ------
+    SourceError
+        Names its shape, those that are wanted, and where the axes are only in another order, how to change that.
+    """
+    if shape[-1:] == (2,) and any(len(shape) == form.count(",") + 1 for form in wanted):
+        return
+    advice = ""
+    if len(shape) in (3, 4) and shape[-1] != 2 and shape[-3] == 2:
+        advice = "; its channels come first: numpy.moveaxis(fields, -3, -1) puts them last"
+    raise SourceError(f"{where} must be {' or '.join(wanted)}, not {shape}{advice}")
 
 
 def check_size(given: Size, wanted: Size, where: str) -> None:
@@ -58,9 +93,7 @@ def read_float_header(path: Path, where: str) -> NpyHeader:
 def read_npy(path: Path, size: Size, where: str, index: int | None = None) -> Stored:
     """Read an (H, W, 2) array, or entry `index` of an (N, H, W, 2) one; see `read_float_header` for errors."""
     header = read_float_header(path, where)
-    n_axes = 3 if index is None else 4
-    if len(header.shape) != n_axes or header.shape[-1] != 2:
-        raise SourceError(f"{where} must be {'(H, W, 2)' if index is None else '(N, H, W, 2)'}, not {header.shape}")
+    check_shape(header.shape, where, ["(H, W, 2)" if index is None else "(N, H, W, 2)"])
     check_size((header.shape[-3], header.shape[-2]), size, where)
     stored = map_npy(path, header)
     return np.array(stored if index is None else stored[index])

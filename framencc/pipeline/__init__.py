@@ -26,7 +26,7 @@ from framencc.pipeline.outputs import LostWorkError, Outputs
 from framencc.pipeline.tally import Tally, worst_region
 from framencc.pipeline.workplace import MAPS, Workplace, look, require_same, tidy_up
 from framencc.scores import Scorer
-from framencc.sidecar import read_sidecar
+from framencc.sidecar import read_sidecar, summary_of
 from framencc.sinks import check_targets, partial_path
 from framencc.sinks.targets import check_names, existing_files, try_folders
 from framencc.sources import (
@@ -286,8 +286,11 @@ def _finished_before(spec: RunSpec) -> RunReport | None:
         with contextlib.ExitStack() as cleanup:
             if content.get("job") != Stages(spec, cleanup).description.digest():
                 continue
+        summary = summary_of(content)
+        if summary is None:
+            continue
         tidy_up(spec)
-        summary, output = content["summary"], paths.pop(MAPS)
+        output = paths.pop(MAPS)
         if content.get("complete") is not True:
             n_maps = summary["n_frames"]
             raise DamagedInputError(f"{content.get('error')}; {n_maps} maps are kept in {str(output)!r}")

@@ -157,8 +157,6 @@ def read_run(run: str | Path) -> Run:
     path = find_sidecar(run)
     head = read_sidecar(path)
     rows = head.pop("frames")
-    if not all(isinstance(row, dict) for row in rows):
-        raise SourceError(f"sidecar {str(path)!r} is damaged: a row of its frames holds no names")
     index = _column(rows, "index")
     pts = _column(rows, "pts_seconds")
     if not (np.isfinite(index) & np.isfinite(pts) & (np.abs(index) < 2**53)).all():

@@ -1,9 +1,10 @@
 """Method ``field``: displacements that somebody else has computed, one file for each frame of the input."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Sequence
 
-from framencc.errors import SourceError, SpecError
-from framencc.fields import list_fields
+from framencc.errors import FramenccError, SourceError, SpecError
+from framencc.fields import Note, list_fields
 from framencc.frames import Frame
 from framencc.spec.warp import WarpSpec
 from framencc.warps.base import Warp, WarpMethod, field_statistics
@@ -44,6 +45,22 @@ class FieldMethod(WarpMethod):
         self._fields = list_fields(spec.field, n_frames, selected)
         self._size = size
         self._convention = spec.field_convention
+        self._first = next(iter(self._fields.indices if selected is None else selected), 0)
+        self._notes: dict[str, Note] | None = None  # by their kinds; None until a field has been read
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know of the fields; see `WarpMethod.warnings`."""
+        if self._notes is None:
+            with contextlib.suppress(FramenccError):  # whoever needs the field says what is wrong with it
+                self._take(self._fields.load(self._first, self._size, convention=self._convention).notes)
+        return tuple(f"warp.field {self._fields.path!r} {note.text}" for note in (self._notes or {}).values())
+
+    def _take(self, notes: Iterable[Note]) -> None:
+        kept = self._notes = self._notes or {}
+        for note in notes:
+            if note.kind not in kept or note.step > kept[note.kind].step:
+                kept[note.kind] = note
 
     def finish(self, n_frames: int) -> None:
         """Refuse fields that no frame came for; see `WarpMethod.finish`."""
@@ -54,7 +71,8 @@ class FieldMethod(WarpMethod):
 
     def estimate(self, frame: Frame, previous: Warp | None) -> Warp:  # noqa: ARG002  (each frame stands alone)
         """Read the frame's field; see `WarpMethod.estimate`."""
-        field = self._fields.read(frame.index, self._size, convention=self._convention)
+        field, notes = self._fields.load(frame.index, self._size, convention=self._convention)
+        self._take(notes)
         report = field_statistics(field, self._threads)
         if report["share_known"] == 0:
             raise SourceError(f"warp.field: {self._fields.path!r} holds no displacement at all for frame {frame.index}")
