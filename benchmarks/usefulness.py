@@ -16,7 +16,7 @@ import numpy.typing as npt
 from benchmarks.tables import machine, publish, table
 from framencc import local_ncc
 from framencc.channels import to_luma
-from framencc.frames import Frame
+from framencc.frames import CodeRange, Frame
 from framencc.spec.warp import WarpSpec
 from framencc.warps import open_warp
 
@@ -122,7 +122,7 @@ def measures(case: Case, warped: Gray, distance: Array) -> dict[str, Array]:
 def measure(case: Case) -> tuple[float, dict[str, float]]:
     """The flow's mean end-point error in pixels, and every confidence's area."""
     spec = WarpSpec(method="flow", forward_backward="weight", forward_backward_scale=SCALE)
-    stage = open_warp(spec, case.reference, bits=8, reference_bits=8)
+    stage = open_warp(spec, case.reference, code_range=CodeRange.of_bits(8), reference_range=CodeRange.of_bits(8))
     frame = Frame(case.frame, 0, 0.0)
     warp = stage.estimate(frame)
     warped = stage.apply(frame, warp)

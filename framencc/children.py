@@ -19,10 +19,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 Process = subprocess.Popen[bytes]
 
@@ -48,6 +49,57 @@ try:
 except OSError as error:
     sys.exit("[fatal] " + command[0] + " cannot be started: " + error.strerror)
 """
+
+
+class Killable(Protocol):
+    """A child that any thread can end."""
+
+    def kill(self) -> None:
+        """End it at once, if it still runs. Safe to call twice."""
+
+
+class ChildGroup:
+    """The children that one thread starts for a while, so that another thread can end them whatever they are for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._children: weakref.WeakSet[Killable] = weakref.WeakSet()
+        self._is_over = False
+
+    @contextlib.contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Let every child that this thread starts in a ``with`` block belong to the group."""
+        before = getattr(_gathering, "group", None)
+        _gathering.group = self
+        try:
+            yield
+        finally:
+            _gathering.group = before
+
+    def end(self) -> None:
+        """End all of them, and every one that is still to come at its start. Safe to call twice, from any thread."""
+        with self._lock:
+            self._is_over = True
+            children = list(self._children)
+        for child in children:
+            child.kill()
+
+    def _add(self, child: Killable) -> None:
+        with self._lock:
+            self._children.add(child)
+            is_over = self._is_over
+        if is_over:
+            child.kill()
+
+
+_gathering = threading.local()
+
+
+def join_group(child: Killable) -> None:
+    """Add a child to the group that this thread is gathering, if it is."""
+    group: ChildGroup | None = getattr(_gathering, "group", None)
+    if group is not None:
+        group._add(child)
 
 
 def start_child(command: Sequence[str], *, memory_mib: int | None = None, **options: Any) -> Process:

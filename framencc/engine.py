@@ -11,7 +11,7 @@ import numpy.typing as npt
 from framencc.frames import Picture, Use, frozen
 from framencc.kernels import float_ncc, integer_ncc, maps, plane_ncc, pooled_ncc, radii_ncc
 from framencc.kernels.exclusion import BLOCK, Excluded, find_blocks, share_touched
-from framencc.kernels.integer_steps import IntegerReference, integer_settings
+from framencc.kernels.integer_steps import IntegerReference, Noise, integer_settings
 from framencc.kernels.threads import SMALLEST_CHUNK, share_rows
 from framencc.spec.ncc import NccSpec
 
@@ -28,8 +28,9 @@ VALIDITY_CODES = (
     "not finite",
     "forward-backward check failed",
     "damaged frame",
+    "no warp was found",
 )
-MASKED, NOT_FINITE, OUTSIDE, DAMAGED = np.uint8(4), np.uint8(6), np.uint8(3), np.uint8(8)
+MASKED, NOT_FINITE, OUTSIDE, DAMAGED, NO_WARP = np.uint8(4), np.uint8(6), np.uint8(3), np.uint8(8), np.uint8(9)
 # One row without a pixel: kernels look at the first row of an empty array.
 NO_MAP: Map = np.empty((1, 0), np.float32)
 NO_CODES: Validity = np.empty((1, 0), np.uint8)
@@ -79,10 +80,18 @@ class Engine:
         What the reference and the frames hold by themselves; in float32 planes there may be integers.
     masked
         Whether every frame will come with codes: then nothing of the reference can be summed beforehand.
+    scale
+        How many of the reference's codes one code of a frame is; `spec.noise_sigma` is in the frame's.
     """
 
     def __init__(
-        self, planes: Picture, spec: NccSpec, *, dtypes: tuple[np.dtype[Any], np.dtype[Any]], masked: bool
+        self,
+        planes: Picture,
+        spec: NccSpec,
+        *,
+        dtypes: tuple[np.dtype[Any], np.dtype[Any]],
+        masked: bool,
+        scale: float = 1.0,
     ) -> None:
         self._spec = spec
         self._shape = planes.shape[1:]
@@ -96,11 +105,13 @@ class Engine:
         if planes.dtype == np.float32:
             floats, integers = float_ncc.FLAT_SHARE_OF_FLOATS, float_ncc.FLAT_SHARE_OF_INTEGERS
             shares = tuple(floats if dtype == np.float32 else integers for dtype in dtypes)
-            self._radii = [_prepare_floats(planes, spec, radius, self._tile_rows, shares, masked) for radius in radii]
+            self._radii = [
+                _prepare_floats(planes, spec, scale, radius, self._tile_rows, shares, masked) for radius in radii
+            ]
         elif planes.dtype == np.uint8 and len(planes) == 1 and len(radii) > 1 and not masked and spec.border != "valid":
-            self._radii = [_prepare_radii(planes, spec, radii)]
+            self._radii = [_prepare_radii(planes, spec, scale, radii)]
         else:
-            self._radii = [_prepare_integers(planes, spec, radius, masked) for radius in radii]
+            self._radii = [_prepare_integers(planes, spec, scale, radius, masked) for radius in radii]
 
     def correlate(self, frame: Picture, why: Validity, rho: Map, validity: Validity, threads: int) -> None:
         """Fill `rho`, and `validity` unless it is empty.
@@ -207,43 +218,51 @@ def all_finite(planes: Picture, threads: int) -> bool:
     return all(parts)
 
 
-def _prepare_integers(planes: Picture, spec: NccSpec, radius: int, masked: bool) -> _OneRadius:
+def _energies(spec: NccSpec, n_channels: int, scale: float) -> tuple[float, float, float]:
+    """Return what noise adds to the variance of a frame, of the reference, and to their covariance, over n^2."""
+    sigma, own_sigma = float(spec.noise_sigma), float(spec.noise_sigma) * scale
+    prior = spec.flat * (n_channels * (sigma * own_sigma)) if sigma > 0 else 0.0
+    return n_channels * sigma**2, n_channels * own_sigma**2, prior
+
+
+def _prepare_integers(planes: Picture, spec: NccSpec, scale: float, radius: int, masked: bool) -> _OneRadius:
     n_channels, height, width = planes.shape
     settings = integer_settings(
         planes.dtype,
-        n_channels,
         width,
         radius=radius,
         reflect=spec.border == "reflect",
         flat=spec.flat,
-        noise_sigma=spec.noise_sigma,
+        noise=Noise(*map(np.float32, _energies(spec, n_channels, scale))),
         fill=spec.fill,
         min_valid_fraction=spec.min_valid_fraction,
     )
     # With masks nothing is known beforehand of several channels; of one, what windows without a masked pixel hold.
     shape = (0, 0) if masked and n_channels > 1 else (height, width)
     accumulator = settings.accumulator.dtype
-    sums, scale = np.empty((n_channels, *shape), accumulator), np.zeros(shape, np.float32)
+    sums, roots = np.empty((n_channels, *shape), accumulator), np.zeros(shape, np.float32)
     squares = np.empty(shape if masked and n_channels == 1 else (0, 0), accumulator)
-    reference = IntegerReference(planes, sums, scale, squares)
+    reference = IntegerReference(planes, sums, roots, squares)
     if sums.size:
-        one_channel = settings._replace(noise=np.float32(spec.noise_sigma**2))
+        own = np.float32(_energies(spec, 1, scale)[1])
+        one_channel = settings._replace(noise=Noise(own, own, own))
         for channel in range(n_channels):
             part = slice(channel, channel + 1)
-            one = IntegerReference(planes[part], sums[part], scale, squares)
+            one = IntegerReference(planes[part], sums[part], roots, squares)
             integer_ncc.correlate_rows(one, planes[part], None, one_channel, 0, height, NO_MAP, _NO_VALIDITY)
-        _invert_roots(scale)
+        _invert_roots(roots)
     return _OneRadius(reference, settings)
 
 
-def _prepare_radii(planes: Picture, spec: NccSpec, radii: tuple[int, ...]) -> _OneRadius:
+def _prepare_radii(planes: Picture, spec: NccSpec, scale: float, radii: tuple[int, ...]) -> _OneRadius:
     shape = (len(radii), *planes.shape[1:])
     reference = radii_ncc.RadiiReference(
         planes, np.array(radii), np.empty(shape, np.uint32), np.empty(shape, np.float32)
     )
-    flat, noise, how = np.float32(spec.flat), np.float32(spec.noise_sigma**2), _COMBINE[spec.combine]
-    settings = radii_ncc.RadiiSettings(spec.border == "reflect", flat, noise, how)
-    radii_ncc.correlate_radii(reference, planes, settings, 0, shape[1], NO_MAP, _NO_VALIDITY)
+    noise, how = Noise(*map(np.float32, _energies(spec, 1, scale))), _COMBINE[spec.combine]
+    settings = radii_ncc.RadiiSettings(spec.border == "reflect", np.float32(spec.flat), noise, how)
+    own = settings._replace(noise=noise._replace(frame=noise.reference))
+    radii_ncc.correlate_radii(reference, planes, own, 0, shape[1], NO_MAP, _NO_VALIDITY)
     _invert_roots(reference.scale)
     return _OneRadius(reference, settings)
 
@@ -256,9 +275,16 @@ def _invert_roots(scale: npt.NDArray[np.float32]) -> None:
 
 
 def _prepare_floats(
-    planes: Picture, spec: NccSpec, radius: int, rows: int, flat_shares: tuple[float, ...], masked: bool
+    planes: Picture,
+    spec: NccSpec,
+    scale: float,
+    radius: int,
+    rows: int,
+    flat_shares: tuple[float, ...],
+    masked: bool,
 ) -> _OneRadius:
     n_channels, height, width = planes.shape
+    noise, reference_noise, prior = _energies(spec, n_channels, scale)
     alone = n_channels == 1 and not masked and spec.border != "reflect"
     settings = float_ncc.FloatSettings(
         radius=radius,
@@ -266,7 +292,9 @@ def _prepare_floats(
         flat=float(spec.flat),
         flat_share=flat_shares[1],
         reference_flat_share=flat_shares[0],
-        noise=n_channels * float(spec.noise_sigma) ** 2,
+        noise=noise,
+        reference_noise=reference_noise,
+        prior=prior,
         fill=float(spec.fill),
         min_valid_fraction=float(spec.min_valid_fraction),
         tile_rows=rows,
@@ -277,7 +305,7 @@ def _prepare_floats(
     shape = (0, 0) if masked else (height, width)
     sums, textured = np.empty((n_channels, *shape)), np.empty((n_channels, *((0, 0) if alone else shape)), np.uint8)
     reference = float_ncc.FloatReference(planes, sums, textured, np.empty(shape))
-    own = settings._replace(flat_share=settings.reference_flat_share)
+    own = settings._replace(flat_share=settings.reference_flat_share, noise=reference_noise)
     if alone:
         plane_ncc.correlate_plane(reference, planes, own, 0, height, NO_MAP, _NO_VALIDITY)
     elif not masked:

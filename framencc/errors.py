@@ -19,6 +19,10 @@ class SourceError(FramenccError, OSError):
     """Frames or a reference picture cannot be read."""
 
 
+class UnreadableNowError(SourceError):
+    """Reading was cut short by the system (a decoder killed, stalled or not started): the file may well be whole."""
+
+
 class WarpError(FramenccError):
     """A frame cannot be brought onto the reference."""
 

@@ -1,10 +1,11 @@
 """The values that pass between stages: one frame, and what is known of a whole stream."""
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -103,6 +104,61 @@ class Conversion:
 
 
 @dataclass(frozen=True, slots=True)
+class CodeRange:
+    """Which codes of integer samples stand for black and white, and how that is known.
+
+    Codes beyond them are allowed: video of limited range has some on either side.
+
+    Parameters
+    ----------
+    bits
+        Significant bits: 12 for a 12-bit camera's codes, whether they fill the low or the high bits of 16.
+    black, white
+        The codes.
+    bits_from
+        ``stored``: the file or its sample type says so; ``content``: found by its largest code; ``option``: the user
+        says so.
+    range
+        ``limited``: black and white lie inside the range of the bits, as 16 and 235 in 8; ``full``: they are its ends.
+    range_from
+        ``stored``, ``option``, or ``assumed`` where the file does not say.
+    largest
+        The largest code that was found, where `bits_from` is ``content``.
+    """
+
+    bits: int
+    black: int
+    white: int
+    bits_from: Literal["stored", "content", "option"] = "stored"
+    range: Literal["full", "limited"] = "full"
+    range_from: Literal["stored", "option", "assumed"] = "stored"
+    largest: int | None = None
+
+    @classmethod
+    def of_bits(cls, bits: int, *, limited: bool = False, **how: Any) -> Self:
+        """Return the range of codes that lie in the low bits."""
+        if limited:
+            return cls(bits, (16 << bits) >> 8, (235 << bits) >> 8, range="limited", **how)
+        return cls(bits, 0, (1 << bits) - 1, **how)
+
+    @property
+    def depth(self) -> int:
+        """How many of a sample's low bits its codes may fill: more than are significant where those are the high ones.
+
+        Where only some frames were looked at, another may be up to four times as bright.
+        """
+        return min(16, self.white.bit_length() + (2 if self.bits_from == "content" else 0))
+
+    def units(self, other: "CodeRange") -> float:
+        """Return how many of these codes one code of `other` is."""
+        return (self.white - self.black) / (other.white - other.black)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what a sidecar says of it."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "largest"}
+
+
+@dataclass(frozen=True, slots=True)
 class StreamInfo:
     """What is known of a source before its first frame is read.
 
@@ -116,8 +172,8 @@ class StreamInfo:
         How many frames are selected, or None where only reading tells.
     frame_rate
         Nominal frames per second, exact.
-    bits
-        Significant bits of an integer sample (10 for 10-bit video held in uint16), None for floats.
+    code_range
+        Which of its integer codes are black and white, None for floats.
     time_base
         Unit of the input's time stamps in seconds, where it has one.
     n_channels
@@ -126,6 +182,8 @@ class StreamInfo:
         Which weights relate a YUV video's luma to red, green and blue; None for all else.
     conversion
         How the channels were computed; None where they are stored as such.
+    pixel_aspect
+        How many times as wide as high a pixel is shown; 1: pixels are square, or nothing says otherwise.
     details
         Further facts for people (codec, pixel format, rotation, colour), JSON-ready.
     warnings
@@ -137,11 +195,12 @@ class StreamInfo:
     dtype: np.dtype[Any]
     n_frames: int | None
     frame_rate: Fraction
-    bits: int | None = None
+    code_range: CodeRange | None = None
     time_base: Fraction | None = None
     n_channels: int = 1
     matrix: str | None = None
     conversion: Conversion | None = None
+    pixel_aspect: Fraction = Fraction(1)
     details: dict[str, str | int | float | bool | None] | None = None
     warnings: tuple[str, ...] = ()
 
@@ -152,3 +211,27 @@ class StreamInfo:
             raise ValueError(f"a stream's dtype must be uint8, uint16 or float32, not {self.dtype}")
         if self.frame_rate <= 0:
             raise ValueError(f"a frame rate must be positive, not {self.frame_rate}")
+        if self.pixel_aspect <= 0:
+            raise ValueError(f"a pixel's aspect must be positive, not {self.pixel_aspect}")
+
+    @property
+    def bits(self) -> int | None:
+        """Significant bits of an integer sample (10 for 10-bit video held in uint16), None for floats."""
+        return None if self.code_range is None else self.code_range.bits
+
+    @property
+    def display_size(self) -> tuple[int, int]:
+        """(width, height) at which a player shows a frame: the height is kept."""
+        return round(self.width * self.pixel_aspect), self.height
+
+    @property
+    def size_note(self) -> str:
+        """What to add to a complaint that an image has another size than this stream; empty where nothing helps."""
+        if self.pixel_aspect == 1:
+            return ""
+        aspect = f"{self.pixel_aspect.numerator}:{self.pixel_aspect.denominator}"
+        width, height = self.display_size
+        return (
+            f"; the input's pixels are not square ({aspect}), and players show and save them as {width} x {height}: "
+            f"store images for it in its own {self.width} x {self.height} pixels"
+        )

@@ -1,7 +1,9 @@
 """What a run has done so far, written down as it goes: lines are only added, and a torn last one does not count."""
 
 import contextlib
+import io
 import json
+import os
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,11 +31,11 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         is_new = not path.exists()
-        self._file = path.open("ab", buffering=0)
+        self._file = io.open(path, "ab", buffering=0, opener=_open_no_link)  # noqa: SIM115, UP020  (Path's has no opener)
         try:
-            end = sum(length for length, _ in _lines(path))
-            if end != path.stat().st_size:
-                self._file.truncate(end)
+            self._end = sum(length for length, _ in _lines(path))
+            if self._end != path.stat().st_size:
+                self._file.truncate(self._end)
             if is_new:
                 sync_folder(path.parent)
         except BaseException:
@@ -49,8 +51,16 @@ class Journal:
             When it cannot be written; what was there before still counts, and nothing can be added any more.
         """
         text = json.dumps(entry, allow_nan=False, separators=(",", ":")).encode()
-        write_all(self._file, b"%08x %s\n" % (zlib.crc32(text), text))
-        sync_file(self._path)
+        line = b"%08x %s\n" % (zlib.crc32(text), text)
+        try:
+            write_all(self._file, line)
+            sync_file(self._path)
+        except BaseException:
+            # It may be there all the same, and must not count later.
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._end)
+            raise
+        self._end += len(line)
 
     def close(self) -> None:
         """Close the file. Safe to call twice; every entry has been flushed before, so nothing can be lost here."""
@@ -78,7 +88,14 @@ def _lines(path: Path) -> Iterator[tuple[int, Entry]]:
             checksum, _, text = line.partition(b" ")
             if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(text[:-1]):
                 return
-            entry = json.loads(text)
+            try:
+                entry = json.loads(text)
+            except ValueError:
+                return
             if not isinstance(entry, dict):
                 return
             yield len(line), entry
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)

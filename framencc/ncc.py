@@ -127,7 +127,13 @@ class Reference:
 
     @classmethod
     def from_planes(
-        cls, planes: Picture, spec: NccSpec, *, use: Use | None = None, threads: int | None = None
+        cls,
+        planes: Picture,
+        spec: NccSpec,
+        *,
+        use: Use | None = None,
+        scale: float = 1.0,
+        threads: int | None = None,
     ) -> "Reference":
         """Prepare a reference whose channels have already been chosen.
 
@@ -139,6 +145,8 @@ class Reference:
             The options.
         use
             (H, W) bool, False for the pixels that are masked; `spec.mask` and `spec.alpha` are not looked at.
+        scale
+            How many of the reference's codes one code of a frame is: `spec.noise_sigma` is in the frame's codes.
         threads
             As for `Reference`.
 
@@ -149,13 +157,14 @@ class Reference:
             frames that have been warped are of another dtype than the reference.
         """
         reference = cls.__new__(cls)
-        reference._prepare(planes, use, spec, checked_threads(threads))
+        reference._prepare(planes, use, spec, checked_threads(threads), scale)
         reference._image_shape = np.shape(planes)
         reference._has_mask = use is not None
         return reference
 
-    def _prepare(self, planes: Picture, use: Use | None, spec: NccSpec, threads: int) -> None:
+    def _prepare(self, planes: Picture, use: Use | None, spec: NccSpec, threads: int, scale: float = 1.0) -> None:
         self.spec = spec
+        self._scale = scale
         self._threads = threads
         self._planes = planes.copy()
         self._why = _codes(self._planes, use, threads)
@@ -264,7 +273,8 @@ class Reference:
         if key not in self._engines:
             own = self._planes.dtype
             planes = self._planes.astype(np.result_type(own, frame_dtype), copy=False)
-            self._engines[key] = Engine(planes, self.spec, dtypes=(own, frame_dtype), masked=masked)
+            dtypes = (own, frame_dtype)
+            self._engines[key] = Engine(planes, self.spec, dtypes=dtypes, masked=masked, scale=self._scale)
         return self._engines[key]
 
 

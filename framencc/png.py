@@ -30,7 +30,7 @@ _MOST_CHUNKS = 500_000
 
 
 class Header(NamedTuple):
-    """What a PNG says of itself, in the order of its IHDR chunk."""
+    """What a PNG says of itself, in the order of its IHDR chunk; and by its sBIT chunk."""
 
     width: int = 0
     height: int = 0
@@ -39,6 +39,7 @@ class Header(NamedTuple):
     compression: int = 0
     filtering: int = 0
     interlace: int = 0
+    significant_bits: int | None = None  # of samples; None where it does not say
 
     @property
     def is_16_bit_colour(self) -> bool:
@@ -88,6 +89,8 @@ def read(path: Path, where: str, accept: Callable[[Header], None]) -> tuple[byte
             raise SourceError(f"{where} holds {count} pictures; one was expected: store each in a file of its own")
         if name in _OF_THE_PICTURE or (name in _TEXTS and _may_hold_orientation(name, data)):
             kept.append(content[position:end])
+        elif name == b"sBIT":
+            header = header._replace(significant_bits=_significant_bits(header, data))
         position = end
     return b"".join(kept), header
 
@@ -98,7 +101,13 @@ def _header(start: bytes, where: str) -> Header:
         raise SourceError(f"{where} is a PNG of Apple's own kind (CgBI), which is not read; convert it to plain PNG")
     if name != b"IHDR" or len(data) != 13:
         raise DamagedInputError(f"{where} is damaged: it does not begin with its header of 13 bytes")
-    return Header._make(struct.unpack(">IIBBBBB", data))
+    return Header(*struct.unpack(">IIBBBBB", data))
+
+
+def _significant_bits(header: Header, data: memoryview) -> int | None:
+    colours = bytes(data[: 3 if header.colour_type & 2 else 1])  # after them alpha's
+    bits = max(colours, default=0)
+    return bits if 8 <= bits <= header.bit_depth else None
 
 
 def _may_hold_orientation(name: bytes, data: memoryview) -> bool:

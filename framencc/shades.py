@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from framencc.frames import Picture
+from framencc.frames import CodeRange, Picture
 
 UNMEASURED = (58, 84, 138)
 """Red, green and blue of what was not measured, beside grays: it is none, so it is no value of a gray map."""
@@ -31,22 +31,22 @@ class Shades:
     white: float
 
     @classmethod
-    def of(cls, reference: Picture, bits: int | None) -> "Shades":
+    def of(cls, reference: Picture, code_range: CodeRange | None) -> "Shades":
         """Choose for a reference.
 
-        Integers are shown from 0 to the largest code of the depth that they use: a picture of 12 bits in a file of 16
-        is not shown black. Floats are shown from 0, or their least value below it, to their greatest value, each but
+        Integers are shown from their black to their white: a picture of 12 bits in a file of 16 is not shown black.
+        Floats are shown from 0, or their least value below it, to their greatest value, each but
         for one pixel in a thousand.
 
         Parameters
         ----------
         reference
             (H, W) or (3, H, W).
-        bits
-            Significant bits of its codes, None for floats.
+        code_range
+            Which of its codes are black and white, None for floats.
         """
-        if bits is not None:
-            return cls(0.0, float(maximum_code(max(min(8, bits), int(reference.max()).bit_length()))))
+        if code_range is not None:
+            return cls(float(code_range.black), float(code_range.white))
         finite = reference[np.isfinite(reference)]
         if not finite.size:
             return cls(0.0, 1.0)
@@ -54,11 +54,9 @@ class Shades:
         black = min(0.0, float(low))
         return cls(black, float(high) if high > black else black + 1.0)
 
-    def for_frames(self, bits: int | None, frame_bits: int | None, gain: int) -> "Shades":
-        """Say the same of frames, whose codes have another depth and come multiplied by `gain`."""
-        if bits is None and frame_bits is None:
-            return self
-        if bits is None or frame_bits is None:
-            # Integers beside floats: which float is a code's white, only convention tells.
-            return Shades(0.0, 1.0 if frame_bits is None else float(gain * maximum_code(frame_bits)))
-        return Shades(0.0, gain * self.white / maximum_code(bits) * maximum_code(frame_bits))
+    def for_frames(self, code_range: CodeRange | None, frames: CodeRange | None, gain: int) -> "Shades":
+        """Say the same of frames, whose codes have another range and come multiplied by `gain`."""
+        if frames is not None:
+            return Shades(float(gain * frames.black), float(gain * frames.white))
+        # Integers beside floats: which float is a code's white, only convention tells.
+        return self if code_range is None else Shades(0.0, 1.0)

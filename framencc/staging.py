@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -93,6 +93,18 @@ def is_hidden_name(name: str) -> bool:
     return _HIDDEN.fullmatch(name) is not None
 
 
+def require_plain_name(name: object) -> None:
+    """Refuse what is no plain name of a file in a folder: a path, a drive, a way up.
+
+    Raises
+    ------
+    ValueError
+        When it is none.
+    """
+    if not isinstance(name, str) or name in ("", ".", "..") or "\0" in name or Path(name).name != name:
+        raise ValueError(f"{name!r} is not the name of a file in it")
+
+
 def sidecar_path(output: str | Path) -> Path:
     """Name the sidecar of an output: its name, a pattern's included, and ``.json``."""
     output = Path(output)
@@ -100,22 +112,40 @@ def sidecar_path(output: str | Path) -> Path:
 
 
 @contextlib.contextmanager
-def signals_deferred() -> Iterator[None]:
-    """Let signals that ask for the end wait until a short step that must not be cut in two is over."""
+def signals_deferred() -> Iterator[Callable[[], None]]:
+    """Let signals that ask for the end wait until a step that must not be cut in two is over.
+
+    Yields
+    ------
+    callable
+        Lets a signal that has arrived interrupt at once, where the step can be cut short and undone.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread is ever interrupted
+        yield lambda: None  # only the main thread is ever interrupted
         return
     arrived: list[int] = []
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     # What is ignored may go on being ignored; None: a handler that Python cannot put back.
     handlers = {number: handler for number, handler in handlers.items() if handler not in (None, signal.SIG_IGN)}
+
+    def remember(number: int, _: object) -> None:
+        arrived.append(number)
+
+    def interrupt() -> None:
+        for number, handler in handlers.items():
+            # What is no function of Python's ends the process, which undoes nothing.
+            if number in arrived and callable(handler):
+                arrived.remove(number)
+                handler(number, None)
+
     for number in handlers:
-        signal.signal(number, lambda number, _: arrived.append(number))
+        signal.signal(number, remember)
     try:
-        yield
+        yield interrupt
     finally:
         for number, handler in handlers.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is remember:  # a handler may have set others
+                signal.signal(number, handler)
         if arrived:
             signal.raise_signal(arrived[0])
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from framencc.errors import FramenccError, SourceError
+from framencc.errors import FramenccError, SourceError, UnreadableNowError
 from framencc.fields import read_field
 from framencc.frames import Picture
 from framencc.lookup import require_file
@@ -107,6 +107,11 @@ def find_problems(stored: Iterator[StoredMap], rows: Iterator[Row], name: str, p
         The output's name in the spec, by which rows hold its digests.
     path
         The output.
+
+    Raises
+    ------
+    UnreadableNowError
+        When reading was cut short, which tells nothing of the output.
     """
     where = f"{name} {str(path)!r}"
     tolerance = _MILLISECOND if path.suffix.lower() == ".mkv" else _MICROSECOND
@@ -122,11 +127,22 @@ def find_problems(stored: Iterator[StoredMap], rows: Iterator[Row], name: str, p
                 yield f"{frame} does not hold what was written"
             if got.pts_seconds is not None and abs(got.pts_seconds - row["pts_seconds"]) > tolerance:
                 yield f"{frame} has time {got.pts_seconds:.6f} s"
-    except (FramenccError, OSError) as error:
+    except (FramenccError, OSError, MemoryError) as error:
+        if _tells_nothing(error):
+            reason = "memory is short" if isinstance(error, MemoryError) else error
+            raise UnreadableNowError(f"{where} could not be read back now, from map {n_stored} on: {reason}") from None
         yield f"{where} cannot be read from map {n_stored} on: {error}"
         return
     if n_stored != n_rows:
         yield f"{where} holds {n_stored} maps, {n_rows} were written"
+
+
+def _tells_nothing(error: BaseException) -> bool:
+    """Whether a failure to read is one of the system, not of what is read."""
+    if isinstance(error, FramenccError):
+        # A plain one is that of a child that cannot be started.
+        return isinstance(error, UnreadableNowError) or type(error) is FramenccError
+    return not isinstance(error, FileNotFoundError)
 
 
 def changes_of_file(path: Path, name: str, written: Mapping[str, Any]) -> Iterator[str]:
@@ -185,8 +201,8 @@ def verify(output: str | Path) -> Verification:
     Raises
     ------
     SourceError
-        When there is no sidecar beside it, or none that can be read. Where its run has left a partial result, that is
-        named.
+        When there is no sidecar beside it, or none that can be read, or an output could not be read to its end now.
+        Where its run has left a partial result, that is named.
     """
     output = Path(output)
     path = sidecar_path(output)
@@ -248,7 +264,10 @@ def _array(path: Path) -> Iterator[Picture]:
     require_file(path, repr(str(path)))
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except OSError as error:
+        kind = SourceError if isinstance(error, FileNotFoundError) else UnreadableNowError
+        raise kind(f"{str(path)!r} cannot be read: {error.strerror or error}") from None
+    except (ValueError, EOFError) as error:
         raise SourceError(f"{str(path)!r} cannot be read as .npy: {' '.join(str(error).split())}") from None
     if array.ndim < 3 or path.stat().st_size != array.offset + array.nbytes:
         raise SourceError(f"{str(path)!r} is none of our arrays: {array.shape}, {path.stat().st_size} bytes")

@@ -11,18 +11,19 @@ import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 from framencc.errors import SinkError
-from framencc.staging import is_hidden_name, make_folders, remove_folders, sync_file, sync_folder
+from framencc.marking import LOCK, MARK, OLD, OPEN_FLAGS, OWNER, is_link, require_own
+from framencc.staging import flush, is_hidden_name, make_folders, remove_folders, sync_file, sync_folder, write_all
 
-_LOCK, _OLD, _OWNER = "lock", "old", "owner"
 # What network file systems answer that have no locks.
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_NOLOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 _NAME_BYTES = 255  # the longest file name of the usual file systems
 _SUFFIX = ".framencc"
 _ATTEMPTS = 1000
+_LOCK_PLACE = 1 << 30  # Windows lets nobody read a locked byte, so it lies behind the mark
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,23 @@ def work_folder_path(target: Path) -> Path:
         name = name[: _NAME_BYTES - 2 - len(_SUFFIX) - len(digest)] + b"-" + digest
     # Absolute, so that a later change of the working folder cannot strand it.
     return target.absolute().parent / f".{os.fsdecode(name)}{_SUFFIX}"
+
+
+def find_work_folder(target: Path) -> Path | None:
+    """Return the work folder that a run has left of `target`; None where there is none, or nothing in it.
+
+    Raises
+    ------
+    SinkError
+        When what has its name was not made by framencc, or holds something that framencc never makes.
+    OSError
+        When it cannot be looked at.
+    """
+    path = work_folder_path(target)
+    try:
+        return None if require_own(path, target) else path
+    except FileNotFoundError:  # a run may just be removing it
+        return None
 
 
 class WorkFolder:
@@ -57,16 +75,17 @@ class WorkFolder:
         self.target = target
         self.path = work_folder_path(target)
         self._made: list[Path] = []
-        self.was_there = self.path.is_dir()
+        self.was_there = os.path.lexists(self.path)
         try:
             self._lock = self._take()
         except BaseException:
             remove_folders(self._made)
             raise
+        self._identity = self.path.lstat()
         try:
             self._sync_parents()
         except BaseException:
-            is_new = [entry.name for entry in self.path.iterdir()] == [_LOCK]
+            is_new = [entry.name for entry in self.path.iterdir()] == [LOCK]
             self.remove() if is_new else self.release()
             raise
 
@@ -75,27 +94,31 @@ class WorkFolder:
 
         Raises
         ------
-        OSError
+        SinkError, OSError
             When it cannot be moved.
         """
-        old = self.path / _OLD
+        self._require_same()
+        old = self.path / OLD
         old.mkdir(exist_ok=True)
+        if is_link(old.lstat()):
+            raise self._changed()
         path.replace(old / path.name)
 
     def old_files(self) -> list[Path]:
         """Return the old files that are kept here."""
-        old = self.path / _OLD
-        return sorted(old.iterdir()) if old.is_dir() else []
+        old = self.path / OLD
+        return sorted(old.iterdir()) if _is_folder(old) else []
 
     def forget_old(self) -> None:
         """Remove the old files that are kept here."""
-        shutil.rmtree(self.path / _OLD, ignore_errors=True)
+        if self._is_same():
+            shutil.rmtree(self.path / OLD, ignore_errors=True)
 
     @property
     def owner(self) -> Any:
         """What the last run to work here has left of itself by `claim`; None where there is nothing."""
         try:
-            return json.loads((self.path / _OWNER).read_bytes())
+            return json.loads((self.path / OWNER).read_bytes())
         except (OSError, ValueError):
             return None
 
@@ -108,9 +131,9 @@ class WorkFolder:
             When it cannot be written.
         """
         if self.owner != owner:
-            with (self.path / _OWNER).open("wb") as file:
+            with (self.path / OWNER).open("wb") as file:
                 file.write(json.dumps(owner).encode())
-            sync_file(self.path / _OWNER)
+            sync_file(self.path / OWNER)
             sync_folder(self.path)
 
     @property
@@ -123,20 +146,22 @@ class WorkFolder:
 
         Raises
         ------
-        OSError
+        SinkError, OSError
             When something cannot be removed.
         """
+        self._require_same()
         for entry in list(self.path.iterdir()):
-            if entry.name in (_LOCK, _OLD):
+            if entry.name in (LOCK, OLD):
                 continue
             _delete(entry)
 
     def clear_staged(self) -> None:
         """Remove what a run that was cut off was just writing: it has a name of its own until it is whole."""
+        self._require_same()
         for path in list(self.path.iterdir()):
             if is_hidden_name(path.name):
                 _delete(path)
-            elif path.is_dir() and path.name != _OLD:
+            elif path.name != OLD and _is_folder(path):
                 for inner in list(path.iterdir()):
                     if is_hidden_name(inner.name):
                         _delete(inner)
@@ -147,7 +172,7 @@ class WorkFolder:
         self.forget_old()
         with contextlib.suppress(OSError):
             self.clear()
-        self._unlock(remove=True)
+        self._unlock(remove=self._is_same())
         with contextlib.suppress(OSError):
             self.path.rmdir()
         remove_folders(self._made)
@@ -165,26 +190,40 @@ class WorkFolder:
         for folder in self._made:
             sync_folder(folder.parent)
 
-    def _take(self) -> IO[bytes]:
+    def _is_same(self) -> bool:
+        """Whether the folder is still the one that was locked, and no other in its place."""
+        try:
+            return os.path.samestat(self._identity, self.path.lstat())
+        except OSError:
+            return False
+
+    def _require_same(self) -> None:
+        if not self._is_same():
+            raise self._changed()
+
+    def _changed(self) -> SinkError:
+        return SinkError(
+            f"output {str(self.target)!r}: its work folder {str(self.path)!r} was exchanged during the run"
+        )
+
+    def _take(self) -> BinaryIO:
         for attempt in range(_ATTEMPTS):
             try:
                 self._made += make_folders(self.path.parent)
-                self.path.mkdir(exist_ok=True)
-                lock = (self.path / _LOCK).open("ab")
+                with contextlib.suppress(FileExistsError):
+                    self.path.mkdir(0o700)
+                require_own(self.path, self.target)
+                lock = _open_lock(self.path)
             except FileNotFoundError:
                 if attempt + 1 == _ATTEMPTS:  # it is not another run that removes it
                     raise
                 continue  # another run has just removed it, or a parent that was empty
-            except FileExistsError:
-                with contextlib.suppress(FileNotFoundError):  # removed between two looks
-                    if not stat.S_ISDIR(self.path.stat().st_mode):
-                        raise
-                continue
             try:
                 if not _try_to_lock(lock):
                     raise SinkError(f"output {str(self.target)!r} is being written by another run")
                 with contextlib.suppress(FileNotFoundError):
-                    if os.path.samestat(os.fstat(lock.fileno()), (self.path / _LOCK).stat()):
+                    if os.path.samestat(os.fstat(lock.fileno()), (self.path / LOCK).lstat()):
+                        self._mark(lock)
                         return lock
             except BaseException:
                 lock.close()
@@ -192,10 +231,24 @@ class WorkFolder:
             lock.close()  # it was removed between opening and locking it
         raise SinkError(f"output {str(self.target)!r} is being written by other runs, one after the other")
 
+    def _mark(self, lock: BinaryIO) -> None:
+        """Say in a new folder that framencc has made it; where that fails, nothing is left."""
+        if lock.read() == MARK:
+            return
+        try:
+            lock.truncate(0)
+            write_all(lock, MARK)
+            flush(lock.fileno())
+        except BaseException:
+            with contextlib.suppress(OSError):
+                (self.path / LOCK).unlink()
+                self.path.rmdir()
+            raise
+
     def _unlock(self, *, remove: bool) -> None:
         if self._lock.closed:
             return
-        path = self.path / _LOCK
+        path = self.path / LOCK
         if remove and sys.platform != "win32":
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # it holds nothing
@@ -205,19 +258,40 @@ class WorkFolder:
                 path.unlink(missing_ok=True)
 
 
+def _open_lock(folder: Path) -> BinaryIO:
+    """Open a work folder's lock file, which is made where it is missing; no link is followed to it."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | OPEN_FLAGS
+    if os.open not in os.supports_dir_fd:
+        return os.fdopen(os.open(folder / LOCK, flags, 0o666), "r+b", buffering=0)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | OPEN_FLAGS)
+    try:
+        return os.fdopen(os.open(LOCK, flags, 0o666, dir_fd=descriptor), "r+b", buffering=0)
+    finally:
+        os.close(descriptor)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and not is_link(status)
+
+
 def _delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
+    if _is_folder(path):
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 
 
-def _try_to_lock(file: IO[bytes]) -> bool:
+def _try_to_lock(file: BinaryIO) -> bool:
     """Lock a file for this process; the system unlocks it when the process ends, however it does."""
     try:
         if sys.platform == "win32":
             import msvcrt  # noqa: PLC0415
 
+            os.lseek(file.fileno(), _LOCK_PLACE, os.SEEK_SET)
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         else:
             import fcntl  # noqa: PLC0415
@@ -226,7 +300,7 @@ def _try_to_lock(file: IO[bytes]) -> bool:
     except (BlockingIOError, PermissionError):
         return False
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in _NOLOCKS:
             raise
         logger.info("%s: files cannot be locked here; nothing keeps two runs from one output", file.name)
     return True

@@ -415,6 +415,7 @@ def test_probing_what_is_not_there(folder, capfd):
     assert capfd.readouterr() == ("", "framencc: error: input 'absent.mp4' does not exist\n")
 
 
+@pytest.mark.slow
 def test_warming_up(capsys):
     assert main(["warmup"]) == 0
     stdout, stderr = capsys.readouterr()

@@ -15,6 +15,7 @@ from sink_readback import decode, describe, map_format, visible
 
 from framencc.config import make_spec
 from framencc.errors import SinkError, SpecError
+from framencc.frames import CodeRange
 from framencc.pipeline import run
 from framencc.render import GRAY, HEAT, Preview, PreviewLayout
 from framencc.render.colours import doubt, over_gray
@@ -59,7 +60,7 @@ def pattern(height=120, width=160):
 
 
 def open_preview(style, reference, *, limit=1920, strength=0.7, dynamic=None, bits=8, threads=1):
-    shades = Shades.of(reference, bits)
+    shades = Shades.of(reference, None if bits is None else CodeRange.of_bits(bits))
     layout = PreviewLayout.choose(style, limit, reference.shape[-2:])
     return layout, Preview(
         style, layout, reference, static=shades, dynamic=dynamic or shades, strength=strength, threads=threads
@@ -167,19 +168,20 @@ def test_pictures_do_not_depend_on_the_number_of_threads():
 
 def test_one_mapping_brings_deep_codes_and_floats_to_8_bits():
     codes = np.array([[0, 100], [512, 1000]], np.uint16)
-    assert Shades.of(codes, 16) == Shades(0, 1023)  # 10 bits of 16 are used
-    assert Shades.of(codes, 10).for_frames(10, 8, 1) == Shades(0, 255)
-    assert Shades.of(codes, 10).for_frames(10, 10, 64) == Shades(0, 64 * 1023)
-    assert Shades.of(np.zeros((2, 2), np.uint16), 16) == Shades(0, 255)
-    assert Shades.of(np.ones((2, 2), np.uint8), 1) == Shades(0, 1)
+    eight, ten = CodeRange.of_bits(8), CodeRange.of_bits(10)
+    assert Shades.of(codes, ten) == Shades(0, 1023)
+    assert Shades.of(codes, CodeRange(10, 0, 65472)) == Shades(0, 65472)  # the high bits of 16
+    assert Shades.of(codes, ten).for_frames(ten, eight, 1) == Shades(0, 255)
+    assert Shades.of(codes, ten).for_frames(ten, ten, 64) == Shades(0, 64 * 1023)
+    assert Shades.of(codes, ten).for_frames(ten, CodeRange.of_bits(8, limited=True), 256) == Shades(4096, 60160)
     values = np.linspace(0, 4, 10_001, dtype=np.float32).reshape(73, 137)
     values[0, :3] = np.nan, np.inf, 1e9
     floats = Shades.of(values, None)
     assert floats.black == 0
     assert floats.white == pytest.approx(4, rel=0.01)
     assert floats.for_frames(None, None, 1) == floats
-    assert floats.for_frames(None, 8, 256) == Shades(0, 256 * 255)
-    assert Shades.of(codes, 16).for_frames(16, None, 1) == Shades(0, 1)
+    assert floats.for_frames(None, eight, 256) == Shades(0, 256 * 255)
+    assert Shades.of(codes, ten).for_frames(ten, None, 1) == Shades(0, 1)
     for odd in (np.full((2, 2), np.nan, np.float32), np.zeros((2, 2), np.float32)):
         assert Shades.of(odd, None) == Shades(0, 1)
     assert Shades.of(values - 2, None).black == pytest.approx(-2, rel=0.01)
@@ -197,18 +199,27 @@ def test_deep_and_colour_frames_are_shown(dtype):
     np.testing.assert_allclose(cut(layout, out, 1)[1:], luma, atol=0.51)
 
 
-def test_a_frame_that_was_never_read_looks_like_none():
+@pytest.mark.parametrize("code", [8, 9])
+def test_a_frame_of_which_there_is_nothing_is_struck_out(code):
     reference, frame, rho, validity = pattern(240, 320)
     for style in STYLES:
-        layout, out = draw(style, (reference, frame, rho, np.full_like(validity, 8)), mean=None)
+        layout, out = draw(style, (reference, frame, rho, np.full_like(validity, code)), mean=None)
         shown = cut(layout, out).astype(int)
         red = (shown[..., 0] > shown[..., 1] + 30).mean()
         assert red > 0.8  # stripes, and what is written across them
-        some = draw(style, (reference, frame, rho, np.where(rho > 0.5, 8, validity).astype(np.uint8)))[1]
+        some = draw(style, (reference, frame, rho, np.where(rho > 0.5, code, validity).astype(np.uint8)))[1]
         assert (some != out).any()
-    layout, out = draw("panel", (reference, frame, rho, np.full_like(validity, 8)), mean=None)
+    layout, out = draw("panel", (reference, frame, rho, np.full_like(validity, code)), mean=None)
     np.testing.assert_array_equal(cut(layout, out, 0)[..., 0], reference)
     assert (cut(layout, out, 1)[..., 0] != frame).mean() > 0.9
+
+
+def test_a_frame_that_was_never_read_and_one_without_a_warp_are_told_apart():
+    reference, frame, rho, validity = pattern(240, 320)
+    missing, unwarped = (
+        draw("panel", (reference, frame, rho, np.full_like(validity, code)), mean=None)[1] for code in (8, 9)
+    )
+    assert (missing != unwarped).any()
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -60,7 +60,7 @@ def test_all_scores_are_those_of_numpy(
 ):
     rng = np.random.default_rng(seed)
     rho = make_map(content, shape, rng)
-    validity = (rng.random(shape) < share_invalid).astype(np.uint8) * rng.integers(1, 9, shape, dtype=np.uint8)
+    validity = (rng.random(shape) < share_invalid).astype(np.uint8) * rng.integers(1, 10, shape, dtype=np.uint8)
     rho[validity > 0] = rng.choice([0, np.nan, 77])
     planes, reference = (make_planes(dtype, (n_channels, *shape), rng) for dtype in dtypes)
     field = rng.normal(0, 5, (*shape, 2)).astype(np.float32)
@@ -71,7 +71,7 @@ def test_all_scores_are_those_of_numpy(
     scores = scorer.score(rho, validity, planes, field)
     given = {"planes": planes, "reference": reference, "scale": 0.25, "field": field}
     assert_scores(dataclasses.asdict(scores), score_oracle.scores(rho, validity, threshold, **given))
-    assert scores.code_shares == tuple((validity == code).mean() for code in range(9))
+    assert scores.code_shares == tuple((validity == code).mean() for code in range(10))
     for name, label in names.items():
         expected = score_oracle.scores(rho, validity, threshold, where=labels == label, **given)
         assert scores.regions[name].n_pixels == (labels == label).sum()
@@ -135,7 +135,7 @@ def test_where_nothing_was_measured_there_is_no_number():
     )
     numbers = dataclasses.asdict(scores)
     assert {numbers.pop(name) for name in ("valid_share",)} == {0.0}
-    assert numbers.pop("code_shares") == (0.0,) * 8 + (1.0,)
+    assert numbers.pop("code_shares") == (0.0,) * 8 + (1.0, 0.0)
     del numbers["regions"]
     assert set(numbers.values()) == {None}
     nothing = dict.fromkeys(("mean", "median", "p05", "p95", "share_below", "sharpness_ratio", "gain"))

@@ -7,7 +7,7 @@ from sink_readback import KINDS, map_format, names, some_maps, write_maps
 from framencc import staging
 from framencc.config import make_spec
 from framencc.errors import SinkError, SpecError
-from framencc.sinks import ArraySink, ImageSink, VideoSink, check_targets, open_sink, targets
+from framencc.sinks import ArraySink, ImageSink, VideoSink, check_targets, open_sink
 from framencc.sinks.targets import try_folders
 
 EXISTS = r"^output '.*' exists; give --overwrite to replace it$"
@@ -195,18 +195,6 @@ def test_what_goes_beside_an_output_is_never_what_is_read(name, link, here):
         with pytest.raises(SpecError, match=rf"^(sidecar|what a damaged .*) '{name}' is the {role} itself"):
             check(**{role: "other" if link else f"./{name}"}, overwrite=True)
     assert Path(name).read_text() == "precious"
-
-
-def test_where_case_does_not_count_names_in_another_case_are_the_same(here, monkeypatch):
-    assert not targets._is_case_blind(here / "x") or (here / "X").exists() == (here / "x").exists()
-    monkeypatch.setattr(targets, "_is_case_blind", lambda _: True)
-    for output, options in {"TAKE.npy": {"input": "take.npy"}, "e\u0301.mkv": {"reference": "\u00e9.mkv"}}.items():
-        with pytest.raises(SpecError, match="itself; choose another name"):
-            check(output, **options)
-    with pytest.raises(SpecError, match=r"^validity 'OUT.mkv' is the output itself"):
-        check("out.mkv", validity="OUT.mkv")
-    with pytest.raises(SpecError, match=r"^validity 'A/%06d.png' is the output itself"):
-        check("a/%06d.png", validity="A/%06d.png")
 
 
 def test_a_reference_by_index_is_no_file(here):

@@ -258,12 +258,29 @@ def test_labels_in_colour_are_refused(folder: Path) -> None:
         opened("mask.png", [1])
 
 
-@pytest.mark.parametrize(("n_masks", "problem"), [(3, "ends before frame 3"), (7, "has more masks than the input has")])
-def test_a_video_of_too_few_or_too_many_masks_is_an_error(folder: Path, n_masks: int, problem: str) -> None:
+def test_a_video_of_too_few_masks_is_an_error(folder: Path) -> None:
+    video_mask("masks.mkv", 3)
+    source, _ = opened("masks.mkv")
+    with source, pytest.raises(SourceError, match=r"^ncc\.mask: 'masks\.mkv' ends before frame 3"):
+        list(source.frames())
+
+
+@pytest.mark.parametrize("n_masks", [6, 8])
+def test_of_too_many_masks_a_user_is_warned_when_all_frames_have_theirs(folder: Path, n_masks: int) -> None:
     video_mask("masks.mkv", n_masks)
     source, _ = opened("masks.mkv")
-    with source, pytest.raises(SourceError, match=rf"^ncc\.mask: 'masks\.mkv' {problem}"):
-        list(source.frames())
+    with source:
+        assert len(list(source.frames())) == 5
+        (warning,) = source.warnings
+    assert warning.startswith(f"ncc.mask: 'masks.mkv' has {n_masks} masks, the input only 5 frames")
+
+
+def test_masks_that_nobody_needs_may_be_damaged(folder: Path) -> None:
+    media.cut(Path(video_mask("whole.mkv", 60)), Path("masks.mkv"), 0.7)
+    source, _ = opened("masks.mkv")
+    with source:
+        assert len(list(source.frames())) == 5
+        assert len(source.warnings) == 1
 
 
 def test_a_damaged_video_of_masks_is_damage(folder: Path) -> None:

@@ -14,6 +14,8 @@ import framencc
 
 PACKAGE = Path(framencc.__file__).parent
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = """
 import importlib, json, os, pkgutil, sys
 import numba, numpy as np

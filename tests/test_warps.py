@@ -11,7 +11,7 @@ from skimage.transform import resize_local_mean
 
 from framencc import Reference, local_ncc
 from framencc.errors import MissingExtraError, SpecError, WarpError
-from framencc.frames import Frame, frozen
+from framencc.frames import CodeRange, Frame, frozen
 from framencc.kernels.area_mean import area_moments_rows
 from framencc.kernels.normalisation import normalise_rows
 from framencc.spec.warp import WarpSpec
@@ -23,7 +23,7 @@ from framencc.warps.views import View, require_texture
 cv2 = pytest.importorskip("cv2", reason="OpenCV is an optional extra")
 
 ECC = ("euclidean", "affine", "homography")
-EIGHT = {"bits": 8, "reference_bits": 8}
+EIGHT = {"code_range": CodeRange.of_bits(8), "reference_range": CodeRange.of_bits(8)}
 MATRICES = {
     "euclidean": np.array([[0.9994, -0.0349, 11.3], [0.0349, 0.9994, -7.6], [0, 0, 1]]),
     "affine": np.array([[1.03, -0.02, 6.4], [0.015, 0.98, -9.1], [0, 0, 1]]),
@@ -152,19 +152,22 @@ def test_the_true_disparity_of_a_stereo_pair_brings_one_view_onto_the_other(tmp_
 @pytest.mark.parametrize("method", ["translation", *ECC])
 def test_a_frame_without_texture_has_no_warp(method: str) -> None:
     frame = np.full(face().shape, 90, np.uint8)
-    with pytest.raises(WarpError, match=r"^frame 0: .*; warp\.on_failure = previous or identity goes on all the same$"):
+    with pytest.raises(WarpError, match=r"^frame 0: .*; warp\.on_failure = invalid marks such frames and continues$"):
         estimate(frame, method=method, on_failure="fail")
     stage, warp = estimate(frame, method=method, on_failure="identity")
     assert (warp.report["status"], stage.n_failed) == ("identity", 1)
     assert warp.report["problem"]
+    assert warp.found
     np.testing.assert_array_equal(warp.field(face().shape), 0)
+    stage, warp = estimate(frame, method=method)
+    assert (warp.report["status"], stage.n_failed, warp.found) == ("invalid", 1, False)
 
 
 def test_after_a_failure_the_warp_before_serves_inside_a_chain_only() -> None:
     matrix = np.eye(3)
     matrix[:2, 2] = 4, -2
     good, bad = codes(moved_by_matrix(face(), matrix)), np.zeros(face().shape, np.uint8)
-    stage = open_warp(WarpSpec(method="translation", restart=3), face(), **EIGHT)
+    stage = open_warp(WarpSpec(method="translation", restart=3, on_failure="previous"), face(), **EIGHT)
     pictures = [good, bad, bad, bad, good, bad]
     warps = [stage.estimate(Frame(picture, index, 0.0)) for index, picture in enumerate(pictures)]
     assert [warp.report["status"] for warp in warps] == [
@@ -194,7 +197,8 @@ def test_every_kind_of_picture_can_be_warped(method: str, dtype: type) -> None:
     pictures = face(), codes(moved_by_matrix(face(), matrix))
     reference, frame = ((picture * np.float64(scale)).astype(dtype) for picture in pictures)
     colour = np.stack([frame] * 3)
-    stage = open_warp(WarpSpec(method=method), np.stack([reference] * 3), bits=bits, reference_bits=bits)
+    depth = None if bits is None else CodeRange.of_bits(bits)
+    stage = open_warp(WarpSpec(method=method), np.stack([reference] * 3), code_range=depth, reference_range=depth)
     warp = stage.estimate(Frame(colour, 0, 0.0))
     field = warp.field(face().shape)[16:-16, 16:-16]
     assert np.linalg.norm(field - [3, -2], axis=-1).mean() < 0.2
@@ -261,13 +265,13 @@ def test_without_opencv_the_message_names_the_extra(method: str, monkeypatch: py
 @pytest.mark.parametrize("method", ["affine", "flow"])
 def test_pictures_of_different_kinds_are_seen_alike(method: str, kinds: tuple[str, str]) -> None:
     matrix = np.array([[1, 0, -4.0], [0, 1, 3.0], [0, 0, 1]])
-    scales = {"u1": (1, 8), "u2": (4, 10), "f4": (1 / 255, None)}
+    scales = {"u1": (1, CodeRange.of_bits(8)), "u2": (4, CodeRange.of_bits(10)), "f4": (1 / 255, None)}
     pictures = face(), codes(moved_by_matrix(face(), matrix))
     reference, frame = ((p * np.float64(scales[k][0])).astype(k) for p, k in zip(pictures, kinds, strict=True))
     if kinds[0] == "f4":
         reference[7, 7] = 500.0  # a hot pixel is no white
-    bits = {"reference_bits": scales[kinds[0]][1], "bits": scales[kinds[1]][1]}
-    warp = open_warp(WarpSpec(method=method), reference, **bits).estimate(Frame(frame, 0, 0.0))
+    ranges = {"reference_range": scales[kinds[0]][1], "code_range": scales[kinds[1]][1]}
+    warp = open_warp(WarpSpec(method=method), reference, **ranges).estimate(Frame(frame, 0, 0.0))
     assert np.median(np.linalg.norm(warp.field(face().shape) - [-4, 3], axis=-1)) < 0.1
 
 
@@ -294,7 +298,7 @@ def test_a_smaller_view_is_the_mean_of_areas() -> None:
 def test_nothing_to_see_is_a_failure_at_every_size(method: str, estimation_size: int | None) -> None:
     for frame in (np.full(face().shape, 90, np.uint8), np.full(face().shape, np.nan, np.float32)):
         spec = WarpSpec(method=method, estimation_size=estimation_size, on_failure="fail")
-        stage = open_warp(spec, face(), reference_bits=8, bits=8 if frame.dtype == np.uint8 else None)
+        stage = open_warp(spec, face(), **EIGHT | ({} if frame.dtype == np.uint8 else {"code_range": None}))
         with pytest.raises(WarpError, match="the frame has no texture"):
             stage.estimate(Frame(frame, 0, 0.0))
 
@@ -343,10 +347,11 @@ def test_evening_out_interpolates_between_the_rows_of_mean_and_gain(n_rows: int)
 @pytest.mark.parametrize("full_scale", [255.0, 65535.0, None])
 def test_evening_out_has_the_same_bits_for_any_number_of_threads(sigma: float, full_scale: float | None) -> None:
     gray = face().astype(np.float32) * (257 if full_scale == 65535 else 1)
-    one, two, seven = (to_eight_bits(cv2, gray, sigma, full_scale, threads) for threads in (1, 2, 7))
+    levels = None if full_scale is None else (0.0, full_scale)
+    one, two, seven = (to_eight_bits(cv2, gray, sigma, levels, threads) for threads in (1, 2, 7))
     np.testing.assert_array_equal(two, one)
     np.testing.assert_array_equal(seven, one)
-    darker = to_eight_bits(cv2, 0.8 * gray + np.float32(0.1 * gray.max()), sigma, full_scale, 1)
+    darker = to_eight_bits(cv2, 0.8 * gray + np.float32(0.1 * gray.max()), sigma, levels, 1)
     if sigma > 0:  # what is left of a change of exposure is due to the least contrast
         assert np.abs(darker.astype(int) - one).mean() < 6
     else:

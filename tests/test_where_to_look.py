@@ -92,7 +92,7 @@ def test_the_command_points_at_frames_in_which_nothing_was_measured(warp, here, 
     second = summary["unmeasured_frames"]["first"]["pts_seconds"]
     assert said.startswith(
         f"framencc: look first at frame 2 ({second:.3f} s), the first of 3 of 8 frames in which nothing was measured "
-        "(flat frame); then at frame "
+        f"({'no warp was found' if warp == 'euclidean' else 'flat frame'}); then at frame "
     )
     assert "; 0 of 5 measured frames (0%) are below 0.5" in said
     assert ("no warp was found for 3 of 8 frames" in said) == (warp == "euclidean")

@@ -95,7 +95,7 @@ def run(
         say(f"warning: {damaged}; {report.sidecar} says which, and why")
     if not quiet:
         say(f"{_what_was_done(report)}; described in {report.sidecar}")
-        if advice := _what_to_look_at(report, spec.scores.threshold):
+        if advice := _what_to_look_at(report, spec):
             say(advice)
     with results(f"output {str(report.output)!r} is complete, but its name is not told: "):
         print(report.output)
@@ -141,15 +141,17 @@ def probe(
     facts: dict[str, Any] = {
         "size": f"{info.width} x {info.height}",
         "dtype": str(info.dtype),
-        "bits": info.bits,
+        **({"bits": None} if info.code_range is None else info.code_range.as_json()),
         "frame_rate": str(info.frame_rate),
         "n_frames": info.n_frames,
         "time_base": None if info.time_base is None else str(info.time_base),
         **(info.details or {}),
     }
     if as_json:
-        _print_json(facts)
+        _print_json(facts | {"warnings": list(info.warnings)})
         return
+    for warning in info.warnings:
+        say(f"warning: {warning}")
     with results():
         for name, value in facts.items():
             print(f"{name:20} {'unknown' if value is None else value}")
@@ -244,12 +246,13 @@ def _what_was_done(report: "RunReport") -> str:
     return f"{report.n_frames} maps{kept} in {report.seconds:.1f} s ({speed}), {mean}"
 
 
-def _what_to_look_at(report: "RunReport", threshold: float) -> str:
+def _what_to_look_at(report: "RunReport", spec: RunSpec) -> str:
     """Say in one line where a result is at its worst; empty where there is nothing to say."""
-    parts = [*_what_was_not_measured(report), *_what_is_lowest(report, threshold)]
+    parts = [*_what_was_not_measured(report), *_what_is_lowest(report, spec.scores.threshold)]
     if report.n_failed_warps:
-        parts.append(f"no warp was found for {report.n_failed_warps} of {report.n_frames} frames")
-        parts.append("the sidecar says for which, and what served instead")
+        marked = " (marked invalid)" if spec.warp.on_failure == "invalid" else ""
+        parts.append(f"no warp was found for {report.n_failed_warps} of {report.n_frames} frames{marked}")
+        parts.append(f"the sidecar says for which, and {'why' if marked else 'what served instead'}")
     return "; ".join(parts)
 
 

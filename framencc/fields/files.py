@@ -210,7 +210,9 @@ class FieldSequence:
         return place if place < self.n_fields and self.indices[place] == index else None
 
 
-def list_fields(path: str | Path, n_frames: int | None, selected: Sequence[int] | None = None) -> FieldSequence:
+def list_fields(
+    path: str | Path, n_frames: int | None, selected: Sequence[int] | None = None, *, allow_gaps: bool = False
+) -> FieldSequence:
     """Find the fields of a clip.
 
     A field belongs to the frame of its number. Only where there are as many fields as the whole input has frames they
@@ -224,6 +226,8 @@ def list_fields(path: str | Path, n_frames: int | None, selected: Sequence[int] 
         Number of frames in the input, those included that are not selected; None where only reading tells.
     selected
         The numbers of the frames that need a field; None: all of them, or not known.
+    allow_gaps
+        Whether frames may lack a field all the same, if it is certain to which frames the others belong.
 
     Raises
     ------
@@ -244,16 +248,25 @@ def list_fields(path: str | Path, n_frames: int | None, selected: Sequence[int] 
     else:
         n_fields = len(files)
         indices, are_times = sequence_numbers(path, files, what="fields")
-        if are_times or (n_fields == n_frames and indices[-1] - indices[0] == n_fields - 1):
+        n_numbers = indices[-1] - indices[0] + 1
+        if are_times:
             indices = range(n_fields)
-        if selected is None:
+        elif n_numbers == n_frames and (allow_gaps or n_numbers == n_fields):
+            indices = [number - indices[0] for number in indices]
+        if selected is None and not allow_gaps:
             _refuse_gaps(path, files, indices)
+        if selected is None and allow_gaps and indices[0] != 0:
+            # Frame 0 may have none, or the last one and all count from 1.
+            raise SpecError(
+                f"fields {path!r} have the numbers {indices[0]} to {indices[-1]}, so it is not certain to which frames "
+                f"they belong; number them from 0, as frames are"
+            )
     fields = FieldSequence(path, tuple(files), n_fields, stacked, indices)
-    if selected is None and n_frames is not None and n_fields != n_frames:
+    if selected is None and n_frames is not None and n_fields != n_frames and not (allow_gaps and n_fields < n_frames):
         _is_stacked(files[0])  # what is no field has no right number either
         raise SpecError(_wrong_count(path, files, n_fields, n_frames))
     missing = sorted(set(selected or ()) - set(indices))
-    if missing:
+    if missing and not allow_gaps:
         raise SpecError(
             f"fields {path!r} are {n_fields}, of the frames {indices[0]} to {indices[-1]}; frame {missing[0]} has none"
         )

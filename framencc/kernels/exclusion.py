@@ -128,9 +128,10 @@ def _correct(x, whole, gone, left, prior, settings, out, validity):
     left[REFERENCE_SQUARES] = squares[x] - gone[REFERENCE_SQUARES]
     left[NUMBER] = in_image[x] - gone[NUMBER]
     n, frame, reference = left[NUMBER], left[FRAME], left[REFERENCE]
-    wide, in_floats, noise = settings.wide, settings.in_floats, noise_part(left[NUMBER], settings.noise)
-    variance = noise + covariance(n, left[FRAME_SQUARES], frame, frame, wide, in_floats)
-    scale = inverse_root(noise + covariance(n, left[REFERENCE_SQUARES], reference, reference, wide, in_floats))
+    wide, in_floats, noise = settings.wide, settings.in_floats, settings.noise
+    variance = noise_part(n, noise.frame) + covariance(n, left[FRAME_SQUARES], frame, frame, wide, in_floats)
+    own = covariance(n, left[REFERENCE_SQUARES], reference, reference, wide, in_floats)
+    scale = inverse_root(noise_part(n, noise.reference) + own)
     numerator = noise_part(n, prior) + covariance(n, left[PRODUCTS], reference, frame, wide, in_floats)
     code = usable_code(why[x], n, in_image[x], settings.min_valid_fraction)
     out[x] = correlation(numerator, variance, scale, settings.flat) if code == 0 else settings.fill

@@ -48,7 +48,9 @@ class FloatSettings(NamedTuple):
     flat: float
     flat_share: float  # of the frame: a window is flat up to this share of its energy
     reference_flat_share: float
-    noise: float  # C * noise_sigma^2
+    noise: float  # C * noise_sigma^2, in a frame's values
+    reference_noise: float  # the same in the reference's values
+    prior: float  # C * flat * noise_sigma * the same in the reference's values
     fill: float
     min_valid_fraction: float  # of the window's pixels in the picture
     tile_rows: int
@@ -273,12 +275,11 @@ def _row(reference, why, settings, tile, y, columns, rows, textured, out, validi
         _row_sums(columns[0, _N_PIXELS, :n], side, rows, n_pixels)
     else:
         n_pixels = in_image
-    prior = settings.flat * settings.noise if settings.noise > 0 else 0.0
     _start(n_pixels, settings.noise, variance)
-    _start(n_pixels, prior, numerator)
+    _start(n_pixels, settings.prior, numerator)
     reference_variance = sums[5, :width]
     if masked:
-        _start(n_pixels, settings.noise, reference_variance)
+        _start(n_pixels, settings.reference_noise, reference_variance)
     for channel in range(reference.planes.shape[0]):
         for plane in range(5 if masked else 3):
             _row_sums(columns[channel, plane, :n], side, rows, sums[plane, :width])

@@ -13,7 +13,6 @@ from framencc.kernels.integer_steps import (
     FRAME,
     FRAME_SQUARES,
     PRODUCTS,
-    ZERO,
     classify,
     correlation,
     covariance,
@@ -70,7 +69,7 @@ def correlate_rows(reference, frame, excluded, settings, y0, y1, out, validity):
     n_columns, n_pixels = np.empty(width, np.int32), np.empty(width, np.int32)
     for x in range(width):
         n_columns[x] = extent(x, width, settings)
-    prior = settings.flat * settings.noise if settings.noise > 0 else ZERO
+    prior = settings.noise.prior
     if excluded is not None:
         columns_excluded = np.zeros((width + 2 * radius, N_SUMS), settings.accumulator.dtype)
         n_rows = np.zeros(excluded.blocks.shape[1], np.int64)
@@ -86,7 +85,7 @@ def correlate_rows(reference, frame, excluded, settings, y0, y1, out, validity):
             row_sums(columns[plane], settings, scratch, sums[plane])
         count(extent(y, height, settings), n_columns, n_pixels)
         wide, in_floats = settings.wide, settings.in_floats
-        _variance(n_pixels, sums[FRAME], sums[FRAME_SQUARES], settings.noise, wide, in_floats, variance)
+        _variance(n_pixels, sums[FRAME], sums[FRAME_SQUARES], settings.noise.frame, wide, in_floats, variance)
         known, scale = reference.sums[0, y], reference.scale[y]
         if out.size == 0:
             known[:] = sums[FRAME]

@@ -27,6 +27,14 @@ FRAME, FRAME_SQUARES, PRODUCTS, REFERENCE, REFERENCE_SQUARES = range(5)
 ONE, ZERO = np.float32(1.0), np.float32(0.0)
 
 
+class Noise(NamedTuple):
+    """What the noise model adds to n S_xy over n^2, each in its own picture's codes: nothing is rescaled."""
+
+    frame: np.float32  # C * noise_sigma^2
+    reference: np.float32  # C * (noise_sigma * scale)^2, scale: how many of the reference's codes one of a frame's is
+    prior: np.float32  # C * flat * noise_sigma * (noise_sigma * scale)
+
+
 class IntegerReference(NamedTuple):
     """A reference and what every frame needs of it, computed once."""
 
@@ -42,7 +50,7 @@ class IntegerSettings(NamedTuple):
     radius: int
     reflect: bool
     flat: np.float32
-    noise: np.float32  # C * noise_sigma^2
+    noise: Noise
     fill: np.float32
     min_valid_fraction: float  # of the window's pixels in the picture
     blank: Array  # (W,) zeros of the picture's dtype: the rows above and below the picture
@@ -55,13 +63,12 @@ class IntegerSettings(NamedTuple):
 
 def integer_settings(
     dtype: np.dtype[Any],
-    n_channels: int,
     width: int,
     *,
     radius: int,
     reflect: bool,
     flat: float,
-    noise_sigma: float,
+    noise: Noise,
     fill: float,
     min_valid_fraction: float,
 ) -> IntegerSettings:
@@ -76,7 +83,7 @@ def integer_settings(
         radius,
         reflect,
         np.float32(flat),
-        np.float32(n_channels * noise_sigma**2),
+        noise,
         np.float32(fill),
         min_valid_fraction,
         blank,

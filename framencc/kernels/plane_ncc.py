@@ -116,7 +116,7 @@ def _row_sums(columns, side, width, scratch, spare, out):
 @kernel()
 def _finish(sums, n_rows, n_columns, reference, y, x0, x1, settings, row, out):
     noise, flat, flat_share = settings.noise, settings.flat, settings.flat_share
-    prior = flat * noise if noise > 0 else 0.0
+    prior = settings.prior
     known, scale = reference.sums[0, y, x0:x1], reference.scale[y, x0:x1]
     n_in_row, rho_row = n_columns[x0:x1], out[row, x0:x1]
     for x in range(rho_row.size):

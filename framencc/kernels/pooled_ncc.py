@@ -16,7 +16,6 @@ from framencc.kernels.integer_steps import (
     PRODUCTS,
     REFERENCE,
     REFERENCE_SQUARES,
-    ZERO,
     classify,
     correlation,
     covariance,
@@ -117,7 +116,7 @@ def pool_rows(reference, frame, why, settings, y0, y1, out, validity):
     n_columns, in_image = np.empty(width, np.int32), np.empty(width, np.int32)
     for x in range(width):
         n_columns[x] = extent(x, width, settings)
-    prior = settings.flat * settings.noise if settings.noise > 0 else ZERO
+    prior = settings.noise.prior
     for y in range(y0 - 2 * radius, y1):  # the first 2 r turns only fill the window of row y0
         leaving = y - radius - 1 if y > y0 else NO_ROW
         if masked:
@@ -133,8 +132,8 @@ def pool_rows(reference, frame, why, settings, y0, y1, out, validity):
             row_sums(columns[n_channels, 0], settings, scratch, n_pixels)
         else:
             count(1, in_image, n_pixels)
-        _start(n_pixels, settings.noise, variance)
-        _start(n_pixels, settings.noise, reference_variance)
+        _start(n_pixels, settings.noise.frame, variance)
+        _start(n_pixels, settings.noise.reference, reference_variance)
         _start(n_pixels, prior, numerator)
         for channel in range(n_channels):
             for plane in range(n_planes):

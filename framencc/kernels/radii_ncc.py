@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from framencc.kernels.box_sums import extent, mirror
 from framencc.kernels.compilation import kernel
-from framencc.kernels.integer_steps import ONE, ZERO, classify
+from framencc.kernels.integer_steps import ONE, ZERO, Noise, classify
 from framencc.kernels.maps import MEAN, combine_rows
 
 Array = npt.NDArray[Any]
@@ -33,7 +33,7 @@ class RadiiSettings(NamedTuple):
 
     reflect: bool
     flat: np.float32
-    noise: np.float32  # noise_sigma^2
+    noise: Noise
     how: int  # the maps are combined
 
 
@@ -174,7 +174,7 @@ def correlate_radii(reference, frame, settings, y0, y1, out, validity):
     sums, variance = np.empty((3, width), np.uint32), np.empty((n_radii, width), np.float32)
     maps, codes = np.empty((n_radii, 1, width), np.float32), np.empty((n_radii, 1, width), np.uint8)
     spare = np.empty((1, width), np.uint8)
-    prior = settings.flat * settings.noise if settings.noise > 0 else ZERO
+    prior = settings.noise.prior
     for y in range(y0 - 2 * reach, y1):  # the first 2 r turns only fill the table
         last, middle = y + 2 * reach - y0 + 1, y + reach - y0 + 1
         _advance(reference.planes, frame, y + reach, reflect, padded, products, table, last)
@@ -185,7 +185,7 @@ def correlate_radii(reference, frame, settings, y0, y1, out, validity):
             radius, known, scale = reference.radii[k], reference.sums[k, y], reference.scale[k, y]
             _window_sums(table, middle, radius, sums)
             n_rows = np.float64(extent(y, height, _Window(radius, reflect)))
-            _variance(n_rows, n_columns[k], sums[0], sums[1], settings.noise, variance[k])
+            _variance(n_rows, n_columns[k], sums[0], sums[1], settings.noise.frame, variance[k])
             if out.size == 0:
                 known[:], scale[:] = sums[0], variance[k]
                 continue

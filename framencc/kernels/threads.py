@@ -5,15 +5,18 @@ this and lost: a parallel shell doubled the compile time (every inlined kernel i
 layer spins on cores that ffmpeg needs, and its workqueue layer aborts the process when two threads enter it.
 
 Rows are handed out in chunks as threads become free. Who computes a chunk never matters: its pixels depend on the
-picture alone.
+picture alone. So the calling thread needs no helper: it does not wait for one that cannot be started or is busy.
 """
 
+import logging
 import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numba
+
+logger = logging.getLogger(__name__)
 
 SMALLEST_CHUNK = 32
 _CHUNKS_PER_THREAD = 4
@@ -58,15 +61,34 @@ def share_rows(
         for y0 in starts:
             work(y0, min(height, y0 + chunk))
 
-    futures: list[Future[None]] = [_pool(threads - 1).submit(take_chunks) for _ in range(threads - 1)]
+    helpers: list[Future[None]] = []
     try:
+        _call_helpers(take_chunks, threads - 1, helpers)
         take_chunks()
     finally:
-        # Nobody may still be writing into the caller's arrays when an error leaves this function.
-        errors = [future.exception() for future in futures]
+        # Nobody may still be writing into the caller's arrays when this function is left, or begin to: whoever has not
+        # started finds nothing to do.
+        for _ in starts:
+            pass
+        errors = [helper.exception() for helper in helpers if not helper.cancel()]
     for error in errors:
         if error is not None:
             raise error
+
+
+def _call_helpers(work: Callable[[], None], workers: int, called: list[Future[None]]) -> None:
+    """Add to `called` as many helpers as can be had."""
+    pool = _pool(workers)
+    try:
+        for _ in range(workers):
+            called.append(pool.submit(work))
+    except RuntimeError as error:  # no thread can be started, or none any more as the interpreter ends
+        logger.debug("%s; %d of %d helpers take part", error, len(called), workers)
+        # A pool keeps the work for which it could not start a thread, and that work the caller's arrays.
+        with _lock:
+            if _pools.get(workers) is pool:
+                del _pools[workers]
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _pool(workers: int) -> ThreadPoolExecutor:

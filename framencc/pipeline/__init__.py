@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from framencc.errors import DamagedInputError, SourceError, SpecError, WarpError
+from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.frames import Use
 from framencc.pipeline.description import (
     RunDescription,
@@ -20,11 +20,12 @@ from framencc.pipeline.description import (
     output_formats,
     preview_layout,
 )
-from framencc.pipeline.fit import code_scale, fit_reference, open_preview, require_fit
+from framencc.pipeline.fit import code_scale, fit_reference, open_preview, require_fit, settle_depths
 from framencc.pipeline.job import Job
+from framencc.pipeline.left import MAPS
 from framencc.pipeline.outputs import LostWorkError, Outputs
 from framencc.pipeline.tally import Tally, worst_region
-from framencc.pipeline.workplace import MAPS, Workplace, look, require_same, tidy_up
+from framencc.pipeline.workplace import Workplace, look, require_same, tidy_up
 from framencc.scores import Scorer
 from framencc.sidecar import read_sidecar, summary_of
 from framencc.sinks import check_targets, partial_path
@@ -40,7 +41,7 @@ from framencc.sources import (
     read_regions,
 )
 from framencc.spec import RunSpec, parse_frames
-from framencc.staging import sidecar_path, signals_deferred
+from framencc.staging import sidecar_path
 from framencc.warps import WarpStage, open_warp
 
 __all__ = ["RunReport", "describe", "run"]
@@ -135,6 +136,7 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
         stages = Stages(spec, cleanup, 0 if nothing_left else left.n_maps, left.points, ahead=not nothing_left)
         work.begin(stages.description.identity())
         outputs = cleanup.enter_context(contextlib.closing(Outputs(spec, stages.formats, work)))
+        outputs.warnings = lambda: stages.warnings
         for row in work.rows():
             tally.add(row)
         damage = left.damage
@@ -146,9 +148,9 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
                 preview=stages.preview,
                 progress=progress,
             )
-            damage = _carry_out(job, outputs, work, nothing_left=nothing_left)
+            damage = _carry_out(job, outputs, nothing_left=nothing_left)
         seconds = time.perf_counter() - started
-        warnings = stages.warnings
+        warnings = tuple(dict.fromkeys([*left.warnings, *stages.warnings]))
         head = stages.description.head(tally, seconds, damage, left.n_maps, warnings)
         paths, sidecar = outputs.commit(head, damage, progress=progress)
     output = paths.pop(MAPS)
@@ -213,7 +215,7 @@ class Stages:
         source = cleanup.enter_context(open_source(spec, done, points))
         if ahead:
             source.read_ahead()  # the reference, if it is a frame, takes as long to fetch as the first one
-        picture = read_reference(spec, source)
+        picture, source.info = settle_depths(read_reference(spec, source), source.info, spec)
         require_fit(picture, source.info, spec)
         self.source, mask = open_mask(spec, source, done)
         cleanup.callback(self.source.close)
@@ -222,11 +224,11 @@ class Stages:
             cleanup.enter_context(self.warp.limited())
         gain = 1 if self.warp is None else self.warp.gain
         self.formats = output_formats(spec, source.info, gain)
-        regions = read_regions(spec, (source.info.height, source.info.width))
+        regions = read_regions(spec, source.info)
         self.description = RunDescription(spec, self.source, picture, regions)
         self.description.gain = None if self.warp is None else gain
         self._reference_warnings = picture.warnings
-        self.reference, self.description.rescaled = fit_reference(picture, mask, source.info, spec, gain)
+        self.reference = fit_reference(picture, mask, source.info, spec, gain)
         self.scorer = Scorer(
             (source.info.height, source.info.width),
             picture.data if picture.data.ndim == 3 else picture.data[np.newaxis],
@@ -248,7 +250,7 @@ class Stages:
         return tuple(dict.fromkeys(found))
 
 
-def _carry_out(job: Job, outputs: Outputs, work: Workplace, *, nothing_left: bool) -> str | None:
+def _carry_out(job: Job, outputs: Outputs, *, nothing_left: bool) -> str | None:
     """Make the maps that are left; return why they end before the input does, or None where they do not."""
     damage = None
     try:
@@ -259,9 +261,6 @@ def _carry_out(job: Job, outputs: Outputs, work: Workplace, *, nothing_left: boo
             # Exit code 3 promises a partial result, and there is none.
             raise SourceError(str(error)) from None
         damage = str(error)
-    except (SpecError, WarpError):
-        work.discard()  # whatever is done about it makes another job
-        raise
     outputs.end(damage)
     return damage
 
@@ -322,11 +321,16 @@ def _workplace(spec: RunSpec) -> Iterator[Workplace]:
         yield work
     except BaseException as error:
         n_kept = work.close()
-        if n_kept and not isinstance(error, (SpecError, LostWorkError)):
+        # What was found wrong before the work began has nothing to do with what was kept.
+        if n_kept and not isinstance(error, LostWorkError) and (work.has_begun or not isinstance(error, SpecError)):
             error.add_note(f"{n_kept} maps are kept; --resume goes on from there")
         raise
-    with signals_deferred():
+    # All is published: an interrupt leaves old files and empty folders, which a later run removes.
+    try:
         work.close()
+    except BaseException:
+        work.release()
+        raise
 
 
 def describe(spec: RunSpec) -> dict[str, Any]:
@@ -378,12 +382,13 @@ def _open_warp(spec: RunSpec, source: Source, picture: ReferencePicture, mask: U
         return open_warp(
             spec.warp,
             picture.data,
-            bits=source.info.bits,
-            reference_bits=picture.bits,
+            code_range=source.info.code_range,
+            reference_range=picture.code_range,
             selected=_selected(spec, source),
             region=mask,
             n_frames=source.n_input_frames,
             threads=spec.threads,
+            tolerant=spec.tolerant,
         )
     except DamagedInputError as error:
         # Exit code 3 promises a partial result; before the first frame there is none.

@@ -15,8 +15,9 @@ import numpy as np
 import framencc
 from framencc.engine import VALIDITY_CODES
 from framencc.fields import list_fields
-from framencc.frames import Conversion, Regions, StreamInfo
+from framencc.frames import CodeRange, Conversion, Regions, StreamInfo
 from framencc.pipeline.identity import identify
+from framencc.pipeline.processor import deciding_features
 from framencc.pipeline.tally import Tally
 from framencc.render import PreviewLayout
 from framencc.shades import maximum_code
@@ -24,6 +25,8 @@ from framencc.sidecar import fingerprint
 from framencc.sinks import MapFormat
 from framencc.sources import MaskedSource, ReferencePicture, Source
 from framencc.spec import RunSpec
+
+_MACHINE_FACTS = ("versions", "machine", "processor")
 
 
 class RunDescription:
@@ -41,7 +44,6 @@ class RunDescription:
         The parts of it that are scored by themselves; None where there are none.
     """
 
-    rescaled: float | None = None  # by what the reference's codes were multiplied
     gain: int | None = None  # by what the codes of frames were multiplied when they were warped
 
     def __init__(
@@ -51,7 +53,11 @@ class RunDescription:
         self._info = source.info
         self.started_in = _started_in(Path(spec.output).parent)
         self.input = fingerprint(spec.input, source.files)
-        self.reference: dict[str, Any] = {**picture.details, "conversion": _conversion(picture.conversion)}
+        self.reference: dict[str, Any] = {
+            **picture.details,
+            "conversion": _conversion(picture.conversion),
+            **_codes(picture.code_range),
+        }
         if isinstance(spec.reference, str):
             self.reference |= fingerprint(spec.reference)
         self.fields: dict[str, Any] | None = None
@@ -88,12 +94,13 @@ class RunDescription:
             # Not the platform as a whole, which has another name after every update of the system.
             "versions": {name: version for name, version in _versions().items() if name != "platform"},
             "machine": platform.machine(),
+            "processor": deciding_features(self._spec),
         }
         return identify(self._spec, facts)
 
     def digest(self) -> str:
-        """Return the SHA-256 of the identity without the versions of libraries, by which a finished job is known."""
-        facts = {name: value for name, value in self.identity().items() if name not in ("versions", "machine")}
+        """Return the SHA-256 of the identity without versions and machine, by which a finished job is known."""
+        facts = {name: value for name, value in self.identity().items() if name not in _MACHINE_FACTS}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def head(
@@ -114,7 +121,6 @@ class RunDescription:
         warnings
             What a user should know of the inputs although the run could use them.
         """
-        rescaled = {} if self.rescaled is None else {"rescaled_by": self.rescaled}
         return {
             "framencc": framencc.__version__,
             "spec": json.loads(self._spec.model_dump_json()),
@@ -123,7 +129,7 @@ class RunDescription:
             "encoding": describe_encoding(self._spec),
             "validity_codes": VALIDITY_CODES,
             "input": self.input,
-            "reference": self.reference | rescaled,
+            "reference": self.reference,
             "mask": self.mask,
             "warp_fields": self.fields,
             "warp_gain": self.gain,
@@ -168,7 +174,9 @@ def output_formats(spec: RunSpec, info: StreamInfo, gain: int) -> dict[str, MapF
         if name == "preview":
             layout = preview_layout(spec, info)
             size = (layout.height, layout.width)
-        formats[name] = MapFormat(*size, np.dtype(dtype), info.frame_rate, info.time_base, metadata, components)
+        formats[name] = MapFormat(
+            *size, np.dtype(dtype), info.frame_rate, info.time_base, metadata, components, info.pixel_aspect
+        )
     return formats
 
 
@@ -193,7 +201,7 @@ def describe_stream(info: StreamInfo) -> dict[str, Any]:
         "height": info.height,
         "width": info.width,
         "dtype": str(info.dtype),
-        "bits": info.bits,
+        **_codes(info.code_range),
         "n_channels": info.n_channels,
         "conversion": _conversion(info.conversion),
         "n_frames": info.n_frames,
@@ -216,6 +224,10 @@ def _started_in(folder: Path) -> str | None:
         return Path(os.path.relpath(here, os.path.realpath(folder))).as_posix()
     except ValueError:  # on another drive of Windows
         return here
+
+
+def _codes(code_range: CodeRange | None) -> dict[str, Any]:
+    return {"bits": None} if code_range is None else code_range.as_json()
 
 
 def _conversion(conversion: Conversion | None) -> dict[str, str] | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from framencc.spec import PATH_FIELDS, WRITTEN_FIELDS, RunSpec
 
+_PROCESSOR = "processor."
 _PATH_FACTS = ("path", "first_file", "last_file")
 # What may differ between a run and the one that goes on with it: results do not depend on these.
 _FREE_OPTIONS = ("resume", "overwrite", "threads", "limits", "verify")
@@ -38,7 +39,21 @@ def differences(then: Any, now: Any, name: str = "") -> list[str]:
         keys: Sequence[str] = sorted(then.keys() | now.keys())
         inner = (differences(then.get(key), now.get(key), f"{name}.{key}" if name else key) for key in keys)
         return [text.removeprefix("options.") for texts in inner for text in texts]
+    if name.startswith(_PROCESSOR) and isinstance(then, list) and isinstance(now, list):
+        return _other_features(then, now, name.removeprefix(_PROCESSOR))
     return [] if then == now else [f"{name} was {json.dumps(then)} and is {json.dumps(now)}"]
+
+
+def _other_features(then: Sequence[str], now: Sequence[str], decided: str) -> list[str]:
+    """Say in a few words which processor features have come and gone."""
+    gone, new = [one for one in then if one not in now], [one for one in now if one not in then]
+    parts = [f"{', '.join(gone)} {_be(gone, 'was', 'were')} in use, now {_be(gone, 'is', 'are')} not"] if gone else []
+    parts += [f"{', '.join(new)} {_be(new, 'is', 'are')} in use, {_be(new, 'was', 'were')} not"] if new else []
+    return [f"processor features for {decided}: {'; '.join(parts)}"] if parts else []
+
+
+def _be(features: Sequence[str], one: str, several: str) -> str:
+    return one if len(features) == 1 else several
 
 
 def place(path: str) -> str:

@@ -22,14 +22,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from framencc.conveyor import BufferPool, Conveyor, Stopped
-from framencc.engine import DAMAGED
-from framencc.errors import DamagedInputError
+from framencc.engine import DAMAGED, NO_WARP
+from framencc.errors import DamagedInputError, SourceError
 from framencc.frames import Frame, Picture
 from framencc.ncc import Reference
+from framencc.pipeline.left import MAPS
 from framencc.pipeline.outputs import Outputs
 from framencc.pipeline.progress import open_bar
 from framencc.pipeline.tally import Tally
-from framencc.pipeline.workplace import MAPS
 from framencc.render import Preview, encode, weigh
 from framencc.scores import FrameScores, Scorer
 from framencc.sidecar import plain
@@ -176,10 +176,9 @@ class Job:
         assert self._warp is not None
         n_frames = self._n_done
         try:
-            for frame in self._frames:
+            for given in self._frames:
                 began = time.perf_counter()
-                # After a frame without a warp the next one begins anew.
-                warp = None if frame.damaged else self._warp.estimate(frame)
+                frame, warp = self._find_warp(given, self._warp)
                 if frame.wanted:
                     n_frames += 1
                     self._found.put(Found(frame, warp, time.perf_counter() - began))
@@ -193,6 +192,20 @@ class Job:
             self._found.end(error)
         else:
             self._found.end()
+
+    def _find_warp(self, frame: Frame, stage: WarpStage) -> tuple[Frame, Warp | None]:
+        """Return a frame and its warp; none of a damaged frame, after which the next one begins anew.
+
+        With `spec.tolerant` a frame whose precomputed warp cannot be read is a damaged one, as with a damaged mask.
+        """
+        if frame.damaged is not None:
+            return frame, None
+        try:
+            return frame, stage.estimate(frame)
+        except SourceError as error:
+            if not self._spec.tolerant:
+                raise
+            return dataclasses.replace(frame, damaged=f"warp.field: {error}"), None
 
     def _write(self) -> None:
         try:
@@ -217,10 +230,12 @@ class Job:
                 name: buffers.take(self._outputs.formats[name].shape, self._outputs.formats[name].dtype)
                 for name, buffers in self._output_buffers.items()
             }
-            if frame.damaged is None:
-                scores = self._measure(found, pictures, scratch)
+            if frame.damaged is not None:
+                scores = self._leave_out(frame, DAMAGED, pictures, scratch)
+            elif found.warp is not None and not found.warp.found:
+                scores = self._leave_out(frame, NO_WARP, pictures, scratch)
             else:
-                scores = self._leave_out(frame, pictures, scratch)
+                scores = self._measure(found, pictures, scratch)
             row = _row(frame, scores, found.warp)
             self.tally.warp_seconds += found.seconds
             self.tally.add(row, time.perf_counter() - began)
@@ -286,13 +301,13 @@ class Job:
                 out=pictures["preview"],
             )
 
-    def _leave_out(self, frame: Frame, pictures: dict[str, Picture], scratch: Scratch) -> FrameScores:
-        """Fill the outputs of a damaged frame."""
+    def _leave_out(self, frame: Frame, code: np.uint8, pictures: dict[str, Picture], scratch: Scratch) -> FrameScores:
+        """Fill the outputs of a frame of which nothing is measured, damaged or without a warp."""
         spec, data = self._spec, pictures[MAPS]
         rho = data if spec.encoding == "float" else scratch.rho
         validity = pictures.get("validity", scratch.validity)
         rho.fill(spec.ncc.fill)
-        validity.fill(DAMAGED)
+        validity.fill(code)
         if "warped" in pictures:
             pictures["warped"].fill(0)
         if "fields" in pictures:

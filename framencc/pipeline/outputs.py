@@ -8,24 +8,26 @@ compared with what was written, and everything takes its name.
 import contextlib
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from framencc.errors import SinkError
+from framencc.children import ChildGroup
+from framencc.errors import FramenccError, SinkError, UnreadableNowError
 from framencc.frames import Frame, Picture
 from framencc.pipeline.clip_maps import MEAN, MINIMUM, ClipMaps
+from framencc.pipeline.left import MAPS
 from framencc.pipeline.progress import open_bar
 from framencc.pipeline.publishing import Move, all_names, identity_of, publish, write_sidecar
 from framencc.pipeline.results import seal_result, write_clip_map, write_scores
-from framencc.pipeline.workplace import MAPS, Workplace
+from framencc.pipeline.workplace import Workplace
 from framencc.sinks import MapFormat, Parts, open_parts, partial_path
 from framencc.sinks.base import sink_error
-from framencc.sources import SeekPoint, Source
+from framencc.sources import SeekPoint
 from framencc.spec import RunSpec
-from framencc.staging import sidecar_path, signals_deferred, sync_file, sync_folder
+from framencc.staging import sidecar_path, sync_file, sync_folder
 from framencc.verification import StoredMap, digest, find_problems, open_stored, stored_maps
 
 if TYPE_CHECKING:
@@ -62,6 +64,8 @@ class Outputs:
     clip_maps
         What adds up over the clip; None where it is not wanted. Maps are to be added to it, and its state kept at the
         end of each segment.
+    warnings
+        Tells what a user should know of the inputs so far; that is kept with each segment.
     """
 
     def __init__(self, spec: RunSpec, formats: Mapping[str, MapFormat], work: Workplace) -> None:
@@ -90,9 +94,10 @@ class Outputs:
         self._n_sealed = work.left.n_maps
         self._rows: list[dict[str, Any]] = []
         self._point: SeekPoint | None = None
+        self.warnings: Callable[[], Sequence[str]] = tuple
         self._sealer = ThreadPoolExecutor(1, thread_name_prefix="framencc-sealer")
         self._sealing: Future[None] | None = None
-        self._decoding: Source | None = None
+        self._decoders = ChildGroup()
 
     def write(
         self, pictures: Mapping[str, Picture], frame: Frame, row: dict[str, Any], point: SeekPoint | None
@@ -164,9 +169,8 @@ class Outputs:
             if self._moves is None:
                 self._moves = self._finish(head, names, progress=progress)
             taken = all_names(names, MAPS)
-            with signals_deferred():
-                overwrite = self._spec.overwrite
-                publish(self._work.folders, self._moves, taken, overwrite=overwrite, done=self._work.published)
+            overwrite = self._spec.overwrite
+            publish(self._work.folders, self._moves, taken, overwrite=overwrite, done=self._work.published)
         return names, sidecar_path(names[MAPS])
 
     def abort(self) -> None:
@@ -181,8 +185,7 @@ class Outputs:
             wait([sealing], _SEALING_SECONDS)
         for parts in self._parts.values():
             parts.abort_sealing()
-        if self._decoding is not None:
-            self._decoding.close()
+        self._decoders.end()
 
     def close(self) -> None:
         """End everything and wait for it. Safe to call twice."""
@@ -216,7 +219,7 @@ class Outputs:
         if not self._rows:
             if end is not None:
                 with self._explained():
-                    self._work.seal({"kind": "end", "end": end})
+                    self._work.seal({"kind": "end", "end": end, "warnings": list(self.warnings())})
             return
         seals = {name: parts.seal() for name, parts in self._parts.items()}
         entry: dict[str, Any] = {
@@ -227,6 +230,8 @@ class Outputs:
         }
         if end is not None:
             entry["end"] = end
+        if warnings := list(self.warnings()):
+            entry["warnings"] = warnings
         self._n_segments += 1
         self._n_sealed += len(self._rows)
         self._rows, self._point, n_sealed = [], None, self._n_sealed
@@ -251,8 +256,17 @@ class Outputs:
     def _look_up_digests(self, name: str, rows: list[dict[str, Any]], record: Mapping[str, Any]) -> None:
         """Take the digests of what a lossy part decodes to: only that can be compared later."""
         path = self._work.folders[name].path / record["file"]
-        with open_stored(path, stall_seconds=self._spec.limits.stall_seconds) as self._decoding:
-            found = [digest(frame.data) for frame in self._decoding.frames()]
+        try:
+            with (
+                self._decoders.gathering(),
+                open_stored(path, stall_seconds=self._spec.limits.stall_seconds) as stored,
+            ):
+                found = [digest(frame.data) for frame in stored.frames()]
+        except FramenccError as error:
+            # Not passed on as it is: the input is not what could not be read.
+            raise SinkError(
+                f"{name} {str(self._parts[name].target)!r}: a segment could not be read back: {error}"
+            ) from None
         if len(found) != len(rows):
             raise SinkError(
                 f"{name} {str(self._parts[name].target)!r}: a segment of {len(rows)} maps decodes to {len(found)}"
@@ -339,7 +353,10 @@ class Outputs:
                 if bar is not None:
                     cleanup.enter_context(bar)
                 stored = self._stored(name, parts.pieces(whole[name], self._records[name]), bar)
-                problem = next(find_problems(stored, self._work.rows(), name, parts.target), None)
+                try:
+                    problem = next(find_problems(stored, self._work.rows(), name, parts.target), None)
+                except UnreadableNowError as error:
+                    raise SinkError(str(error)) from None
             if problem is not None:
                 raise LostWorkError(
                     f"what was written does not read back as it should: {problem}; give --overwrite instead of "

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from framencc.errors import SinkError
 from framencc.sidecar import SidecarWriter
-from framencc.sinks.targets import existing_files
-from framencc.staging import sidecar_path, signals_deferred
+from framencc.sinks.targets import as_spelled, existing_files
+from framencc.staging import require_plain_name, sidecar_path, signals_deferred
 from framencc.workfolder import WorkFolder
 
 SIDECAR = "sidecar.json"
@@ -87,12 +87,27 @@ class Move:
         return [self.output, source, self.target.name, list(self.identity)]
 
     @classmethod
-    def read(cls, entry: Sequence[Any], folders: Mapping[str, WorkFolder]) -> "Move":
-        """Read it from the journal."""
+    def read(cls, entry: Sequence[Any], folder: WorkFolder) -> "Move":
+        """Read it from the journal, which has been checked by `check_move`."""
         output, source, target, identity = entry
         size, number = identity
-        folder = folders[output]
         return cls(output, folder.path / source, folder.folder / target, (size, number))
+
+
+def check_move(entry: Any) -> None:
+    """Refuse what no `Move.as_json` has written, whoever has.
+
+    Raises
+    ------
+    ValueError
+        When it names something outside the work folder or the output's own folder, or is no move at all.
+    """
+    output, source, target, identity = entry
+    size, number = identity
+    if not all(isinstance(one, str) for one in (output, source, target)) or {type(size), type(number)} != {int}:
+        raise ValueError("a move is not as it was written")
+    for part in (*source.split("/"), target):
+        require_plain_name(part)
 
 
 def write_sidecar(
@@ -146,15 +161,18 @@ def publish(
     SinkError, OSError
         When a name cannot be taken; what had the names before has them again.
     """
-    # A signal in between would leave some names new and some old.
-    with signals_deferred():
+    # A signal would leave some names new and some old, so it interrupts only between two files, and all is undone.
+    with signals_deferred() as interrupt:
         try:
             for move in moves:
+                interrupt()
                 if move.state == "lost":
                     raise SinkError(f"output {str(move.target)!r} has changed or gone while it waited for its name")
-            _set_aside(folders, moves, names, overwrite=overwrite)
+            _set_aside(folders, moves, names, overwrite=overwrite, interrupt=interrupt)
             for move in moves:
+                interrupt()
                 move.carry_out()
+            interrupt()
             for folder in folders.values():
                 folder.sync_names()
             done()
@@ -192,12 +210,18 @@ def all_names(names: Mapping[str, Path], maps: str) -> list[tuple[str, Path]]:
 
 
 def _set_aside(
-    folders: Mapping[str, WorkFolder], moves: Sequence[Move], names: Sequence[tuple[str, Path]], *, overwrite: bool
+    folders: Mapping[str, WorkFolder],
+    moves: Sequence[Move],
+    names: Sequence[tuple[str, Path]],
+    *,
+    overwrite: bool,
+    interrupt: Callable[[], None],
 ) -> None:
     ours = {move.target: move.identity for move in moves}
     for output, path in names:
         folder = folders[output]
         for existing in dict.fromkeys(existing_files(folder.folder / path.name)):
+            interrupt()
             if existing in ours and identity_of(existing) == ours[existing]:
                 continue
             if existing.is_dir() and not existing.is_symlink():
@@ -205,6 +229,12 @@ def _set_aside(
             if not overwrite:
                 raise SinkError(f"output {str(path)!r} appeared during the run and is not replaced")
             folder.set_aside(existing)
+    for move in moves:  # the disk may know a name by spellings that nobody thought of
+        interrupt()
+        if os.path.lexists(move.target) and identity_of(move.target) != move.identity:
+            if not overwrite:
+                raise SinkError(f"output {str(move.target)!r} appeared during the run and is not replaced")
+            folders[move.output].set_aside(as_spelled(move.target))
 
 
 def _relative(path: Path, folder: Path) -> str:

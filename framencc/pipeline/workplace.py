@@ -2,96 +2,18 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from framencc.errors import FramenccError, SinkError, SpecError
 from framencc.journal import Journal, read_journal
 from framencc.pipeline.identity import differences, place
+from framencc.pipeline.left import JOURNAL_FORMAT, MAPS, Left, journal_path, places, read_left
 from framencc.pipeline.publishing import Move, take_back
 from framencc.sinks.base import sink_error
-from framencc.sources import SeekPoint
 from framencc.spec import RunSpec
-from framencc.workfolder import WorkFolder, work_folder_path
-
-MAPS = "output"
-JOURNAL_FORMAT = 2
-_FIRST_LINE_BYTES = 1 << 20
-
-
-@dataclass
-class Left:
-    """What the journal says has been done.
-
-    Parameters
-    ----------
-    identity
-        What was worked on; None where nothing had begun.
-    places
-        Where its outputs were going to be.
-    records
-        For each output, what sealing said of its parts.
-    points
-        Frames of the input that are known: the last one of every segment.
-    n_maps, n_segments
-        How much is sealed.
-    ended
-        Whether all maps are sealed.
-    damage
-        Why they end before the input does; None where they do not.
-    plan
-        Where the finished outputs and their sidecar are, and where they are going to be, as of `Move.as_json`; None
-        before all are finished.
-    published
-        Whether everything has its name, so that only the work folders are left to be removed.
-    unreadable
-        Why the journal cannot be read from its beginning; None where it can, or where there is none.
-    """
-
-    identity: dict[str, Any] | None = None
-    places: dict[str, str] = field(default_factory=dict)
-    records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    points: list[SeekPoint] = field(default_factory=list)
-    n_maps: int = 0
-    n_segments: int = 0
-    ended: bool = False
-    damage: str | None = None
-    plan: list[Any] | None = None
-    unreadable: str | None = None
-    published: bool = False
-
-    @classmethod
-    def read(cls, path: Path) -> "Left":
-        """Read a journal."""
-        left = cls()
-        for entry in read_journal(path):
-            if entry.get("journal_format", JOURNAL_FORMAT) != JOURNAL_FORMAT:
-                return cls(unreadable="is of another version of framencc")
-            left._take(entry)
-        if left.identity is None and path.exists() and b"\n" in path.read_bytes()[:_FIRST_LINE_BYTES]:
-            return cls(unreadable="is damaged")
-        return cls(published=True) if left.published else left
-
-    def _take(self, entry: Mapping[str, Any]) -> None:
-        kind = entry["kind"]
-        if kind == "job":
-            self.identity = entry["identity"]
-            self.places = entry["places"]
-        elif kind == "segment":
-            self.n_segments += 1
-            self.n_maps += len(entry["rows"])
-            for name, record in entry["parts"].items():
-                self.records.setdefault(name, []).append(record)
-            if entry["point"] is not None:
-                self.points.append(SeekPoint(**entry["point"]))
-        elif kind == "whole":
-            self.plan = entry["plan"]
-        elif kind == "published":
-            self.published = True
-        if "end" in entry:
-            self.ended, self.damage = True, entry["end"]["damage"]
+from framencc.workfolder import WorkFolder, find_work_folder
 
 
 def look(spec: RunSpec) -> Left:
@@ -106,7 +28,9 @@ def look(spec: RunSpec) -> Left:
     """
     path = Path(spec.output)
     try:
-        left = Left.read(_journal_path(work_folder_path(path)))
+        left = read_left(spec)
+    except SinkError:
+        raise
     except OSError as error:
         raise sink_error(path, error) from error
     if spec.overwrite and not spec.resume:
@@ -132,11 +56,22 @@ def require_same(left: Left, identity: Mapping[str, Any], spec: RunSpec) -> None
     SpecError
         With what differs.
     """
-    if left.identity is not None and (found := differences(left.identity, json.loads(json.dumps(identity)))):
+    if left.identity is not None and (
+        found := differences(_so_far(left.identity, spec), json.loads(json.dumps(identity)))
+    ):
         raise SpecError(
             f"--resume cannot go on with output {spec.output!r}: {'; '.join(found)}; "
             f"give what it was begun with, or --overwrite instead to start anew"
         )
+
+
+def _so_far(identity: Mapping[str, Any], spec: RunSpec) -> dict[str, Any]:
+    """Return what kept maps depend on: where a missing warp ends the run they had all one, so its policy is open."""
+    options = identity.get("options", {})
+    warp = options.get("warp", {})
+    if warp.get("on_failure") != "fail" or spec.frames is not None:  # frames that only lead to others are never refused
+        return dict(identity)
+    return {**identity, "options": {**options, "warp": {**warp, "on_failure": spec.warp.on_failure}}}
 
 
 def tidy_up(spec: RunSpec) -> None:
@@ -148,7 +83,7 @@ def tidy_up(spec: RunSpec) -> None:
         When another run works there.
     """
     for path in map(Path, spec.targets.values()):
-        if work_folder_path(path).is_dir():
+        if find_work_folder(path) is not None:
             folder = WorkFolder(path)
             if folder.owner in (None, _owner_of(spec)):
                 folder.remove()
@@ -168,6 +103,8 @@ class Workplace:
     ----------
     left
         What an earlier run left, to be gone on with.
+    has_begun
+        Whether the work has begun.
 
     Raises
     ------
@@ -181,6 +118,7 @@ class Workplace:
         self._spec = spec
         self.folders: dict[str, WorkFolder] = {}
         self.journal: Journal | None = None
+        self.has_begun = False
         self.left = Left()
         self._found = Left()
         self._n_kept: int | None = None  # not known yet
@@ -201,14 +139,14 @@ class Workplace:
     @property
     def journal_path(self) -> Path:
         """Where the journal is."""
-        return _journal_path(self.folders[MAPS].path)
+        return journal_path(self.folders[MAPS].path)
 
     @property
     def moves(self) -> list[Move] | None:
         """What is finished, and where it goes; None before all is, or where some of it is not there any more."""
         if self.left.plan is None:
             return None
-        moves = [Move.read(entry, self.folders) for entry in self.left.plan]
+        moves = self._moves(self.left.plan)
         return None if any(move.state == "lost" for move in moves) else moves
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -246,9 +184,11 @@ class Workplace:
                     folder.clear()
                 folder.claim(_owner_of(self._spec))
             self.journal = Journal(self.journal_path)
+            self.has_begun = True
             if self.left.identity is None:
                 self._n_kept = 0
-                job = {"identity": dict(identity), "places": _places(self._spec)}
+            if self.left.identity != json.loads(json.dumps(identity)):
+                job = {"identity": dict(identity), "places": places(self._spec)}
                 self.journal.append({"kind": "job", "journal_format": JOURNAL_FORMAT, **job})
 
     def seal(self, entry: Mapping[str, Any]) -> None:
@@ -275,16 +215,17 @@ class Workplace:
         self.journal.append({"kind": "published"})
         self._n_kept, self._is_published = 0, True
 
-    def discard(self) -> None:
-        """Let `close` remove everything, whatever has been sealed."""
-        self._n_kept = 0
+    def release(self) -> None:
+        """Leave the folders as they are. Safe to call twice."""
+        for folder in self.folders.values():
+            folder.release()
 
     def close(self) -> int:
         """Leave the folders; unless maps are sealed in them, remove them. Return how many maps are kept."""
         if self.journal is not None:
             self.journal.close()
         if self._n_kept is None:
-            self._n_kept = Left.read(self.journal_path).n_maps if MAPS in self.folders else 0
+            self._n_kept = Left.read(self.journal_path).n_kept if MAPS in self.folders else 0
         # That of the maps, which comes first, goes last: as long as there is a journal, a later run tidies up.
         for folder in reversed(self.folders.values()):
             if self._may_remove(folder):
@@ -302,16 +243,19 @@ class Workplace:
             return False
         return self.journal is not None or not folder.was_there
 
+    def _moves(self, plan: Iterable[Any]) -> list[Move]:
+        return [Move.read(entry, self.folders[entry[0]]) for entry in plan]
+
     def _take_back(self) -> None:
         """Bring old files that an earlier run has set aside to their names again, before anything else is done."""
-        plan, places = self._found.plan or (), _places(self._spec)
+        plan, now = self._found.plan or (), places(self._spec)
         for name in sorted({str(entry[0]) for entry in plan}):
-            if places.get(name) != self._found.places.get(name):
+            if now.get(name) != self._found.places.get(name):
                 raise SpecError(
                     f"output {self._spec.output!r} was made by a run that was cut off as its files took their names, "
                     f"with another {name}; go on with it by --resume, or start anew with the same names"
                 )
-        if not take_back(self.folders, [Move.read(entry, self.folders) for entry in plan]):
+        if not take_back(self.folders, self._moves(plan)):
             raise SinkError(
                 f"output {self._spec.output!r} cannot be written: files of a run that was cut off as they took their "
                 f"names cannot be moved; close what has them open"
@@ -323,7 +267,11 @@ class Workplace:
         owner = folder.owner
         if not isinstance(owner, dict) or owner == _owner_of(self._spec) or not isinstance(owner.get("maps"), str):
             return False
-        return Left.read(_journal_path(work_folder_path(Path(owner["maps"])))).n_maps > 0
+        try:
+            path = find_work_folder(Path(owner["maps"]))
+        except (SinkError, ValueError):  # what is there is no work of a run
+            return False
+        return path is not None and Left.read(journal_path(path)).n_kept > 0
 
     def _require_own(self, name: str, folder: WorkFolder) -> None:
         with _explained(folder.target):
@@ -351,11 +299,3 @@ def _explained(path: Path) -> Iterator[None]:
 
 def _owner_of(spec: RunSpec) -> dict[str, str]:
     return {"maps": place(spec.output)}
-
-
-def _places(spec: RunSpec) -> dict[str, str]:
-    return {name: place(path) for name, path in spec.targets.items()}
-
-
-def _journal_path(folder: Path) -> Path:
-    return folder / "journal"

@@ -12,7 +12,6 @@ from framencc.render.text import Colour, draw_scale, draw_text, line_height, tex
 from framencc.spec import PreviewStyle
 
 PAPER, INK = (24, 24, 24), (222, 222, 222)
-MISSING = "no frame"
 
 _TITLES = {
     "static": ("static reference", "static"),
@@ -149,17 +148,17 @@ class PreviewLayout:
         draw_scale(image, (x, top, self.width - x, 2 * self.line), palette, self.size, INK)
         return np.array(image)
 
-    def strike(self, canvas: Picture, numbers: range) -> None:
-        """Draw over pictures of a canvas, by their numbers: there is no frame."""
+    def strike(self, canvas: Picture, numbers: range, why: str) -> None:
+        """Draw over pictures of a canvas, by their numbers, and say why there is nothing to show."""
         image = Image.fromarray(canvas)
         height, width = (self.zoom * side for side in self.shape)
         hatch = _hatch(height, width)
         draw = ImageDraw.Draw(hatch)
-        if text_width(MISSING, self.size) + self.margin <= width and self.line <= height:
-            reach = text_width(MISSING, self.size) / 2 + self.margin
+        if text_width(why, self.size) + self.margin <= width and self.line <= height:
+            reach = text_width(why, self.size) / 2 + self.margin
             x, y = width / 2, height / 2
             draw.rectangle((x - reach, y - self.line / 2, x + reach, y + self.line / 2), fill=PAPER)
-            draw_text(draw, x - text_width(MISSING, self.size) / 2, y, MISSING, self.size, INK)
+            draw_text(draw, x - text_width(why, self.size) / 2, y, why, self.size, INK)
         for number in numbers:
             top, left = self.places[number]
             image.paste(hatch, (left, top))

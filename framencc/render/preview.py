@@ -3,6 +3,7 @@
 import numpy as np
 
 from framencc.channels import DEFAULT_MATRIX, LUMA_WEIGHTS
+from framencc.engine import DAMAGED, NO_WARP
 from framencc.frames import Picture, frozen
 from framencc.kernels.area_mean import area_mean_rows
 from framencc.kernels.preview import paint_rows, reduce_map_rows, shade_rows, tint_rows
@@ -13,8 +14,8 @@ from framencc.render.text import Writer
 from framencc.shades import Shades
 from framencc.spec import PreviewStyle
 
-NO_FRAME = 8
-"""The validity code, in all pixels, of a map that stands for a frame that could not be read."""
+_NOTHING = {int(DAMAGED): "no frame", int(NO_WARP): "no warp"}
+"""What there is to say of a map all of whose pixels have this validity code: nothing of its frame can be shown."""
 
 
 class Preview:
@@ -62,8 +63,10 @@ class Preview:
         if style == "panel":
             self._shade(reference if reference.ndim == 3 else reference[np.newaxis], static)
             self._paint(self._shades, 0, self._empty)
-        self._missing = self._empty.copy()
-        layout.strike(self._missing, range(len(layout.places))[-2:])
+        self._struck: dict[int, Picture] = {}
+        for code, why in _NOTHING.items():
+            self._struck[code] = self._empty.copy()
+            layout.strike(self._struck[code], range(len(layout.places))[-2:], why)
 
     def draw(
         self,
@@ -91,12 +94,13 @@ class Preview:
         out
             (H, W, 3) uint8 of the layout's size; all of it is written.
         """
-        missing = validity[0, 0] == NO_FRAME and bool((validity == NO_FRAME).all())
-        np.copyto(out, self._missing if missing else self._empty)
-        if not missing:
+        code = int(validity[0, 0])
+        struck = code in _NOTHING and bool((validity == code).all())
+        np.copyto(out, self._struck[code] if struck else self._empty)
+        if not struck:
             self._draw_pictures(planes, rho, validity, out)
         layout = self._layout
-        problem = "no frame" if missing else "nothing measured"
+        problem = _NOTHING[code] if struck else "nothing measured"
         lines = (f"frame {index}   {pts_seconds:.3f} s", problem if mean is None else f"mean {mean:.3f}")
         for number, line in enumerate(lines):
             self._writer.write(out, line, layout.margin, layout.footer + number * layout.line, layout.text_width)

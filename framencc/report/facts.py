@@ -125,6 +125,10 @@ def _plain(value: object) -> object:
 def _samples(stream: Mapping[str, Any]) -> str:
     bits, n_channels = stream.get("bits"), stream.get("n_channels")
     depth = f"{text(bits)} bits" if isinstance(bits, int) else text(stream.get("dtype"))
+    if stream.get("bits_from") == "content":
+        depth += " by its codes"
+    if stream.get("range") == "limited":
+        depth += " of limited range"
     return f"{depth}, {'colour' if n_channels == 3 else 'one channel'}"
 
 

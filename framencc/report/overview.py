@@ -199,6 +199,9 @@ def _card(run: Run, panel: Panel, stretches: Sequence[Stretch]) -> Page:
     mean = format_score(float(run.scores["mean_confidence"][place]))
     share = format_percent(float(run.scores["valid_share"][place]))
     caption = f"confidence {mean}, {share} measured" if mean != "–" else "nothing measured"
+    if place in run.failures:
+        why = f"no warp was found{f': {run.failures[place]}' if run.failures[place] else ''}"
+        caption = why if place in run.invalid else f"{caption}; {why}"
     caption = run.damaged.get(place, caption)
     regions = [stretch for stretch in stretches if stretch.worst == place and stretch.where != WHOLE]
     if regions:

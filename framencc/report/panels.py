@@ -2,14 +2,14 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from framencc.errors import FramenccError, SourceError
-from framencc.frames import Picture
+from framencc.frames import CodeRange, Picture
 from framencc.report.drawing import (
     Cell,
     Confidence,
@@ -27,6 +27,7 @@ from framencc.report.pictures import Pictures, open_input, open_output, read_res
 from framencc.report.runs import Run, locate_input, locate_reference, number, section
 from framencc.shades import Shades
 from framencc.sources import read_picture
+from framencc.sources.significant import Codes, find_code_range
 
 T = TypeVar("T")
 
@@ -69,22 +70,23 @@ class Gallery:
         self.static: Gray | None = None
         self._shades: Shades | None = None
         if (static := self._try("reference", self._read_static)) is not None:
-            picture, bits = static
-            shades = Shades.of(picture, bits)
+            picture, code_range = static
+            shades = Shades.of(picture, code_range)
             self.static = to_gray(picture, shades)
-            self._shades = shades.for_frames(bits, _frame_bits(run), gain)
+            self._shades = shades.for_frames(code_range, _code_range(run.section("stream")), gain)
 
     def draw(self, place: int) -> Panel | None:
         """Draw one frame; None where nothing of it is left."""
         cells: list[tuple[str, Cell]] = []
         if self.static is not None:
             cells.append(("static reference", self.static))
-        if place in self._run.damaged:
+        nothing = self._nothing_to_show(place)
+        if nothing is not None:
             if self.static is not None:
-                cells.append(("damaged frame", no_picture(self.static.shape)))
+                cells.append((nothing, no_picture(self.static.shape)))
         elif (data := self._frame(place)) is not None:
             # Without the reference the first frame decides: one choice for all, so that a change of light is seen.
-            self._shades = self._shades or Shades.of(data, _frame_bits(self._run))
+            self._shades = self._shades or Shades.of(data, _code_range(self._run.section("stream")))
             cells.append((self._frame_label, to_gray(data, self._shades)))
         if (rho := self.confidence(place)) is not None:
             unmeasured = ~used_pixels(self._run, place, rho, self.validity(place))[0]
@@ -112,6 +114,15 @@ class Gallery:
             return None
         data = self._try(name, lambda: read_result(self._run, name, path))
         return None if data is None else decode(data, section(self._run.section("results"), name))
+
+    def _nothing_to_show(self, place: int) -> str | None:
+        """Say why no picture of a frame is shown; None where one is.
+
+        Among the warped frames, one without a warp is black; without these, it is shown as it is in the input.
+        """
+        if place in self._run.damaged:
+            return "damaged frame"
+        return "no warp was found" if place in self._run.invalid and "warped" in self._outputs else None
 
     def _frame(self, place: int) -> Picture | None:
         frames = self._frames
@@ -143,8 +154,8 @@ class Gallery:
             return None
         return self._try("input", lambda: open_input(path))
 
-    def _read_static(self) -> tuple[Picture, int | None] | None:
-        """Return the reference and the depth of its codes, None for floats; None where the run's file is gone."""
+    def _read_static(self) -> tuple[Picture, CodeRange | None] | None:
+        """Return the reference and which of its codes are black and white; None where the run's file is gone."""
         recorded = self._run.section("spec").get("reference")
         if not isinstance(recorded, int):
             path, problem = locate_reference(self._run)
@@ -152,15 +163,17 @@ class Gallery:
                 self.problems.append(str(problem))
                 return None
             picture = read_picture(path)
-            bits = number(self._run.section("reference").get("bits"), 8.0 * picture.dtype.itemsize)
-            return picture, None if picture.dtype.kind == "f" else int(bits)
+            if picture.dtype.kind == "f":
+                return picture, None
+            told = _code_range(self._run.section("reference"))
+            return picture, told or find_code_range(picture.dtype, [Codes.of(picture)], None, "reference")
         path, problem = locate_input(self._run)
         if path is None:
             self._note("input", str(problem))
             return None
         known = np.flatnonzero(self._run.index == recorded)
         seconds = float(self._run.pts_seconds[known[0]]) if known.size else self._time_of(recorded)
-        return open_input(path).take(0, recorded, seconds), _frame_bits(self._run)
+        return open_input(path).take(0, recorded, seconds), _code_range(self._run.section("stream"))
 
     def _time_of(self, index: int) -> float:
         """Tell the time of a frame that is none of the run's own, from the frame rate."""
@@ -190,9 +203,14 @@ def _output(run: Run, name: str) -> Pictures | None:
     return None if path is None else open_output(path)
 
 
-def _frame_bits(run: Run) -> int | None:
-    bits = run.section("stream").get("bits")
-    return bits if isinstance(bits, int) and 0 < bits <= 16 else None
+def _code_range(told: Mapping[str, Any]) -> CodeRange | None:
+    """Return which codes a section of the sidecar says are black and white; None of floats, or where it does not."""
+    bits, black, white = (told.get(name) for name in ("bits", "black", "white"))
+    if not isinstance(bits, int) or not 0 < bits <= 16:
+        return None
+    if isinstance(black, int) and isinstance(white, int) and 0 <= black < white < 1 << 16:
+        return CodeRange(bits, black, white)
+    return CodeRange.of_bits(bits)
 
 
 def _quotient(numerator: str, denominator: str) -> float:

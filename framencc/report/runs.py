@@ -72,6 +72,8 @@ class Run:
         (N, codes) share of the pixels of each validity code.
     failures
         Why no warp was found, by the place of the frame among the rows; empty where that is not recorded.
+    invalid
+        Places of the frames without a warp in whose place nothing served: nothing of them was measured.
     damaged
         Why a frame could not be read whole, by its place; nothing of it was measured.
     regions
@@ -90,6 +92,7 @@ class Run:
     scores: Mapping[str, Column]
     code_shares: npt.NDArray[np.float64]
     failures: Mapping[int, str]
+    invalid: frozenset[int]
     damaged: Mapping[int, str]
     regions: Mapping[str, Region]
     digests: Mapping[str, Sequence[str | None]]
@@ -170,12 +173,13 @@ def read_run(run: str | Path) -> Run:
         for place, warp in enumerate(warps)
         if warp.get("status", "estimated") != "estimated"
     }
+    invalid = frozenset(place for place, warp in enumerate(warps) if warp.get("status") == "invalid")
     damaged = {place: str(row["damaged"]) for place, row in enumerate(rows) if row.get("damaged") is not None}
     codes = head.get("validity_codes")
     n_codes = len(codes) if isinstance(codes, list) else 0
     shares = np.array([_shares(row, n_codes) for row in rows], np.float64).reshape(len(rows), n_codes)
     return Run(
-        *(path, head, index.astype(np.int64), pts, scores, shares, failures, damaged),
+        *(path, head, index.astype(np.int64), pts, scores, shares, failures, invalid, damaged),
         regions=_regions(head, rows),
         digests=_digests(rows),
         files={place: str(row["file"]) for place, row in enumerate(rows) if "file" in row},

@@ -73,8 +73,8 @@ class Watched:
     usual
         Median of the frames that are not bad; of all where the take is weak. NaN where nothing was measured.
     limit
-        The least value that counts as usual: four robust standard deviations below the median, or at the threshold
-        where that is higher, and in any case at least 0.05 below the median.
+        The least value that counts as usual: four robust standard deviations below the median, but at least 0.05 below
+        it; or the threshold where that is higher.
     """
 
     def __init__(self, label: str, values: Column, threshold: float | None = None) -> None:
@@ -91,7 +91,7 @@ class Watched:
             good, threshold = measured, _LEAST_SHARE * float(np.median(measured))
         self.usual = float(np.median(good))
         spread = _NORMAL * float(np.median(np.abs(good - self.usual)))
-        self.limit = min(max(self.usual - _DEVIATIONS * spread, threshold), self.usual - _LEAST_DROP)
+        self.limit = max(min(self.usual - _DEVIATIONS * spread, self.usual - _LEAST_DROP), threshold)
 
     def drops(self) -> Column:
         """Return how far each frame lies below the limit; 0 where it does not, or nothing was measured."""
@@ -177,12 +177,13 @@ def _stretches_of(run: Run, where: str, scores: Mapping[str, Column]) -> Iterato
         Watched("measured share", np.where(measured, scores["valid_share"], np.nan)),
     ]
     drops = np.stack([one.drops() for one in watched])
-    damaged, failed = (_marked(run, places) for places in (run.damaged, run.failures))
-    empty = ~measured & ~damaged
+    damaged, failed, invalid = (_marked(run, places) for places in (run.damaged, run.failures, run.invalid))
+    left_out = damaged | invalid
+    empty = ~measured & ~left_out
     why_empty = {place: _why_empty(run, place, where) for place in np.flatnonzero(empty).tolist()}
     severity = drops.max(axis=0) + _EMPTY * empty
     if where == WHOLE:  # what befalls every region is said once
-        severity += _FAILED * failed + _EMPTY * damaged
+        severity += _FAILED * failed + _EMPTY * left_out
     for first, last in _runs_of(severity > 0, _BRIDGED):
         part = slice(first, last + 1)
         worst = first + int(np.argmax(severity[part]))

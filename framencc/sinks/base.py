@@ -32,6 +32,8 @@ class MapFormat:
         Names and values (text) that go into the file's own metadata where the container has any.
     components
         Values of a pixel: 1, 2 for a displacement field, whose pictures are (H, W, 2), or 3 for red, green and blue.
+    pixel_aspect
+        How many times as wide as high players show a pixel of the input; a video passes it on.
     """
 
     height: int
@@ -41,6 +43,7 @@ class MapFormat:
     time_base: Fraction | None
     metadata: Mapping[str, str]
     components: int = 1
+    pixel_aspect: Fraction = Fraction(1)
 
     @property
     def shape(self) -> tuple[int, ...]:

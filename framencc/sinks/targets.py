@@ -5,7 +5,6 @@ import fnmatch
 import glob
 import os
 import stat
-import unicodedata
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
@@ -15,6 +14,7 @@ from framencc.fields import FIELD_SUFFIXES
 from framencc.fields.exr import import_openexr
 from framencc.sequences import matches_of, pattern_of, split_glob
 from framencc.sinks.base import sink_error
+from framencc.sinks.spelling import fold, is_one_entry, one_spelling
 from framencc.spec import (
     FIELD_OUTPUT_SUFFIXES,
     FRAME_NUMBER_PATTERN,
@@ -53,10 +53,20 @@ class NumberedFiles:
         return self.folder / self.name(index)
 
     def existing(self) -> Iterator[Path]:
-        """Yield every entry of the folder that is named like one of the files, in no order."""
+        """Yield every entry of the folder that is one of the files, in no order.
+
+        On a disk that ignores case, or how an accent is written, an entry may be named otherwise.
+        """
         if not self.folder.is_dir():
             return
-        yield from (path for path in self.folder.iterdir() if self.names(path.name))
+        entries = {path.name: path for path in self.folder.iterdir()}
+        for name, path in entries.items():
+            if self.names(name):
+                yield path
+                continue
+            index = self.folded_index(name)
+            if index is not None and self.name(index) not in entries and is_one_entry(path, self.path(index)):
+                yield path
 
     def names(self, name: str) -> bool:
         """Whether one of the files is called `name`."""
@@ -64,11 +74,22 @@ class NumberedFiles:
         return digits.isascii() and digits.isdigit() and self.name(int(digits)) == name
 
     def index(self, name: str) -> int:
-        """Return the number of the frame whose file is called `name`."""
-        return int(self._digits(name))
+        """Return the number of the frame whose file is called `name`, however the disk has it spelled."""
+        index = int(self._digits(name)) if self.names(name) else self.folded_index(name)
+        assert index is not None, f"{name!r} is not one of the files"
+        return index
 
     def _digits(self, name: str) -> str:
         return name.removeprefix(self._before).removesuffix(self._after).strip(" ")
+
+    def folded_index(self, name: str) -> int | None:
+        """Return the number of the file that a disk could take `name` for; None where there is none."""
+        folded, before, after = fold(name), fold(self._before), fold(self._after)
+        digits = folded.removeprefix(before).removesuffix(after).strip(" ")
+        if not (digits.isascii() and digits.isdigit()):
+            return None
+        index = int(digits)
+        return index if fold(self.name(index)) == folded else None
 
 
 def is_numbered(target: Path) -> bool:
@@ -183,7 +204,8 @@ def _clash(one: Path, other: Path) -> bool:
     for numbered, single in ((one, other), (other, one)):
         if is_numbered(numbered) and not is_numbered(single):
             files = NumberedFiles(numbered)
-            return _place(files.folder) == _place(single.absolute().parent) and files.names(single.name)
+            index = files.folded_index(single.name)
+            return index is not None and _place(files.path(index)) == _place(single)
     return _is_same(one, str(other))
 
 
@@ -221,12 +243,22 @@ def existing_files(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise sink_error(target, error) from error
     else:
-        yield first
+        yield as_spelled(first)
     if numbered:
         try:
             yield from numbered.existing()
         except OSError as error:
             raise sink_error(target, error) from error
+
+
+def as_spelled(path: Path) -> Path:
+    """Name a file as its folder lists it, which on a disk that ignores case may be otherwise."""
+    with contextlib.suppress(OSError):
+        names = os.listdir(path.parent)  # noqa: PTH208  (nothing else is needed)
+        if path.name not in names:
+            same = (path.with_name(name) for name in names if fold(name) == fold(path.name))
+            return next((other for other in same if is_one_entry(other, path)), path)
+    return path
 
 
 def _is_same(target: Path, path: str) -> bool:
@@ -256,31 +288,24 @@ def _joins(target: Path, path: str, role: str) -> bool:
             )
     if not glob.has_magic(path):
         return False
-    folder, below = split_glob(str(read.absolute()))
-    wanted = (*map(glob.escape, Path(_place(folder)).parts), *below)
+    literal, patterns = split_glob(str(read.absolute()))
+    folder = Path(os.path.realpath(literal))
+    n_parts = len(folder.parts)
     for file in written:
-        parts = Path(_place(file)).parts
-        if len(parts) == len(wanted) and all(map(fnmatch.fnmatch, parts, wanted)):
-            return True
+        parts = Path(os.path.realpath(file)).parts
+        if len(parts) == n_parts + len(patterns) and all(map(fnmatch.fnmatch, parts[n_parts:], patterns)):
+            return _place(Path(*parts[:n_parts])) == _place(folder)
     return False
 
 
-def _place(path: str | Path) -> str:
+def _place(path: str | Path) -> Path:
     """Name a path in the one way in which all its spellings are equal, also where it does not exist yet."""
-    real = os.path.realpath(path)
-    # Systems that do not tell upper from lower case do not tell the ways to write an accent apart either.
-    return unicodedata.normalize("NFC", real).casefold() if _is_case_blind(Path(real)) else real
-
-
-def _is_case_blind(path: Path) -> bool:
-    """Whether names that differ only in upper and lower case mean one file where `path` is or will be."""
-    for folder in path.parents:
-        swapped = folder.with_name(folder.name.swapcase()) if folder.name else folder
-        if swapped.name != folder.name and os.path.isdir(folder):  # noqa: PTH112
-            with contextlib.suppress(OSError):
-                return swapped.samefile(folder)
-            return False
-    return False
+    real = Path(os.path.realpath(path))
+    place = folder = Path(real.anchor)
+    for part in real.parts[1:]:
+        place /= one_spelling(folder, part)
+        folder /= part
+    return place
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -3,7 +3,7 @@
 import errno
 import math
 import os
-import re
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from framencc.spec import Codec
 _MUXERS = {".mkv": "matroska", ".mp4": "mp4", ".mov": "mov"}
 # An mp4 sample may last 2^31 units at most: 3.5 minutes at this one, 2 seconds with nanoseconds.
 _FINEST_MP4_UNIT = Fraction(1, 10_000_000)
-_FRAMES_WRITTEN = re.compile(r"\] frame=\s*(\d+) fps=")
+_FINEST_ASPECT = 65535  # numbers of an H.264 stream
 
 
 class VideoClock:
@@ -98,15 +98,14 @@ def require_written(child: FfmpegChild, n_maps: int, shown: Path) -> None:
     status = child.finish()
     if status != 0 or child.stalled or child.errors:
         raise failure(child, shown)
-    counts = [int(count) for line in child.lines for count in _FRAMES_WRITTEN.findall(line)]
-    if counts and counts[-1] != n_maps:
-        raise SinkError(f"output {str(shown)!r}: ffmpeg wrote {counts[-1]} of {n_maps} maps")
+    if child.n_written not in (None, n_maps):
+        raise SinkError(f"output {str(shown)!r}: ffmpeg wrote {child.n_written} of {n_maps} maps")
 
 
 def failure(child: FfmpegChild, shown: Path) -> SinkError:
     """Build the error that says why a child could not write a video."""
     full = os.strerror(errno.ENOSPC)
-    reason = full if any(full in line for line in child.errors) else child.explain()
+    reason = full if any(full in line for line in child.errors) else child.fault_of_program() or child.explain()
     return SinkError(f"output {str(shown)!r} cannot be written: {reason}")
 
 
@@ -217,7 +216,7 @@ class VideoSink(StagedSink):
 
     def _ffv1(self) -> list[str]:
         # -g 1: every picture stands alone; -slicecrc 1: damage is noticed when it is read.
-        arguments = ["-c:v", "ffv1", "-level", "3", "-g", "1", "-slicecrc", "1"]
+        arguments = [*_filtered(self._aspect()), "-c:v", "ffv1", "-level", "3", "-g", "1", "-slicecrc", "1"]
         # ffmpeg 9 finds no number of slices for a picture one pixel wide.
         return [*arguments, "-slices", "1"] if self.format.width == 1 else arguments
 
@@ -229,11 +228,12 @@ class VideoSink(StagedSink):
             "scale=in_range=full:out_range=limited" + (":out_color_matrix=bt709" if in_colour else ""),
             "format=yuv420p",
             "setparams=range=limited:colorspace=bt709:color_primaries=bt709:color_trc=bt709",
+            *self._aspect(),
         )
         # In colour come only pictures for people, made beside the maps, and they are not to hold the maps up: ultrafast
         # takes a third of veryfast's time.
         preset = "ultrafast" if in_colour else "veryfast"
-        arguments = ["-vf", ",".join(filters), "-c:v", "libx264", "-preset", preset, "-crf", str(self._quality)]
+        arguments = [*_filtered(filters), "-c:v", "libx264", "-preset", preset, "-crf", str(self._quality)]
         # What x264 writes depends on the number of its threads, so that must not be the machine's.
         arguments += ["-threads", "4"]
         # Without B-frames pictures lie in the file in the order in which they are shown.
@@ -241,8 +241,17 @@ class VideoSink(StagedSink):
         # One picture a second: Matroska's milliseconds could bring two to one time. What counts is the clock.
         return [*arguments, "-bsf:v", "setts=ts=N/TB"] if self._is_part else arguments
 
+    def _aspect(self) -> tuple[str, ...]:
+        """Return the filter that says how wide a pixel is shown; no pixel changes."""
+        aspect = self.format.pixel_aspect
+        return () if aspect == 1 else (f"setsar=sar={aspect.numerator}/{aspect.denominator}:max={_FINEST_ASPECT}",)
+
     def _failure(self) -> SinkError:
         assert self._child is not None
         if self._cancelled:
             return SinkError(f"output {str(self._shown)!r} cannot be written: the run was aborted")
         return failure(self._child, self._shown)
+
+
+def _filtered(filters: Sequence[str]) -> list[str]:
+    return ["-vf", ",".join(filters)] if filters else []

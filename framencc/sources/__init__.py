@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from framencc.errors import DamagedInputError, SourceError, SpecError
-from framencc.frames import Conversion, Picture, StreamInfo, Use
+from framencc.frames import CodeRange, Conversion, Picture, StreamInfo, Use
 from framencc.sources.arrays import ArraySource
 from framencc.sources.base import Allocate, Source, allocate_new
 from framencc.sources.images import ImageSequenceSource
@@ -16,7 +16,8 @@ from framencc.sources.masks import MaskedSource, open_mask
 from framencc.sources.pictures import read_picture, take_from_file
 from framencc.sources.probe import UNKNOWN_MATRIX
 from framencc.sources.regions import read_regions
-from framencc.sources.selection import DEFAULT_FRAME_RATE, SeekPoint, Selection, sample_bits
+from framencc.sources.selection import DEFAULT_FRAME_RATE, SeekPoint, Selection
+from framencc.sources.significant import find_code_range, same_depth
 from framencc.sources.video import VideoSource
 from framencc.sources.wanted import WantedChannels
 from framencc.spec import LimitsSpec, RunSpec, parse_frame_rate
@@ -38,6 +39,7 @@ __all__ = [
     "read_picture",
     "read_reference",
     "read_regions",
+    "same_depth",
 ]
 
 
@@ -49,8 +51,8 @@ class ReferencePicture:
     ----------
     data
         (H, W), or (3, H, W) red, green, blue; uint8, uint16 or float32.
-    bits
-        Significant bits of an integer sample (10 for 10-bit video held in uint16), None for floats.
+    code_range
+        Which of its integer codes are black and white, None for floats.
     details
         Where it comes from, JSON-ready.
     use
@@ -62,14 +64,19 @@ class ReferencePicture:
     """
 
     data: Picture
-    bits: int | None
+    code_range: CodeRange | None
     details: dict[str, str | int | float]
     use: Use | None = None
     conversion: Conversion | None = None
     warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        return f"ReferencePicture({self.data.shape}, {self.data.dtype}, bits={self.bits}, details={self.details})"
+        return f"ReferencePicture({self.data.shape}, {self.data.dtype}, {self.code_range}, details={self.details})"
+
+    @property
+    def bits(self) -> int | None:
+        """Significant bits of an integer sample (10 for 10-bit video held in uint16), None for floats."""
+        return None if self.code_range is None else self.code_range.bits
 
 
 def open_source(spec: RunSpec, done: int = 0, points: Sequence[SeekPoint] = ()) -> Source:
@@ -139,19 +146,22 @@ def read_reference(spec: RunSpec, source: Source | None = None) -> ReferencePict
         if matrix not in (None, UNKNOWN_MATRIX) and wanted.rgb_matrix == "auto":
             wanted = dataclasses.replace(wanted, rgb_matrix=matrix)  # type: ignore[arg-type]
         try:
-            data, use, conversion, bits = take_from_file(
-                spec.reference, wanted, what="reference", max_pixels=spec.limits.max_pixels
+            taken = take_from_file(
+                spec.reference, wanted, what="reference", max_pixels=spec.limits.max_pixels, look=True
             )
         except DamagedInputError as error:
             # Exit code 3 promises a partial result; without a reference there is none.
             raise SourceError(str(error)) from None
-        if matrix == UNKNOWN_MATRIX and conversion is not None and spec.ncc.rgb_matrix == "auto":
+        if matrix == UNKNOWN_MATRIX and taken.conversion is not None and spec.ncc.rgb_matrix == "auto":
             raise SpecError(
                 f"reference {spec.reference!r} is in colour, and how input {spec.input!r} computes luma is not known; "
                 f"set ncc.rgb_matrix"
             )
         details: dict[str, str | int | float] = {"kind": "picture", "path": spec.reference}
-        return ReferencePicture(data, bits or sample_bits(data.dtype), details, use, conversion)
+        code_range = find_code_range(taken.data.dtype, [taken.codes], spec.reference_bits, "reference")
+        return ReferencePicture(taken.data, code_range, details, taken.use, taken.conversion)
+    if spec.reference_bits is not None:
+        raise SpecError(f"reference_bits = {spec.reference_bits} cannot apply to a frame of the input; use input_bits")
     selection = Selection.single(spec.reference, f"reference = {spec.reference}")
     with _open(spec, selection, wanted, source) as opened:
         try:
@@ -166,7 +176,7 @@ def read_reference(spec: RunSpec, source: Source | None = None) -> ReferencePict
             "index": frame.index,
             "pts_seconds": frame.pts_seconds,
         }
-        return ReferencePicture(frame.data, opened.info.bits, details, frame.use, opened.info.conversion)
+        return ReferencePicture(frame.data, opened.info.code_range, details, frame.use, opened.info.conversion)
 
 
 def _open(
@@ -194,4 +204,5 @@ def _open(
         memory_mib=spec.limits.decoder_memory_mib,
         tolerant=spec.tolerant,
         limits=SizeLimits.of(spec.limits),
+        bits=spec.input_bits,
     )

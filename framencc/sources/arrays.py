@@ -17,8 +17,8 @@ from framencc.sources.selection import (
     EVERYTHING,
     IndexedSource,
     Selection,
-    sample_bits,
 )
+from framencc.sources.significant import Codes, find_code_range, places_to_look
 from framencc.sources.wanted import LUMA, Taken, Wanted
 
 
@@ -38,11 +38,13 @@ class ArraySource(IndexedSource):
         What to take out of each frame.
     limits
         How much is read at most.
+    bits
+        How many bits of its codes are significant; by default as few as hold them.
 
     Raises
     ------
     SpecError
-        When there is no such file, or the array has no frames.
+        When there is no such file, the array has no frames, or its codes do not fit `bits`.
     SourceError
         When the file is no .npy array, or the array is none of the above.
     """
@@ -55,6 +57,7 @@ class ArraySource(IndexedSource):
         frame_rate: Fraction = DEFAULT_FRAME_RATE,
         wanted: Wanted = LUMA,
         limits: SizeLimits = DEFAULT_LIMITS,
+        bits: int | None = None,
     ) -> None:
         path = str(frames) if isinstance(frames, (str, Path)) else "array"
         array = _map(path) if isinstance(frames, (str, Path)) else np.asarray(frames)
@@ -74,13 +77,14 @@ class ArraySource(IndexedSource):
             first = wanted.take(array[selection.origin])
         except ValueError as error:
             raise SpecError(f"input {path!r} {error}") from None
+        seen = (Codes.of(array[place]) for place in places_to_look(len(array)))
         self.info = StreamInfo(
             height=array.shape[1],
             width=array.shape[2],
             dtype=dtype,
             n_frames=selection.done + len(self._indices),
             frame_rate=frame_rate,
-            bits=sample_bits(dtype),
+            code_range=find_code_range(dtype, seen, bits, "input"),
             n_channels=1 if first.data.ndim == 2 else len(first.data),
             conversion=first.conversion,
             details={"kind": "array", "shape": " x ".join(map(str, array.shape)), "dtype": str(array.dtype)},

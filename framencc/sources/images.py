@@ -1,9 +1,12 @@
 """A sequence of picture files: a directory, a glob or a frame number pattern, in order and without silent gaps."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+
+import numpy as np
 
 from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.frames import Picture, StreamInfo
@@ -11,7 +14,8 @@ from framencc.lookup import look_up
 from framencc.sequences import Numbering, list_files, sequence_numbers, start_of
 from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.pictures import PICTURE_SUFFIXES, take_from_file
-from framencc.sources.selection import DEFAULT_FRAME_RATE, EVERYTHING, IndexedSource, Selection, sample_bits
+from framencc.sources.selection import DEFAULT_FRAME_RATE, EVERYTHING, IndexedSource, Selection
+from framencc.sources.significant import Codes, find_code_range, places_to_look
 from framencc.sources.wanted import LUMA, Taken, Wanted
 
 
@@ -37,11 +41,14 @@ class ImageSequenceSource(IndexedSource):
         Missing numbers, and pictures that cannot be read or are unlike the first one, are damaged frames.
     limits
         How much is read at most.
+    bits
+        How many bits of its codes are significant; by default as the files say, or else as few as hold them.
 
     Raises
     ------
     SpecError
-        When the path names no pictures, or pictures that are no single, complete sequence.
+        When the path names no pictures, or pictures that are no single, complete sequence, or whose codes do not fit
+        `bits`.
     SourceError
         When the first selected picture cannot be read.
     """
@@ -56,6 +63,7 @@ class ImageSequenceSource(IndexedSource):
         wanted: Wanted = LUMA,
         tolerant: bool = False,
         limits: SizeLimits = DEFAULT_LIMITS,
+        bits: int | None = None,
     ) -> None:
         self._wanted = wanted
         self._tolerant = tolerant
@@ -73,13 +81,14 @@ class ImageSequenceSource(IndexedSource):
             self._places = {number - numbers[0]: file for number, file in zip(numbers, self.files, strict=True)}
         super().__init__(path, selection, max(self._places) + 1, frame_rate, limits)
         self._first_name, taken = self._take_first(selection, limits.max_pixels)
+        self._stored_bits = taken.bits
         self.info = StreamInfo(
             height=taken.data.shape[-2],
             width=taken.data.shape[-1],
             dtype=taken.data.dtype,
             n_frames=selection.done + len(self._indices),
             frame_rate=frame_rate,
-            bits=taken.bits or sample_bits(taken.data.dtype),
+            code_range=find_code_range(taken.data.dtype, self._codes(taken), bits, "input"),
             n_channels=1 if taken.data.ndim == 2 else len(taken.data),
             conversion=taken.conversion,
             details={
@@ -109,6 +118,16 @@ class ImageSequenceSource(IndexedSource):
         # Nothing has been read before the damage, so there is no partial result to keep.
         raise SourceError(str(problem or f"input {self._path!r} has no picture that is selected")) from None
 
+    def _codes(self, first: Taken) -> Iterator[Codes | None]:
+        """Look at the codes of pictures from all over the sequence, if they need it as those of the first do."""
+        if first.data.dtype != np.uint16:
+            return
+        for place in places_to_look(len(self.files)):
+            # One that cannot be read is found when its turn comes, if it is selected.
+            with contextlib.suppress(SourceError, SpecError):
+                file, most = self.files[place], self._limits.max_pixels
+                yield take_from_file(file, self._wanted, max_pixels=most, look=True).codes
+
     def _file_name(self, index: int) -> str | None:
         file = self._places.get(index)
         return None if file is None else file.name
@@ -135,9 +154,10 @@ class ImageSequenceSource(IndexedSource):
                 f"picture {str(file)!r} {place} is {_describe(taken.data)}, but the sequence is "
                 f"{info.width} x {info.height} {info.dtype} as {first!r}"
             )
-        bits = taken.bits or sample_bits(taken.data.dtype)
-        if bits != info.bits:
-            raise DamagedInputError(f"picture {str(file)!r} {place} has {bits} bits, but {first!r} has {info.bits}")
+        if None not in (taken.bits, self._stored_bits) and taken.bits != self._stored_bits:
+            raise DamagedInputError(
+                f"picture {str(file)!r} {place} has {taken.bits} significant bits, {first!r} {self._stored_bits}"
+            )
         if n_channels != info.n_channels:
             kinds = {1: "gray", 3: "in colour"}
             raise DamagedInputError(

@@ -34,6 +34,7 @@ def open_kind(
     memory_mib: int | None = None,
     tolerant: bool = False,
     limits: SizeLimits = DEFAULT_LIMITS,
+    bits: int | None = None,
 ) -> Source:
     """Open a path as the source that it is; options that do not apply to its kind are not used.
 
@@ -54,9 +55,10 @@ def open_kind(
             wanted=wanted,
             tolerant=tolerant,
             limits=limits,
+            bits=bits,
         )
     if kind == "array":
-        return ArraySource(path, selection=selection, frame_rate=frame_rate, wanted=wanted, limits=limits)
+        return ArraySource(path, selection=selection, frame_rate=frame_rate, wanted=wanted, limits=limits, bits=bits)
     return (TolerantVideoSource if tolerant else VideoSource)(
         path,
         selection=selection,
@@ -65,6 +67,7 @@ def open_kind(
         wanted=wanted,
         points=points,
         limits=limits,
+        bits=bits,
     )
 
 

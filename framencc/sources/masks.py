@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from framencc.errors import DamagedInputError, FramenccError, SourceError, SpecError
-from framencc.frames import Frame, Use
+from framencc.frames import Frame, StreamInfo, Use
 from framencc.lookup import is_file
 from framencc.npy import read_npy_header
 from framencc.sequences import sequence_numbers
@@ -53,7 +53,7 @@ def open_mask(spec: RunSpec, source: Source, done: int = 0) -> tuple[Source, Use
     with _about_mask():
         wanted = WantedMask(spec.ncc.mask_labels)
         if _is_single_picture(path):
-            return source, _read_mask(path, wanted, (source.info.height, source.info.width), spec.limits.max_pixels)
+            return source, _read_mask(path, wanted, source.info, spec.limits.max_pixels)
         masks = open_kind(
             path,
             selection=Selection.parse(spec.frames, spec.warp.chain_length).after(done),
@@ -104,7 +104,8 @@ class MaskedSource(Source):
         self._source = source
         self._masks = masks
         self._path = path
-        _require_size(path, (masks.info.height, masks.info.width), (source.info.height, source.info.width))
+        self._more_masks: tuple[str, ...] = ()
+        _require_size(path, (masks.info.height, masks.info.width), source.info)
         if isinstance(source, IndexedSource) and isinstance(masks, IndexedSource):
             given, needed = masks.n_input_frames, source.n_input_frames
             if given != needed:
@@ -122,13 +123,15 @@ class MaskedSource(Source):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user should know of the input and of the masks; see `Source.warnings`."""
-        return (*self._source.warnings, *self._masks.warnings)
+        return (*self._source.warnings, *self._masks.warnings, *self._more_masks)
 
     def frames(self, allocate: Allocate = allocate_new) -> Iterator[Frame]:
         """Yield the frames with their masks; see `Source.frames`."""
         buffer = np.empty((self.info.height, self.info.width), np.uint8)
         masks = self._masks.frames(lambda shape, dtype: buffer)  # noqa: ARG005  (always this shape)
+        n_frames = 0
         for frame in self._source.frames(allocate):
+            n_frames = frame.index + 1
             with _about_mask():
                 mask = next(masks, None)
                 if mask is None:
@@ -137,9 +140,13 @@ class MaskedSource(Source):
             np.copyto(use, mask.data.view(np.bool_)) if frame.use is None else np.logical_and(use, mask.data, out=use)
             damaged = frame.damaged or (mask.damaged and f"ncc.mask: {mask.damaged}")
             yield dataclasses.replace(frame, use=use, damaged=damaged)
-        with _about_mask():
-            if next(masks, None) is not None:
-                raise SourceError(f"{self._path!r} has more masks than the input has frames; each frame needs its own")
+        n_masks = n_frames
+        with contextlib.suppress(FramenccError):  # these are not needed
+            for mask in masks:
+                n_masks = mask.index + 1
+        if n_masks > n_frames:
+            counts = f"has {n_masks} masks, the input only {n_frames} frames"
+            self._more_masks = (f"ncc.mask: {self._path!r} {counts}; check that they belong together",)
 
     def close(self) -> None:
         """Close the input and the masks; see `Source.close`."""
@@ -175,14 +182,14 @@ def _is_single_picture(path: str) -> bool:
     return kind == "pictures" and is_file(path, repr(path)) and Path(path).suffix.lower() in PICTURE_SUFFIXES
 
 
-def _read_mask(path: str, wanted: WantedMask, size: tuple[int, int], max_pixels: int) -> Use:
+def _read_mask(path: str, wanted: WantedMask, info: StreamInfo, max_pixels: int) -> Use:
     stored = wanted if wanted.labels is None else WantedLabels()
     try:
         data = take_from_file(path, stored, what="mask", max_pixels=max_pixels).data
     except DamagedInputError as error:
         # Exit code 3 promises a partial result; without the mask there is none.
         raise SourceError(str(error)) from None
-    _require_size(path, (data.shape[0], data.shape[1]), size)
+    _require_size(path, (data.shape[0], data.shape[1]), info)
     if wanted.labels is not None:
         found = np.unique(data)
         for label in wanted.labels:
@@ -195,10 +202,11 @@ def _read_mask(path: str, wanted: WantedMask, size: tuple[int, int], max_pixels:
     return use
 
 
-def _require_size(path: str, size: tuple[int, int], expected: tuple[int, int]) -> None:
-    if size != expected:
+def _require_size(path: str, size: tuple[int, int], info: StreamInfo) -> None:
+    if size != (info.height, info.width):
         raise SpecError(
-            f"{path!r} is {size[1]} x {size[0]} pixels, the input {expected[1]} x {expected[0]}; they must be equal"
+            f"{path!r} is {size[1]} x {size[0]} pixels, the input {info.width} x {info.height}; they must be equal"
+            f"{info.size_note}"
         )
 
 

@@ -22,6 +22,7 @@ from framencc.npy import map_npy, read_npy_header
 from framencc.sequences import start_of
 from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.selection import copy_into
+from framencc.sources.significant import Codes
 from framencc.sources.tiff import (
     MIN_IS_WHITE,
     PALETTE,
@@ -31,6 +32,7 @@ from framencc.sources.tiff import (
     find_picture,
     photometric_of,
     remarks_for_debugging,
+    stored_bits,
 )
 from framencc.sources.tiff_samples import COMPRESSIONS, read_samples
 from framencc.sources.wanted import LUMA, Taken, Wanted, refuse_transparency
@@ -61,7 +63,12 @@ def read_picture(path: str | Path, *, what: str = "picture") -> Picture:
 
 
 def take_from_file(
-    path: str | Path, wanted: Wanted, *, what: str = "picture", max_pixels: int = DEFAULT_LIMITS.max_pixels
+    path: str | Path,
+    wanted: Wanted,
+    *,
+    what: str = "picture",
+    max_pixels: int = DEFAULT_LIMITS.max_pixels,
+    look: bool = False,
 ) -> Taken:
     """Read what is wanted of one picture.
 
@@ -78,6 +85,8 @@ def take_from_file(
         How messages name its role.
     max_pixels
         A larger picture is refused unread.
+    look
+        Also look at the codes that it holds; see `Taken.codes`.
 
     Returns
     -------
@@ -109,7 +118,8 @@ def take_from_file(
         raise SourceError(f"{where} cannot be read: it needs more memory than there is") from error
     except Exception as error:  # noqa: BLE001  (a damaged file makes the decoders raise nearly anything)
         raise DamagedInputError(f"{where} is damaged: {_one_line(error)}") from None
-    return _take(stored.data, wanted, where)._replace(bits=stored.bits)
+    taken = _take(stored.data, wanted, where)._replace(bits=stored.bits)
+    return taken._replace(codes=Codes.of(stored.data, stored.bits)) if look else taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +131,7 @@ class _Reading:
 
 
 class _Stored(NamedTuple):
-    """A picture as it is stored, upright; `bits` says how many of its samples' bits count, None: all."""
+    """A picture as it is stored, upright; `bits`: how many of its samples' bits are significant, None: not said."""
 
     data: Picture
     bits: int | None = None
@@ -155,13 +165,13 @@ def _read_png(path: Path, where: str, reading: _Reading) -> _Stored:
 
     content, header = png.read(path, where, accept)
     if header.is_16_bit_colour:
-        return _Stored(png.decode_16_bit_colour(content, header, where))
+        return _Stored(png.decode_16_bit_colour(content, header, where), header.significant_bits)
     if header.bit_depth == 16 and header.colour_type != 0:
         raise SourceError(f"{where} is a 16-bit PNG with alpha, which cannot be read without loss; store it as TIFF")
     picture = _of_image(PngImagePlugin.PngImageFile(io.BytesIO(content)), where, reading)
     if reading.keep_palette and header.colour_type == 0 and 1 < header.bit_depth < 8:
         picture = picture // np.uint8(255 // (2**header.bit_depth - 1))  # Pillow stretches fewer bits to 8
-    return _Stored(picture)
+    return _Stored(picture, header.significant_bits)
 
 
 def _read_jpeg(path: Path, where: str, reading: _Reading) -> _Stored:
@@ -204,7 +214,7 @@ def _read_tiff(path: Path, where: str, reading: _Reading) -> _Stored:
         orientation, kind = page.tags.valueof(_ORIENTATION, 1), photometric_of(page)
         if page.compression not in COMPRESSIONS or kind == YCBCR:
             return _read_tiff_by_pillow(path, page, where, reading)
-        picture = read_samples(page, layout, where)
+        picture, bits = read_samples(page, layout, where), stored_bits(page)
         colours = np.asarray(page.tags.valueof(_COLOUR_MAP, ()))
     n_codes = 2**layout.bits
     if kind == PALETTE and not reading.keep_palette:
@@ -221,8 +231,7 @@ def _read_tiff(path: Path, where: str, reading: _Reading) -> _Stored:
             picture = ~picture if picture.dtype.kind == "b" else -picture
     if layout.bits in (2, 4) and not reading.keep_palette:
         picture = picture * np.uint8(255 // (n_codes - 1))  # as fewer bits of a PNG are
-    is_packed = picture.dtype == np.uint16 and layout.bits < 16
-    return _Stored(_turn(picture, orientation), layout.bits if is_packed else None)
+    return _Stored(_turn(picture, orientation), bits)
 
 
 def _read_tiff_by_pillow(path: Path, page: Any, where: str, reading: _Reading) -> _Stored:

@@ -22,6 +22,8 @@ class ChannelPlanes:
         ``bt601``, ``bt709`` or ``bt2020``: whose weights serve where something has to be computed.
     limited
         Whether YUV codes are of limited range.
+    alpha_loss
+        By how many codes alpha that is stored with loss may be off; so much is still wholly transparent.
 
     Raises
     ------
@@ -29,13 +31,16 @@ class ChannelPlanes:
         When the video does not have it; the text reads on from the video's name.
     """
 
-    def __init__(self, layout: Layout, wanted: WantedChannels, matrix: str, *, limited: bool) -> None:
+    def __init__(
+        self, layout: Layout, wanted: WantedChannels, matrix: str, *, limited: bool, alpha_loss: int = 0
+    ) -> None:
         if wanted.alpha and "a" not in layout.planes:
             raise ValueError("has no alpha channel that can be read, so ncc.alpha cannot mask it")
         if wanted.channel in COLOURS and layout.is_gray:
             raise ValueError(f"is gray, so ncc.channel = {wanted.channel} cannot be taken from it")
         self.dtype = layout.dtype
         self.has_alpha = wanted.alpha
+        self._alpha_loss = alpha_loss
         self.conversion: Conversion | None = None
         self._maximum = float(2**layout.bits - 1)
         is_rgb = layout.planes.startswith("gbr")
@@ -66,7 +71,7 @@ class ChannelPlanes:
             else:
                 mix_planes(*(raw[plane] for plane in self._order), weights, self._maximum, out)
         if use is not None:
-            np.greater(raw[-1], 0, out=use)
+            np.greater(raw[-1], self._alpha_loss, out=use)
 
 
 class MaskPlanes:
@@ -74,7 +79,7 @@ class MaskPlanes:
 
     Parameters
     ----------
-    layout, limited
+    layout, limited, alpha_loss
         As of `ChannelPlanes`.
     wanted
         Which pixels are used.
@@ -90,10 +95,11 @@ class MaskPlanes:
     has_alpha = False
     conversion: Conversion | None = None
 
-    def __init__(self, layout: Layout, wanted: WantedMask, *, limited: bool) -> None:
+    def __init__(self, layout: Layout, wanted: WantedMask, *, limited: bool, alpha_loss: int = 0) -> None:
         if wanted.labels is not None and not layout.is_gray:
             raise ValueError("stores no labels as such, so ncc.mask_labels cannot choose any; use a gray FFV1 video")
         self._layout = layout
+        self._alpha_loss = alpha_loss
         self._wanted = wanted
         # Black, of limited range, is not 0.
         self._black = 16 << (layout.bits - 8) if limited and layout.planes.startswith("y") else 0
@@ -107,7 +113,7 @@ class MaskPlanes:
             When the mask is partly transparent; the text reads on from its name.
         """
         if "a" in self._layout.planes:
-            refuse_transparency(raw[-1])
+            refuse_transparency(raw[-1], self._alpha_loss)
         if self._wanted.labels is not None:
             np.copyto(data, self._wanted.choose(raw[0]))
         elif self._layout.planes.startswith("gbr"):

@@ -3,22 +3,22 @@
 import numpy as np
 
 from framencc.errors import DamagedInputError, FramenccError, SourceError, SpecError
-from framencc.frames import Regions
+from framencc.frames import Regions, StreamInfo
 from framencc.sources.pictures import take_from_file
 from framencc.sources.wanted import WantedLabels
 from framencc.spec import RunSpec
 from framencc.spec.scores import MAX_REGIONS, parse_region_names
 
 
-def read_regions(spec: RunSpec, size: tuple[int, int]) -> Regions | None:
+def read_regions(spec: RunSpec, info: StreamInfo) -> Regions | None:
     """Read the regions that a job scores by themselves.
 
     Parameters
     ----------
     spec
         The job.
-    size
-        Height and width of the reference.
+    info
+        The job's input, whose size the picture must have.
 
     Returns
     -------
@@ -37,10 +37,10 @@ def read_regions(spec: RunSpec, size: tuple[int, int]) -> Regions | None:
         return None
     try:
         labels = take_from_file(path, WantedLabels(), what="picture", max_pixels=spec.limits.max_pixels).data
-        if labels.shape != size:
+        if labels.shape != (info.height, info.width):
             raise SpecError(
-                f"{path!r} is {labels.shape[1]} x {labels.shape[0]} pixels, the reference {size[1]} x {size[0]}; they "
-                f"must be equal"
+                f"{path!r} is {labels.shape[1]} x {labels.shape[0]} pixels, the reference {info.width} x "
+                f"{info.height}; they must be equal{info.size_note}"
             )
         return Regions(labels, _names(spec, labels))
     except DamagedInputError as error:

@@ -279,8 +279,3 @@ def copy_into(out: Picture, picture: Picture) -> None:
     """Copy a picture; float64 beyond the range of float32 becomes infinite, which is invalid and not an error."""
     with np.errstate(over="ignore"):
         np.copyto(out, picture, casting="same_kind")
-
-
-def sample_bits(dtype: np.dtype[Any]) -> int | None:
-    """Return the bits of an integer sample, or None for floats."""
-    return dtype.itemsize * 8 if dtype.kind == "u" else None

@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import math
+import re
 import struct
 import threading
 from collections.abc import Iterator
@@ -24,6 +25,9 @@ MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 COMPRESSIONS_OF_PILLOW = (2, 3, 4, 6, 7, 50000)
 
 _MOST_SAMPLES = 4
+_LARGEST_VALUES = (281, 341)  # MaxSampleValue, SMaxSampleValue
+_WHITES = [(1 << bits) - 1 for bits in range(8, 17)]
+_OME_BITS = re.compile(r'<Pixels\b[^>]*\bSignificantBits="(\d{1,2})"')
 _MOST_PAGES = 1000
 _FEW_BITS, _PACKED_BITS = (2, 4), range(9, 16)
 _TYPES = {1: "u", 2: "i", 3: "f", 4: "u", 6: "c"}  # by sample format; undefined samples are whole numbers
@@ -95,6 +99,24 @@ def check_directories(path: Path, where: str) -> None:
                 if size > _LARGEST_VALUE:
                     raise SourceError(f"{where} has {size} bytes in its tag {tag}; up to {_LARGEST_VALUE} are read")
                 following += children
+
+
+def stored_bits(page: Any) -> int | None:
+    """Return how many bits of its samples a tifffile.TiffPage says are significant; None where it does not say.
+
+    Packed samples say so by their size. A largest value is taken for white where it is one less than a power of two:
+    many writers give the largest one that the picture holds.
+    """
+    if page.bitspersample in _PACKED_BITS:
+        return int(page.bitspersample)
+    if found := _OME_BITS.search(page.description or ""):
+        return int(found[1]) if 8 <= int(found[1]) <= 16 else None
+    for tag in _LARGEST_VALUES:
+        value = page.tags.valueof(tag)
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, int) and one in _WHITES:
+                return one.bit_length()
+    return None
 
 
 def _values(file: BinaryIO, offset: int, order: str, *, is_big: bool) -> Iterator[tuple[int, int, list[int]]]:

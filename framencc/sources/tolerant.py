@@ -64,13 +64,14 @@ class TolerantVideoSource(VideoSource):
 
     def _open_places(self) -> Places:
         promise, details = self._probe.promise, self._probe.info.details or {}
-        self._timeline = read_timeline(
-            input_arguments(self._path, self._limits),
-            self.info.frame_rate,
-            fill=promise.n_stored is None,
-            stall_seconds=self._stall_seconds,
-            memory_mib=self._memory_mib,
-        )
+        with self._helpers.gathering():
+            self._timeline = read_timeline(
+                input_arguments(self._path, self._limits, self._probe.decoder),
+                self.info.frame_rate,
+                fill=promise.n_stored is None,
+                stall_seconds=self._stall_seconds,
+                memory_mib=self._memory_mib,
+            )
         self._refuse_closed()
         recovers = (
             details.get("codec") in _ONE_FRAME_A_PACKET

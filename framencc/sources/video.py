@@ -1,5 +1,6 @@
 """A video file, decoded by an ffmpeg child through a raw pipe: exact samples, exact times, and no frame in silence."""
 
+import contextlib
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -7,7 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from framencc.errors import DamagedInputError, SourceError
+from framencc.children import ChildGroup
+from framencc.errors import DamagedInputError, SourceError, UnreadableNowError
 from framencc.ffmpeg import FRAME_STAMPS, FfmpegChild, FrameStamp, is_error
 from framencc.frames import Frame, Picture, Use
 from framencc.lookup import require_file
@@ -15,6 +17,7 @@ from framencc.sources.base import Allocate
 from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
 from framencc.sources.probe import VideoProbe, input_arguments, probe_video, wanted_layout
 from framencc.sources.selection import EVERYTHING, SeekPoint, SelectedSource, Selection
+from framencc.sources.significant import LOOKED_AT, Codes, find_code_range
 from framencc.sources.wanted import LUMA, Wanted, WantedChannels
 
 logger = logging.getLogger(__name__)
@@ -53,11 +56,14 @@ class VideoSource(SelectedSource):
         time there; otherwise it begins at the beginning.
     limits
         How much is read at most; a file that turns out to be longer is an error when it does.
+    bits
+        How many bits of its codes are significant; by default all that its pixel format has, of 16-bit gray as few as
+        hold those of the first frames.
 
     Raises
     ------
     SpecError
-        When there is no such file.
+        When there is no such file, or its codes have fewer than `bits`.
     SourceError
         When it holds no video that can be decoded.
     """
@@ -73,6 +79,7 @@ class VideoSource(SelectedSource):
         probe: VideoProbe | None = None,
         points: Sequence[SeekPoint] = (),
         limits: SizeLimits = DEFAULT_LIMITS,
+        bits: int | None = None,
     ) -> None:
         super().__init__(path, selection)
         self.wanted = wanted
@@ -81,10 +88,13 @@ class VideoSource(SelectedSource):
         self._memory_mib = memory_mib
         self._limits = limits
         self._child: FfmpegChild | None = None
+        self._helpers = ChildGroup()  # other children that are started while frames are read
         self._change: str | None = None
         if require_file(path, f"input {path!r}").st_size == 0:
             raise SourceError(f"input {path!r} is empty")
-        self._probe = probe or probe_video(path, stall_seconds, wanted, memory_mib=memory_mib, limits=limits)
+        self._probe = probe or probe_video(path, stall_seconds, wanted, memory_mib=memory_mib, limits=limits, bits=bits)
+        if probe is None and bits is None:
+            self._probe = self._look_at_codes()
         details = dict(self._probe.info.details or {})
         estimate, promised = details.get("estimated_frames"), self._probe.promise.n_frames
         if isinstance(estimate, int):
@@ -92,6 +102,17 @@ class VideoSource(SelectedSource):
         self.n_input_frames = promised
         n_frames = None if promised is None else selection.done + len(selection.indices(promised))
         self.info = replace(self._probe.info, details=details, n_frames=n_frames)
+
+    def _look_at_codes(self) -> VideoProbe:
+        """Find how many bits of 16-bit gray are significant: its pixel format is the file's, not the camera's."""
+        info = self._probe.info
+        if info.bits != 16 or not self._probe.layout.is_gray or not isinstance(self.wanted, WantedChannels):
+            return self._probe
+        seen: list[Codes | None] = []
+        # Where its first frames cannot be read, that is found when their turn comes.
+        with contextlib.suppress(SourceError), self.again(Selection(0, LOOKED_AT)) as first:
+            seen.extend(Codes.of(frame.data) for frame in first.frames())
+        return replace(self._probe, info=replace(info, code_range=find_code_range(info.dtype, seen, None, "input")))
 
     def again(self, selection: Selection) -> "VideoSource":
         """Open the same file for other frames of it."""
@@ -108,6 +129,7 @@ class VideoSource(SelectedSource):
     def close(self) -> None:
         """End the child, if it runs; see `Source.close`."""
         super().close()
+        self._helpers.end()
         if self._child is not None:
             self._child.kill()
 
@@ -226,7 +248,7 @@ class VideoSource(SelectedSource):
         layout = self._probe.layout
         # Everything from the key frame before it on, so that what is dropped is decided by its time, and here.
         seek = [] if point is None else ["-noaccurate_seek", "-seek_timestamp", "1", "-ss", f"{point.pts_seconds:.6f}"]
-        arguments = [*seek, *input_arguments(self._path, self._limits), *FRAME_STAMPS]
+        arguments = [*seek, *input_arguments(self._path, self._limits, self._probe.decoder), *FRAME_STAMPS]
         if layout.filter is not None:
             arguments += ["-vf", layout.filter]
         if self._selection.end is not None and point is None:
@@ -311,7 +333,7 @@ class VideoSource(SelectedSource):
             return SourceError(f"input {self._path!r} was closed while it was being read")
         reason = child.explain().rstrip(".")
         if child.stalled or child.short_of_memory or (status < 0 and not child.errors):
-            return SourceError(f"input {self._path!r} cannot be read on from {where}: {reason}")
+            return UnreadableNowError(f"input {self._path!r} cannot be read on from {where}: {reason}")
         if self._change is not None and _RECONFIGURED.match(reason):
             reason = self._change
         return self._damaged(index, seconds, reason)

@@ -8,6 +8,7 @@ import numpy as np
 
 from framencc.channels import COLOURS, DEFAULT_MATRIX, has_alpha, n_colours, take_alpha, take_channel
 from framencc.frames import Conversion, Picture, Use
+from framencc.sources.significant import Codes
 from framencc.spec.ncc import Channel, NccSpec, RgbMatrix, RgbRange
 
 
@@ -23,13 +24,16 @@ class Taken(NamedTuple):
     conversion
         How `data` was computed; None where it is stored as such.
     bits
-        Significant bits of an integer sample; None where all that its dtype has are.
+        How many bits of its samples the file says are significant; None where it does not say.
+    codes
+        What can be seen of the codes of a file's 16-bit channels; None where nobody asked, or there are none.
     """
 
     data: Picture
     use: Use | None = None
     conversion: Conversion | None = None
     bits: int | None = None
+    codes: Codes | None = None
 
 
 class Wanted(ABC):
@@ -173,13 +177,15 @@ def _labels(values: Picture) -> Picture:
     return values[:, :, 0]
 
 
-def refuse_transparency(alpha: Picture) -> None:
+def refuse_transparency(alpha: Picture, loss: int = 0) -> None:
     """Refuse a mask that is partly transparent: whether its own values or its alpha is meant cannot be known.
+
+    Alpha that is stored with `loss` may be off by so many codes.
 
     Raises
     ------
     ValueError
         The text reads on from the picture's name.
     """
-    if alpha.min() != alpha.max():
+    if int(alpha.max()) - int(alpha.min()) > loss:
         raise ValueError("has an alpha channel that is not opaque everywhere; store the mask without one")

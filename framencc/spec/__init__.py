@@ -82,7 +82,7 @@ class RunSpec(Model):
     validity: str | None = Field(
         None,
         min_length=1,
-        description="a second output: why each pixel has no measured value, as codes 0 to 8 (docs/definition.md); .mkv "
+        description="a second output: why each pixel has no measured value, as codes 0 to 9 (docs/definition.md); .mkv "
         "(FFV1), dir/%06d.png, .tif or .npy, or one .npy array",
         examples=["out/take01_validity.mkv"],
     )
@@ -118,6 +118,21 @@ class RunSpec(Model):
         description="frames per second of an image sequence or array, as 25 or 30000/1001, from "
         f"{MIN_FRAME_RATE} to {MAX_FRAME_RATE}; unset: 25; a video has its own",
         examples=["30000/1001"],
+    )
+    input_bits: Integer | None = Field(
+        None,
+        ge=1,
+        le=16,
+        description="significant bits of the input's integer samples, 1 to 16, such as 12 for a 12-bit camera's codes "
+        "in files of 16; unset: as the file says (of a video its pixel format), or else as its largest codes show",
+        examples=[12],
+    )
+    reference_bits: Integer | None = Field(
+        None,
+        ge=1,
+        le=16,
+        description="the same of a reference that is a picture; a frame of the input is as the input",
+        examples=[12],
     )
     allow_gaps: bool = Field(False, description="accept an image sequence with missing numbers")
     tolerant: bool = Field(

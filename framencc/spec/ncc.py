@@ -78,8 +78,8 @@ class NccSpec(Model):
     )
     rgb_range: RgbRange = Field(
         "auto",
-        description="range of a video's YUV codes where red, green and blue are computed from them; auto: as the video "
-        "says (unsaid: limited)",
+        description="range of a video's YUV codes, 16 to 235 or 0 to 255 in 8 bits; auto: as the video says (unsaid: "
+        "limited)",
     )
     combine: Combine = Field("mean", description="how the maps of several radii become one, over those that measured")
     smooth_sigma: Real = Field(

@@ -9,7 +9,7 @@ from framencc.values import Integer, Real, path_text
 
 Method = Literal["none", "translation", "euclidean", "affine", "homography", "flow", "field"]
 Interpolation = Literal["linear", "nearest", "cubic"]
-Policy = Literal["previous", "identity", "fail"]
+Policy = Literal["invalid", "previous", "identity", "fail"]
 
 _ECC = ("euclidean", "affine", "homography")
 _ESTIMATED = ("translation", *_ECC, "flow")
@@ -29,7 +29,7 @@ _METHODS_OF = {
     "forward_backward": ("flow",),
     "forward_backward_limit": ("flow",),
     "forward_backward_scale": ("flow",),
-    "on_failure": _ESTIMATED,
+    "on_failure": (*_ESTIMATED, "field"),
     "field": ("field",),
     "field_convention": ("field",),
 }
@@ -93,9 +93,10 @@ class WarpSpec(Model):
     forward_backward_limit: Real = Field(2.0, gt=0, le=1e6, description="largest distance in pixels that passes check")
     forward_backward_scale: Real = Field(2.0, gt=0, le=1e6, description="distance in pixels that weighs 1 / e")
     on_failure: Policy = Field(
-        "previous",
-        description="where no warp is found: previous: the one of the frame before (the identity where a chain begins "
-        "anew, see restart); identity; fail: the run ends",
+        "invalid",
+        description="where no warp is found: invalid: nothing of the frame is measured (validity code 9); previous: "
+        "the last warp of the chain serves, or the identity where it has none (see restart); identity; fail: the run "
+        "ends",
     )
     field: str | None = Field(
         None,
@@ -124,6 +125,8 @@ class WarpSpec(Model):
                 )
         if self.method == "field" and self.field is None:
             raise ValueError("warp.field is missing: method = field needs the fields' path")
+        if self.method == "field" and self.on_failure == "previous":
+            raise ValueError("warp.on_failure = previous cannot apply to method = field: fields belong to their frames")
         return self
 
     @property

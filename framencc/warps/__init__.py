@@ -2,12 +2,9 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from framencc.errors import SpecError
-from framencc.frames import Picture, Use
+from framencc.frames import CodeRange, Picture, Use
 from framencc.kernels.threads import default_threads
-from framencc.sampling import fixed_point_gain
 from framencc.spec.warp import WarpSpec
 from framencc.warps.base import Warp, WarpMethod
 from framencc.warps.stage import Warped, WarpStage
@@ -20,12 +17,13 @@ def open_warp(
     spec: WarpSpec,
     reference: Picture,
     *,
-    bits: int | None,
-    reference_bits: int | None,
+    code_range: CodeRange | None,
+    reference_range: CodeRange | None,
     selected: Sequence[int] | None = None,
     region: Use | None = None,
     n_frames: int | None = None,
     threads: int | None = None,
+    tolerant: bool = False,
 ) -> WarpStage | None:
     """Open the warp stage of a job.
 
@@ -35,8 +33,8 @@ def open_warp(
         The options.
     reference
         (H, W) or (3, H, W) reference.
-    bits, reference_bits
-        Significant bits of the frames' and of the reference's codes, None for floats.
+    code_range, reference_range
+        Which codes of the frames and of the reference are black and white, None for floats.
     selected
         The numbers of the selected frames, where they are known; None: all, or not known.
     region
@@ -45,6 +43,8 @@ def open_warp(
         How many frames the input has, where that is known.
     threads
         Threads of the sampling kernel; all cores if omitted.
+    tolerant
+        Whether some frames may lack a precomputed warp; `WarpStage.estimate` refuses these.
 
     Returns
     -------
@@ -67,15 +67,18 @@ def open_warp(
         from framencc.warps.field import FieldMethod  # noqa: PLC0415  (each method brings libraries of its own)
 
         size = (reference.shape[-2], reference.shape[-1])
-        method: WarpMethod = FieldMethod(spec, size, n_frames, selected, threads)
+        method: WarpMethod = FieldMethod(spec, size, n_frames, selected, threads, tolerant=tolerant)
     else:
-        method = _open_method(spec, reference, (reference_bits, bits), region, threads)
-    gain = 1 if bits is None else fixed_point_gain(np.uint16, bits)
-    return WarpStage(spec, method, bits=bits, gain=gain, threads=threads)
+        method = _open_method(spec, reference, (reference_range, code_range), region, threads)
+    return WarpStage(spec, method, code_range=code_range, threads=threads)
 
 
 def _open_method(
-    spec: WarpSpec, reference: Picture, bits: tuple[int | None, int | None], region: Use | None, threads: int
+    spec: WarpSpec,
+    reference: Picture,
+    ranges: tuple[CodeRange | None, CodeRange | None],
+    region: Use | None,
+    threads: int,
 ) -> WarpMethod:
     region = region if spec.region == "mask" else None
     view = View.choose((reference.shape[-2], reference.shape[-1]), spec.estimation_size, region, threads)
@@ -83,11 +86,11 @@ def _open_method(
         from framencc.warps.translation import TranslationMethod  # noqa: PLC0415
 
         return TranslationMethod(spec, view, reference)
-    scales = tuple(None if depth is None else float(2**depth - 1) for depth in bits)
+    own, of_frames = (None if one is None else (float(one.black), float(one.white)) for one in ranges)
     if spec.method == "flow":
         from framencc.warps.flow import FlowMethod  # noqa: PLC0415
 
-        return FlowMethod(spec, view, reference, (scales[0], scales[1]))
+        return FlowMethod(spec, view, reference, (own, of_frames))
     from framencc.warps.ecc import EccMethod  # noqa: PLC0415
 
-    return EccMethod(spec, view, reference, (scales[0], scales[1]), region)
+    return EccMethod(spec, view, reference, (own, of_frames), region)

@@ -16,6 +16,9 @@ from framencc.kernels.threads import share_rows
 Matrix = npt.NDArray[np.float64]
 Field = npt.NDArray[np.float32]
 
+LOST = np.float32(np.inf)
+"""The forward-backward distance of a pixel of which none is known: it fails every check, and weighs nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Warp:
@@ -30,15 +33,19 @@ class Warp:
     displacement_field
         (H, W, 2) float32, (dx, dy) in pixels, NaN where there is none; or None.
     forward_backward
-        (H, W) float32 distance in pixels between a pixel and where the way to the frame and back ends; or None.
+        (H, W) float32 distance in pixels between a pixel and where the way to the frame and back ends, `LOST` where it
+        has not been measured; or None.
     report
         What the sidecar says of it, JSON-ready.
+    found
+        False where there is no warp and nothing takes its place: the frame is not sampled, and nothing of it measured.
     """
 
     matrix: Matrix | None = None
     displacement_field: Field | None = None
     forward_backward: Field | None = None
     report: dict[str, Any] = dataclasses.field(default_factory=dict)
+    found: bool = True
 
     def field(self, shape: tuple[int, int], threads: int = 1) -> Field:
         """Return the (H, W, 2) displacements of a picture of this shape: frames are sampled by these and nothing else.
@@ -70,8 +77,8 @@ def field_statistics(field: Field, threads: int) -> dict[str, float]:
 class WarpMethod(ABC):
     """Finds the warp of each frame; made once per run, fed with frames in order.
 
-    `previous` is the warp of the frame before, or None where a chain starts anew: a method that looks at it must look
-    at nothing else of the past, so that results do not depend on where a run began.
+    `previous` is the last warp that was found in the frame's chain, or None where a chain starts anew: a method that
+    looks at it must look at nothing else of the past, so that results do not depend on where a run began.
     """
 
     @property
@@ -84,13 +91,7 @@ class WarpMethod(ABC):
         return contextlib.nullcontext()
 
     def finish(self, n_frames: int) -> None:  # noqa: B027  (most methods have nothing to look at)
-        """Look back when the whole input has been read, all its `n_frames` frames.
-
-        Raises
-        ------
-        SpecError
-            When they were not as many as there are precomputed warps.
-        """
+        """Look back when the whole input has been read, all its `n_frames` frames; `warnings` are complete then."""
 
     @abstractmethod
     def estimate(self, frame: Frame, previous: Warp | None) -> Warp:
@@ -100,6 +101,7 @@ class WarpMethod(ABC):
         ------
         WarpError
             When this frame has none; the run goes on by the policy of `warp.on_failure`.
-        SpecError, SourceError
-            When a precomputed warp is wrong or missing, which ends the run.
+        SourceError
+            When a precomputed warp is missing, wrong or damaged, which ends the run, or with `spec.tolerant` makes its
+            frame a damaged one.
         """

@@ -15,7 +15,7 @@ from framencc.errors import SpecError, WarpError
 from framencc.frames import Frame, Picture, Use
 from framencc.spec.warp import WarpSpec
 from framencc.warps.base import Matrix, Warp, WarpMethod
-from framencc.warps.opencv import import_cv2, opencv_threads, to_eight_bits
+from framencc.warps.opencv import Levels, import_cv2, opencv_threads, to_eight_bits
 from framencc.warps.views import View, require_texture
 
 Pyramid = list[npt.NDArray[np.uint8]]
@@ -36,8 +36,8 @@ class EccMethod(WarpMethod):
         What of a picture is looked at.
     reference
         (H, W) or (3, H, W) reference.
-    full_scales
-        The values that stand for white in the reference and in frames; None for floats.
+    levels
+        The values of black and white in the reference and in frames; None for floats.
     region
         (H, W) bool, the pixels of the reference that count; None: all.
     """
@@ -47,13 +47,13 @@ class EccMethod(WarpMethod):
         spec: WarpSpec,
         view: View,
         reference: Picture,
-        full_scales: tuple[float | None, float | None],
+        levels: tuple[Levels | None, Levels | None],
         region: Use | None = None,
     ) -> None:
         self._cv2 = import_cv2(spec.method)
         self._spec = spec
         self._view = view
-        self._full_scale = full_scales[1]
+        self._levels = levels[1]
         self._motion = {
             "euclidean": self._cv2.MOTION_EUCLIDEAN,
             "affine": self._cv2.MOTION_AFFINE,
@@ -61,7 +61,7 @@ class EccMethod(WarpMethod):
         }[spec.method]
         require_texture(view.gray(reference), "reference")
         sigmas = dict.fromkeys((spec.normalisation_sigma, 0.0))  # the second where the first finds nothing
-        self._references = {sigma: self._pyramid(reference, full_scales[0], sigma) for sigma in sigmas}
+        self._references = {sigma: self._pyramid(reference, levels[0], sigma) for sigma in sigmas}
         self._masks: list[npt.NDArray[np.uint8]] | None = None
         if region is not None:
             if not hasattr(self._cv2, "findTransformECCWithMask"):
@@ -83,7 +83,7 @@ class EccMethod(WarpMethod):
         # Evening out takes away the coarse shapes by which a large motion is found, so it has a second try without.
         problem: WarpError | None = None
         for sigma in self._references:
-            pyramid = self._pyramid(frame.data, self._full_scale, sigma)
+            pyramid = self._pyramid(frame.data, self._levels, sigma)
             try:
                 return self._search(start, pyramid, self._references[sigma])
             except WarpError as error:
@@ -143,8 +143,8 @@ class EccMethod(WarpMethod):
         if distance.max() > max(height, width):
             raise WarpError(f"ECC found a matrix that moves a corner by {distance.max():.0f} pixels")
 
-    def _pyramid(self, picture: Picture, full_scale: float | None, sigma: float) -> Pyramid:
-        whole = to_eight_bits(self._cv2, self._view.gray(picture), sigma, full_scale, self._view.threads)
+    def _pyramid(self, picture: Picture, black_white: Levels | None, sigma: float) -> Pyramid:
+        whole = to_eight_bits(self._cv2, self._view.gray(picture), sigma, black_white, self._view.threads)
         levels = [whole]
         while len(levels) < _MOST_LEVELS and min(levels[-1].shape) >= 2 * _COARSEST_SIDE:
             height, width = levels[-1].shape

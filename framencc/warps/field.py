@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterable, Sequence
 
-from framencc.errors import FramenccError, SourceError, SpecError
+from framencc.errors import FramenccError, WarpError
 from framencc.fields import Note, list_fields
 from framencc.frames import Frame
 from framencc.spec.warp import WarpSpec
@@ -25,6 +25,8 @@ class FieldMethod(WarpMethod):
         The numbers of the selected frames, where they are known: only these need one then.
     threads
         Threads to use.
+    tolerant
+        Whether frames may lack a field; `estimate` refuses these.
 
     Raises
     ------
@@ -39,14 +41,17 @@ class FieldMethod(WarpMethod):
         n_frames: int | None,
         selected: Sequence[int] | None,
         threads: int,
+        *,
+        tolerant: bool = False,
     ) -> None:
         assert spec.field is not None
         self._threads = threads
-        self._fields = list_fields(spec.field, n_frames, selected)
+        self._fields = list_fields(spec.field, n_frames, selected, allow_gaps=tolerant)
         self._size = size
         self._convention = spec.field_convention
         self._first = next(iter(self._fields.indices if selected is None else selected), 0)
         self._notes: dict[str, Note] | None = None  # by their kinds; None until a field has been read
+        self._left_over: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -54,7 +59,8 @@ class FieldMethod(WarpMethod):
         if self._notes is None:
             with contextlib.suppress(FramenccError):  # whoever needs the field says what is wrong with it
                 self._take(self._fields.load(self._first, self._size, convention=self._convention).notes)
-        return tuple(f"warp.field {self._fields.path!r} {note.text}" for note in (self._notes or {}).values())
+        coarse = (f"warp.field {self._fields.path!r} {note.text}" for note in (self._notes or {}).values())
+        return (*coarse, *self._left_over)
 
     def _take(self, notes: Iterable[Note]) -> None:
         kept = self._notes = self._notes or {}
@@ -63,11 +69,10 @@ class FieldMethod(WarpMethod):
                 kept[note.kind] = note
 
     def finish(self, n_frames: int) -> None:
-        """Refuse fields that no frame came for; see `WarpMethod.finish`."""
-        if len(self._fields) != n_frames:
-            raise SpecError(
-                f"warp.field: {self._fields.path!r} has {len(self._fields)} fields, the input {n_frames} frames"
-            )
+        """Look for fields that no frame came for; see `WarpMethod.finish`."""
+        if len(self._fields) > n_frames:
+            counts = f"has {len(self._fields)} fields, the input only {n_frames} frames"
+            self._left_over = (f"warp.field: {self._fields.path!r} {counts}; check that they belong together",)
 
     def estimate(self, frame: Frame, previous: Warp | None) -> Warp:  # noqa: ARG002  (each frame stands alone)
         """Read the frame's field; see `WarpMethod.estimate`."""
@@ -75,5 +80,5 @@ class FieldMethod(WarpMethod):
         self._take(notes)
         report = field_statistics(field, self._threads)
         if report["share_known"] == 0:
-            raise SourceError(f"warp.field: {self._fields.path!r} holds no displacement at all for frame {frame.index}")
+            raise WarpError(f"warp.field: {self._fields.path!r} holds no displacement for this frame")
         return Warp(displacement_field=field, report=report)

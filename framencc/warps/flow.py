@@ -13,13 +13,12 @@ from framencc.errors import WarpError
 from framencc.frames import Frame, Picture
 from framencc.sampling import Sampler
 from framencc.spec.warp import WarpSpec
-from framencc.warps.base import Field, Warp, WarpMethod, field_statistics
-from framencc.warps.opencv import import_cv2, opencv_threads, to_eight_bits
+from framencc.warps.base import LOST, Field, Warp, WarpMethod, field_statistics
+from framencc.warps.opencv import Levels, import_cv2, opencv_threads, to_eight_bits
 from framencc.warps.views import View, require_texture
 
 Grays = npt.NDArray[np.uint8]
 
-LOST = np.float32(1e6)  # the distance of a pixel whose way leads out of the frame
 _BEYOND = np.float32(0.5)
 
 
@@ -34,17 +33,17 @@ class FlowMethod(WarpMethod):
         What of a picture is looked at. Pixels outside have no displacement (NaN).
     reference
         (H, W) or (3, H, W) reference.
-    full_scales
-        The values that stand for white in the reference and in frames; None for floats.
+    levels
+        The values of black and white in the reference and in frames; None for floats.
     """
 
     def __init__(
-        self, spec: WarpSpec, view: View, reference: Picture, full_scales: tuple[float | None, float | None]
+        self, spec: WarpSpec, view: View, reference: Picture, levels: tuple[Levels | None, Levels | None]
     ) -> None:
         self._cv2 = import_cv2(spec.method)
         self._spec = spec
         self._view = view
-        self._full_scale = full_scales[1]
+        self._levels = levels[1]
         preset = {
             "ultrafast": self._cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
             "fast": self._cv2.DISOPTICAL_FLOW_PRESET_FAST,
@@ -52,7 +51,7 @@ class FlowMethod(WarpMethod):
         }[spec.preset]
         # A search that has once begun with a flow finds another one without than a search that never has.
         self._cold, self._warm = (self._cv2.DISOpticalFlow_create(preset) for _ in range(2))
-        self._reference = self._prepare(reference, full_scales[0], "reference")
+        self._reference = self._prepare(reference, levels[0], "reference")
 
     def limited(self, threads: int | None) -> contextlib.AbstractContextManager[None]:
         """Limit OpenCV to half of the threads; see `WarpMethod.limited`.
@@ -64,7 +63,7 @@ class FlowMethod(WarpMethod):
 
     def estimate(self, frame: Frame, previous: Warp | None) -> Warp:
         """Find the flow, beginning with that of the previous frame; see `WarpMethod.estimate`."""
-        picture = self._prepare(frame.data, self._full_scale, "frame")
+        picture = self._prepare(frame.data, self._levels, "frame")
         start = None
         if previous is not None and previous.displacement_field is not None:
             start = self._to_view(previous.displacement_field)
@@ -85,16 +84,17 @@ class FlowMethod(WarpMethod):
             raise WarpError(f"OpenCV found no flow: {' '.join(str(error).split())}") from None
         return flow
 
-    def _prepare(self, picture: Picture, full_scale: float | None, name: str) -> Grays:
+    def _prepare(self, picture: Picture, levels: Levels | None, name: str) -> Grays:
         gray = self._view.gray(picture)
         require_texture(gray, name)
-        return to_eight_bits(self._cv2, gray, self._spec.normalisation_sigma, full_scale, self._view.threads)
+        return to_eight_bits(self._cv2, gray, self._spec.normalisation_sigma, levels, self._view.threads)
 
-    def _report(self, field: Field, distance: Field | None) -> dict[str, float]:
-        report = field_statistics(field, self._view.threads)
+    def _report(self, field: Field, distance: Field | None) -> dict[str, float | None]:
+        report: dict[str, float | None] = {**field_statistics(field, self._view.threads)}
         if distance is not None:
             part = self._view.crop(distance)
-            report["median_forward_backward"] = float(np.median(part))
+            median = float(np.median(part))
+            report["median_forward_backward"] = median if median < LOST else None
             report["share_failing_check"] = float(np.mean(part > self._spec.forward_backward_limit))
         return report
 

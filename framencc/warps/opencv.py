@@ -15,6 +15,7 @@ from framencc.kernels.normalisation import MIDDLE, normalise_rows
 from framencc.kernels.threads import share_rows
 
 Gray = npt.NDArray[np.float32]
+Levels = tuple[float, float]
 
 # Where a view holds less contrast than this share of full scale, it is not stretched any further.
 _LEAST_CONTRAST = 0.015
@@ -53,7 +54,7 @@ def opencv_threads(cv2: Any, threads: int | None) -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-def to_eight_bits(cv2: Any, gray: Gray, sigma: float, full_scale: float | None, threads: int) -> npt.NDArray[np.uint8]:
+def to_eight_bits(cv2: Any, gray: Gray, sigma: float, levels: Levels | None, threads: int) -> npt.NDArray[np.uint8]:
     """Turn a view into the 8-bit picture that OpenCV's estimators take.
 
     Parameters
@@ -66,18 +67,20 @@ def to_eight_bits(cv2: Any, gray: Gray, sigma: float, full_scale: float | None, 
         Standard deviation in pixels of the Gaussian of the local normalisation
         128 + 40 (I - mean) / sqrt(variance + c^2), c = 1.5 % of full scale, mean and variance weighted by the Gaussian;
         it takes away gain and offset that differ between the pictures, also where they change slowly across them.
-        0: none, only the range becomes 0 to 255.
-    full_scale
-        The value that stands for white; None for floats, of which the picture's own brightest hundredth serves.
+        0: none, only black and white become 0 and 255.
+    levels
+        The values of black and white, whose distance is full scale; None for floats: black is 0, white the picture's
+        own brightest hundredth.
     threads
         Threads to use.
     """
-    if full_scale is None:
-        full_scale = float(np.percentile(np.abs(gray[::4, ::4]), 99)) or float(np.abs(gray).max()) or 1.0
-    unit = np.float32(255.0 / full_scale)
+    if levels is None:
+        levels = 0.0, float(np.percentile(np.abs(gray[::4, ::4]), 99)) or float(np.abs(gray).max()) or 1.0
+    black, white = levels
+    unit = np.float32(255.0 / (white - black))
     eight_bits: npt.NDArray[np.uint8] = np.empty(gray.shape, np.uint8)
     if sigma == 0:
-        mean, gain = (np.full((1, gray.shape[1]), value, np.float32) for value in (MIDDLE, 1))
+        mean, gain = (np.full((1, gray.shape[1]), value, np.float32) for value in (MIDDLE + unit * black, 1))
     else:
         mean, gain = _local_statistics(cv2, gray, unit, sigma, threads)
     given = [frozen(picture) for picture in (gray, mean, gain)]

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from framencc.errors import WarpError
-from framencc.frames import Frame, Picture
+from framencc.errors import SpecError, WarpError
+from framencc.frames import CodeRange, Frame, Picture
 from framencc.kernels.threads import default_threads
-from framencc.sampling import Sampler
+from framencc.sampling import Sampler, fixed_point_gain
 from framencc.spec.warp import WarpSpec
-from framencc.warps.base import Field, Warp, WarpMethod
+from framencc.warps.base import LOST, Field, Warp, WarpMethod
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +43,9 @@ class WarpStage:
     """Brings frame after frame onto the reference.
 
     A chain of frames begins at every frame whose number is a multiple of `spec.chain_length`. Inside it a warp may look
-    at the warp before, at nothing further back; so results are the same wherever a run begins, provided that it reads
-    the chain from its beginning.
+    at the last one that was found, at nothing further back; so results are the same wherever a run begins, provided
+    that it reads the chain from its beginning. What serves where no warp is found leads to no other warp, so
+    `spec.on_failure` changes nothing of the frames that have one.
 
     Parameters
     ----------
@@ -52,41 +53,46 @@ class WarpStage:
         The options.
     method
         How warps are found.
-    bits
-        Significant bits of the frames' codes; None for floats.
-    gain
-        What integer codes are multiplied by, so that interpolation does not round to whole codes.
+    code_range
+        Which codes of the frames are black and white; None for floats.
     threads
         Threads of the sampling kernel; all cores if omitted.
     """
 
-    def __init__(self, spec: WarpSpec, method: WarpMethod, *, bits: int | None, gain: int, threads: int | None) -> None:
-        self.gain = gain
+    def __init__(
+        self, spec: WarpSpec, method: WarpMethod, *, code_range: CodeRange | None, threads: int | None
+    ) -> None:
+        depth = None if code_range is None else max(8, code_range.depth)
+        self.gain = 1 if depth is None else fixed_point_gain(np.uint16, depth)
+        self._code_range = code_range
         self.n_failed = 0
         self._spec = spec
         self._method = method
         self._threads = threads
         self._n_threads = threads or default_threads()
-        self._sampler = Sampler(spec.interpolation, bits=bits, threads=self._n_threads)
+        self._sampler = Sampler(spec.interpolation, bits=depth, threads=self._n_threads)
         self._previous: Warp | None = None
         self._previous_index = -1
 
     def estimate(self, frame: Frame) -> Warp:
-        """Find the warp of the next frame; its report tells how it was found.
+        """Find the warp of the next frame; its report tells how it was found, or why it was not.
 
         Raises
         ------
         WarpError
             When there is none and `warp.on_failure` is ``fail``.
+        SourceError
+            See `WarpMethod.estimate`.
         """
         continues = frame.index == self._previous_index + 1 and frame.index % self._spec.chain_length != 0
         previous = self._previous if continues else None
         try:
             warp = self._method.estimate(frame, previous if self._spec.warm_start else None)
-            warp = replace(warp, report={"status": "estimated", **warp.report})
         except WarpError as error:
             warp = self._fall_back(frame, previous, error)
-        self._previous, self._previous_index = warp, frame.index
+        else:
+            warp = previous = replace(warp, report={"status": "estimated", **warp.report})
+        self._previous, self._previous_index = previous, frame.index
         return warp
 
     @property
@@ -99,14 +105,31 @@ class WarpStage:
         return self._method.limited(self._threads)
 
     def apply(self, frame: Frame, warp: Warp, out: Picture | None = None) -> Warped:
-        """Sample the frame, into `out` if given."""
+        """Sample the frame, into `out` if given.
+
+        Raises
+        ------
+        SpecError
+            When it holds codes that would not fit 16 bits, because it has more significant bits than was said.
+        """
         planes = frame.data if frame.data.ndim == 3 else frame.data[np.newaxis]
+        self._require_room(frame)
         field = warp.field((planes.shape[1], planes.shape[2]), self._n_threads)
         sampled, codes = self._sampler.sample(planes, field, use=frame.use, out=out)
         if self._spec.forward_backward == "check" and warp.forward_backward is not None:
             failed = (warp.forward_backward > self._spec.forward_backward_limit) & (codes == 0)
             codes[failed] = CHECK_FAILED
         return Warped(sampled, codes if codes.any() else None, field)
+
+    def _require_room(self, frame: Frame) -> None:
+        if self.gain == 1 or frame.data.dtype != np.uint16 or self._code_range is None:
+            return
+        largest = int(frame.data.max())
+        if largest * self.gain > np.iinfo(np.uint16).max:
+            raise SpecError(
+                f"frame {frame.index} holds code {largest}, too large for the {self._code_range.bits} significant bits "
+                f"that the input has ({self._code_range.bits_from}); set input_bits = {max(8, largest.bit_length())}"
+            )
 
     def distance(self, warp: Warp) -> Field | None:
         """Return the forward-backward distance that weighs the map, (H, W) in pixels; None where nothing does."""
@@ -117,12 +140,20 @@ class WarpStage:
         self._method.finish(n_frames)
 
     def _fall_back(self, frame: Frame, previous: Warp | None, error: WarpError) -> Warp:
+        """Return what `warp.on_failure` puts in the place of a warp; of none of it a distance has been measured."""
         problem = f"frame {frame.index}: {error}"
+        policy = self._spec.on_failure
         if frame.wanted:  # a frame that only leads to one that is wanted is no part of the result
-            if self._spec.on_failure == "fail":
-                raise WarpError(f"{problem}; warp.on_failure = previous or identity goes on all the same") from None
+            if policy == "fail":
+                raise WarpError(f"{problem}; warp.on_failure = invalid marks such frames and continues") from None
             self.n_failed += 1
         logger.info(problem)
-        if self._spec.on_failure != "identity" and previous is not None:
-            return replace(previous, report={"status": "previous", "problem": str(error)})
-        return Warp(report={"status": "identity", "problem": str(error)})
+        report = {"status": "invalid", "problem": str(error)}
+        if policy in ("invalid", "fail"):
+            return Warp(report=report, found=False)
+        distance = None
+        if self._spec.forward_backward != "off":
+            distance = np.full(frame.data.shape[-2:], LOST, np.float32)
+        if policy == "previous" and previous is not None:
+            return replace(previous, forward_backward=distance, report=report | {"status": "previous"})
+        return Warp(forward_backward=distance, report=report | {"status": "identity"})

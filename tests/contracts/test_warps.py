@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from known_motion import codes, face, moved_by_matrix
 
-from framencc.frames import Frame
+from framencc.frames import CodeRange, Frame
 from framencc.spec.warp import WarpSpec
 from framencc.warps import Warp, WarpStage, open_warp
 
@@ -43,7 +43,9 @@ def spec(request: pytest.FixtureRequest, tmp_path: Path) -> WarpSpec:
 
 
 def opened(spec: WarpSpec, reference: np.ndarray) -> WarpStage:
-    stage = open_warp(spec, reference, bits=8, reference_bits=8, n_frames=len(MATRICES))
+    stage = open_warp(
+        spec, reference, code_range=CodeRange.of_bits(8), reference_range=CodeRange.of_bits(8), n_frames=len(MATRICES)
+    )
     assert stage is not None
     return stage
 

@@ -7,14 +7,43 @@ complain; other containers promise nothing that could be relied on.
 
 import logging
 import struct
+from typing import Literal
 
 from framencc.sources.containers.avi import read_avi
-from framencc.sources.containers.mp4 import read_mp4
+from framencc.sources.containers.matroska import has_alpha_layer
+from framencc.sources.containers.mp4 import has_alpha_image, read_mp4
 from framencc.sources.containers.promise import NOTHING, Promise, Window
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["NOTHING", "Promise", "read_promise"]
+__all__ = ["NOTHING", "Promise", "read_promise", "read_separate_alpha"]
+
+
+def read_separate_alpha(path: str, track: int) -> Literal["layer", "image"] | None:
+    """Tell whether a file stores alpha apart from the pictures that it belongs to, where a decoder passes over it.
+
+    Parameters
+    ----------
+    path
+        The file.
+    track
+        Number of the video track among the file's video tracks, from 0.
+
+    Returns
+    -------
+    str or None
+        ``layer`` for WebM and Matroska: VP8 and VP9 know no alpha, it is a second picture beside each. ``image`` for
+        AVIF and HEIF: it is another still image in the file. None where there is none.
+    """
+    try:
+        with Window.open(path) as window:
+            if window.read(0, 4) == b"\x1a\x45\xdf\xa3":
+                return "layer" if has_alpha_layer(window, track) else None
+            if window.read(4, 4) == b"ftyp":
+                return "image" if has_alpha_image(window) else None
+    except (OSError, ValueError) as error:
+        logger.debug("%s: %s", path, error)
+    return None
 
 
 def read_promise(path: str, stream: int) -> Promise:

@@ -25,6 +25,8 @@ _ONE_FRAME_A_SAMPLE = (
     *(b"apch", b"apcn", b"apcs", b"apco", b"ap4h", b"ap4x", b"AVdn", b"AVdh"),
     *(b"FFV1", b"jpeg", b"png ", b"v210"),
 )
+# What an image is for that holds the alpha of another, in AVIF and in HEIC.
+_ALPHA_IMAGES = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
 _ONE = 1 << 16  # of a 16.16 fixed-point number
 
 
@@ -72,6 +74,25 @@ def read_mp4(window: Window, stream: int) -> Promise:
         and edit.hides_none(times, scale)
     )
     return Promise(len(sizes) if is_counted else None, len(sizes), cut, good_seconds)
+
+
+def has_alpha_image(window: Window) -> bool:
+    """Whether a still image (HEIF, ISO/IEC 23008-12) has its alpha in another image of the file.
+
+    Raises
+    ------
+    ValueError
+        When the file makes no sense.
+    """
+    position = 0
+    for _ in range(MAX_CHUNKS):
+        if position + 8 > window.size:
+            return False
+        name, start, end = _header(window, position, None)
+        if name == b"meta" and end <= window.size:
+            return any(kind in window.read(start, end - start) for kind in _ALPHA_IMAGES)
+        position = end
+    return False
 
 
 @dataclass(frozen=True)

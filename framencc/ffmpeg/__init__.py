@@ -1,0 +1,18 @@
+"""ffmpeg as a child process: which program it is, how one is supervised, and what its messages say."""
+
+from framencc.ffmpeg.child import INPUT_SAFETY, FfmpegChild, file_url
+from framencc.ffmpeg.messages import FRAME_STAMPS, MARK, PACKET_STAMPS, FrameStamp, is_error
+from framencc.ffmpeg.program import executable, what_is_wrong
+
+__all__ = [
+    "FRAME_STAMPS",
+    "INPUT_SAFETY",
+    "MARK",
+    "PACKET_STAMPS",
+    "FfmpegChild",
+    "FrameStamp",
+    "executable",
+    "file_url",
+    "is_error",
+    "what_is_wrong",
+]
