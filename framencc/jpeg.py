@@ -6,9 +6,10 @@ checksums, unless it makes or breaks a marker.
 """
 
 import re
+import struct
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 from framencc.errors import DamagedInputError, SourceError
 from framencc.lookup import check_file_size
@@ -19,6 +20,7 @@ _MARKER_IN_SCAN = re.compile(rb"(?<!\xff)\xff++([^\x00\xff])")
 _FILLING = re.compile(rb"\0*")
 _END, _SCAN = 0xD9, 0xDA
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_READ_FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # baseline, extended and progressive, the last two in arithmetic coding
 _MOST_SCANS = 100  # each is as much work as a whole picture; encoders make some ten
 _MOST_SEGMENTS = 10_000
 _LONGEST_START = 16 << 20  # bytes before the frame header
@@ -41,16 +43,19 @@ def read(path: Path, where: str, accept: Callable[[int, int], None]) -> bytes:
     Raises
     ------
     SourceError
-        When it has far more bytes, segments or scans than its pixels need.
+        When it is of a kind that is not read, or has far more bytes, segments or scans than its pixels need.
     DamagedInputError
         As of `check`.
     """
     with path.open("rb") as file:
         content = file.read(_LONGEST_START)
-        size = _size(content)
-        if size is not None:
-            accept(*size)
-            check_file_size(file, size, where)
+        frame = _frame(content)
+        if frame is not None:
+            accept(frame.height, frame.width)
+            if frame.marker not in _READ_FRAMES or frame.bits != 8:
+                what = f"of {frame.bits} bits" if frame.bits != 8 else "without loss or in layers (hierarchical)"
+                raise SourceError(f"{where} is a JPEG {what}, which is not read; store it as PNG or TIFF")
+            check_file_size(file, (frame.height, frame.width), where)
             content += file.read()
         elif len(content) == _LONGEST_START:
             raise DamagedInputError(f"{where} is damaged: no picture begins in its first {len(content)} bytes")
@@ -58,8 +63,17 @@ def read(path: Path, where: str, accept: Callable[[int, int], None]) -> bytes:
     return content
 
 
-def _size(content: bytes) -> tuple[int, int] | None:
-    """Return the height and width that the frame header says; None where there is none before the samples."""
+class _Frame(NamedTuple):
+    """What a frame header says."""
+
+    marker: int
+    bits: int
+    height: int
+    width: int
+
+
+def _frame(content: bytes) -> _Frame | None:
+    """Return the frame header; None where there is none before the samples."""
     position = 2
     for _ in range(_MOST_SEGMENTS):
         position = _behind_filling(content, position)
@@ -70,8 +84,7 @@ def _size(content: bytes) -> tuple[int, int] | None:
         if marker in _ALONE or marker in _RESTARTS:
             continue
         if marker in _FRAMES and position + 7 <= len(content):
-            sides = content[position + 3 : position + 7]
-            return int.from_bytes(sides[:2], "big"), int.from_bytes(sides[2:], "big")
+            return _Frame(marker, *struct.unpack_from(">BHH", content, position + 2))
         position += max(2, int.from_bytes(content[position : position + 2], "big"))
     return None
 
@@ -99,11 +112,12 @@ def check(content: bytes, where: str) -> None:
     DamagedInputError
         When it ends early, or has something else where a marker has to be.
     """
-    position, n_scans = 2, 0
-    for n_segments in count():
+    position, n_segments, n_scans = 2, 0, 0
+    while True:
         if n_segments > _MOST_SEGMENTS or n_scans > _MOST_SCANS:
             what = f"{_MOST_SCANS} scans" if n_scans > _MOST_SCANS else f"{_MOST_SEGMENTS} segments"
             raise SourceError(f"{where} has more than {what}, which would take too long to decode; store it anew")
+        n_segments += 1
         position = _behind_filling(content, position)
         match = _MARKER.match(content, position)
         if match is None:

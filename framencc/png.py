@@ -97,6 +97,8 @@ def read(path: Path, where: str, accept: Callable[[Header], None]) -> tuple[byte
 
 def _header(start: bytes, where: str) -> Header:
     name, data = next(_chunks(start, where))
+    if name == b"CgBI":
+        raise SourceError(f"{where} is a PNG of Apple's own kind (CgBI), which is not read; convert it to plain PNG")
     if name != b"IHDR" or len(data) != 13:
         raise DamagedInputError(f"{where} is damaged: it does not begin with its header of 13 bytes")
     return Header(*struct.unpack(">IIBBBBB", data))

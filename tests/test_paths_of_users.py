@@ -236,6 +236,6 @@ def test_a_config_from_the_shells_own_pipe_is_read(folder):
 
 def test_an_error_of_the_disk_is_no_damage(folder, monkeypatch, capfd):
     monkeypatch.chdir(folder)
-    monkeypatch.setattr("framencc.png.check", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+    monkeypatch.setattr("framencc.png.read", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
     assert main([*JOB[:-2], "ref.png", "-q"]) == 1
     assert capfd.readouterr().err == "framencc: error: reference 'ref.png' cannot be read: Input/output error\n"

@@ -155,6 +155,31 @@ def test_a_png_of_a_million_chunks_is_refused(tmp_path: Path) -> None:
         read_picture(tmp_path / "p.png")
 
 
+@pytest.mark.parametrize(
+    ("marker", "bits", "says"),
+    [
+        (0xC3, 8, "without loss or in layers"),
+        (0xC1, 12, "of 12 bits"),
+        (0xC3, 16, "of 16 bits"),
+        (0xC5, 8, "in layers"),
+    ],
+)
+def test_kinds_of_jpeg_that_are_not_read_are_named(tmp_path: Path, marker: int, bits: int, says: str) -> None:
+    content = bytearray(jpeg())
+    place = content.index(b"\xff\xc0")
+    content[place + 1], content[place + 4] = marker, bits
+    (tmp_path / "p.jpg").write_bytes(content)
+    with pytest.raises(SourceError, match=rf"is a JPEG .*{says}.*, which is not read") as caught:
+        read_picture(tmp_path / "p.jpg")
+    assert not isinstance(caught.value, DamagedInputError)
+
+
+def test_a_png_of_apples_own_kind_is_named(tmp_path: Path) -> None:
+    (tmp_path / "p.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"CgBI", bytes(4)) + png()[8:])
+    with pytest.raises(SourceError, match=r"Apple's own kind \(CgBI\), which is not read"):
+        read_picture(tmp_path / "p.png")
+
+
 def test_a_png_that_does_not_begin_with_its_header_is_damaged(tmp_path: Path) -> None:
     (tmp_path / "p.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IDAT", bytes(13)) + chunk(b"IEND", b""))
     with pytest.raises(DamagedInputError, match="it does not begin with its header of 13 bytes"):

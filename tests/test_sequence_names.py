@@ -340,6 +340,34 @@ def test_a_sequence_that_changes_keeps_what_came_before(tmp_path: Path, kind: st
     assert (report.n_frames, np.load(tmp_path / "all.npy")[3].any()) == (5, False)
 
 
+def test_a_mask_of_another_size_keeps_what_came_before(tmp_path: Path) -> None:
+    np.save(tmp_path / "in.npy", media.random_frames(4, 4, 6))
+    for index in range(4):
+        iio.imwrite(tmp_path / f"m_{index}.png", np.ones((4, 7 if index == 2 else 6), np.uint8))
+    options = {"input": str(tmp_path / "in.npy"), "output": str(tmp_path / "o.npy"), "reference": 0}
+    with pytest.raises(DamagedInputError, match=r"ncc.mask: .*m_2.png' \(frame 2, 0.080 s\) is 7 x 4 uint8"):
+        run(make_spec(options | {"ncc": {"mask": str(tmp_path / "m_#.png")}}))
+    assert len(np.load(tmp_path / "o.partial.npy")) == 2
+
+
+def test_masks_and_fields_of_negative_numbers_belong_to_the_frames_in_order(tmp_path: Path) -> None:
+    names = ["f.-0002", "f.-0001", "f.0000"]
+    write(tmp_path / "in", [f"{name}.png" for name in names])
+    for place, name in enumerate(names):
+        for folder in ("masks", "fields"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        mask = np.ones((4, 6), np.uint8)
+        mask[0, place] = 0
+        iio.imwrite(tmp_path / "masks" / f"{name}.png", mask)
+        np.save(tmp_path / "fields" / f"{name}.npy", np.full((4, 6, 2), place, np.float32))
+    ncc = {"mask": str(tmp_path / "masks")}
+    spec = make_spec({"input": str(tmp_path / "in"), "output": "o.npy", "reference": 0, "ncc": ncc})
+    with open_mask(spec, open_source(spec))[0] as source:
+        assert [int(np.argmin(frame.use[0])) for frame in source.frames()] == [0, 1, 2]
+    fields = list_fields(tmp_path / "fields", 3)
+    assert [fields.read(index, (4, 6))[0, 0, 0] for index in range(3)] == [0, 1, 2]
+
+
 def test_the_command_ends_with_3_for_a_picture_of_another_size(tmp_path: Path) -> None:
     write(tmp_path / "in", ["f_1.png", "f_2.png"])
     iio.imwrite(tmp_path / "in" / "f_3.png", np.zeros((4, 7), np.uint8))

@@ -400,6 +400,13 @@ def test_without_a_word_about_it_black_is_0(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_picture(path), GRAY)
 
 
+def test_lzw_of_an_old_kind_is_named(tmp_path: Path) -> None:
+    path = tiff(tmp_path / "p.tif", [b"\0\1" + bytes(3000)], t259=5)
+    with pytest.raises(SourceError, match=r"LZW of an old kind, before TIFF 6.0") as caught:
+        read_picture(path)
+    assert not isinstance(caught.value, DamagedInputError)
+
+
 def test_broken_compressed_strips_never_do_more_than_fail(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     Image.fromarray(GRAY).save(tmp_path / "lzw.tif", compression="tiff_lzw")

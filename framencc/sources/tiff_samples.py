@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from framencc.errors import DamagedInputError
+from framencc.errors import DamagedInputError, SourceError
 from framencc.frames import Picture
 
 NONE, LZW, PACK_BITS, DEFLATE, LZMA = (1,), (5,), (32773,), (8, 32946), (34925,)
@@ -61,6 +61,8 @@ def read_samples(page: Any, layout: Layout, where: str) -> Picture:
 
     Raises
     ------
+    SourceError
+        When its LZW is of an old kind.
     DamagedInputError
         When strips or tiles are missing, broken, too short, or unpack to more than their part of the picture.
     """
@@ -132,6 +134,8 @@ def _unpack(page: Any, packed: bytes, part: _Part, where: str) -> npt.NDArray[np
         raw = np.frombuffer(_inflate(packed, part.most, where, is_deflate=page.compression in DEFLATE), np.uint8)
         n_raw = len(raw)
     else:
+        if page.compression in LZW and packed[0] == 0 and packed[1:2] != b"" and packed[1] & 1:
+            raise SourceError(f"{where} has LZW of an old kind, before TIFF 6.0, which is not read; store it anew")
         from framencc.kernels.unpacking import DAMAGED, unpack_bits, unpack_lzw  # noqa: PLC0415  (Numba is slow)
 
         unpack = unpack_lzw if page.compression in LZW else unpack_bits

@@ -67,7 +67,7 @@ class RunSpec(Model):
     input: str = Field(
         min_length=1,
         description="a video, a directory of images, a glob, a frame number pattern (frame_%04d.png, frame_%d.png, or "
-        "frame.####.png as other programs write it) or an (N, H, W) .npy",
+        "frame.$F4.png and the like) or an (N, H, W) .npy",
         examples=["take01.mp4"],
     )
     output: str = Field(
