@@ -44,6 +44,8 @@ class FlowMethod(WarpMethod):
         self._cv2 = import_cv2(spec.method)
         self._spec = spec
         self._view = view
+        if None in full_scales:  # a point keeps its brightness only if both are scaled by the same rule
+            full_scales = None, None
         self._full_scale = full_scales[1]
         preset = {
             "ultrafast": self._cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
