@@ -11,6 +11,21 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
+from framencc.frames import frozen
+from framencc.kernels.area_mean import area_mean_rows
+from framencc.kernels.overlap import overlap_sums
+from framencc.kernels.threads import share_rows
+
+_LEAST_SHARE = 0.1
+_SMALL_SIDE = 256
+_ENOUGH_PIXELS = 1 << 17
+_FLAT = 1e-9
+_MOST_MOVES = 8
+_FARTHEST = 4.0  # steps
+_AWAY = 4  # pixels
+_LEAST_FALL = 0.02  # of what is unexplained
+_NO_FALL = 1e-5
+
 Plane = npt.NDArray[np.float64]
 Spectrum = npt.NDArray[np.complex128]
 
@@ -34,11 +49,11 @@ class Shift:
     correlation
         Normalised correlation of the overlap.
     share
-        The overlap's share of the smaller of the two areas that count.
+        The overlap's share of the picture, or of the smaller of the two areas that count.
     """
 
-    dx: int
-    dy: int
+    dx: float
+    dy: float
     correlation: float
     share: float
 
@@ -46,6 +61,11 @@ class Shift:
     def score(self) -> float:
         """Agreement that pays for a small overlap, in which chance agrees more easily."""
         return self.correlation * math.sqrt(self.share)
+
+    @property
+    def doubt(self) -> float:
+        """What stays unexplained, which counts for more in a small overlap."""
+        return (1 - self.correlation) / max(self.share, 1e-9)
 
 
 class OverlapSearch:
@@ -129,3 +149,108 @@ class OverlapSearch:
         correlation = np.clip(product / np.sqrt(np.maximum(variances[0] * variances[1], 1e-300)), -1, 1)
         correlation[far | flat] = 0
         return correlation, np.maximum(share, 0)
+
+
+class Overlap:
+    """Correlates the overlap of a reference and frames, at any shift, at full size.
+
+    Parameters
+    ----------
+    reference
+        (H, W) float32, its mean near 0.
+    threads
+        Threads to use.
+    """
+
+    def __init__(self, reference: npt.NDArray[np.float32], *, threads: int = 1) -> None:
+        self.reference = frozen(reference)
+        self.threads = threads
+        self._search: OverlapSearch | None = None
+
+    def with_frame(self, frame: npt.NDArray[np.float32]) -> "OverlapPair":
+        """Return the reference together with a frame of the same kind."""
+        return OverlapPair(self, frozen(frame))
+
+    def search(self) -> OverlapSearch:
+        """Return the search over all shifts of the picture, made smaller."""
+        if self._search is None:
+            self._search = OverlapSearch(
+                self.small(self.reference), None, least_share=_LEAST_SHARE, threads=self.threads
+            )
+        return self._search
+
+    def small(self, plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return a picture at the size at which all shifts are looked at."""
+        shape = plane.shape
+        scale = min(1.0, _SMALL_SIDE / max(shape))
+        small = np.empty([max(1, round(scale * side)) for side in shape], np.float32)
+        share_rows(lambda y0, y1: area_mean_rows(plane, y0, y1, small), len(small), self.threads)
+        return small
+
+
+class OverlapPair:
+    """A reference and a frame; see `Overlap`."""
+
+    def __init__(self, overlap: Overlap, frame: npt.NDArray[np.float32]) -> None:
+        self._overlap = overlap
+        self._frame = frame
+        # A hundred thousand pixels tell as much as all.
+        self._step = max(1, frame.size // _ENOUGH_PIXELS)
+
+    def at(self, dx: float, dy: float) -> Shift:
+        """Return how well the overlap agrees at a shift."""
+        height, width = self._frame.shape
+        share = max(0.0, 1 - abs(dx) / width) * max(0.0, 1 - abs(dy) / height)
+        if share < _LEAST_SHARE:
+            return Shift(dx, dy, 0.0, share)
+        sums = np.empty(6)
+        overlap_sums(self._overlap.reference, self._frame, float(dx), float(dy), self._step, sums)
+        n, first, second, *products = (float(value) for value in sums)
+        n = max(n, 1.0)
+        ours, theirs = products[0] - first * first / n, products[1] - second * second / n
+        flat = ours <= _FLAT * products[0] or theirs <= _FLAT * products[1]
+        correlation = 0.0 if flat else (products[2] - first * second / n) / math.sqrt(ours * theirs)
+        return Shift(dx, dy, min(1.0, correlation), share)
+
+    def climb(self, start: Shift, step: int) -> Shift:
+        """Follow the correlation from a shift to its peak, in steps that are halved down to a pixel, then between."""
+        best = self.at(round(start.dx), round(start.dy))
+        while True:
+            for _ in range(_MOST_MOVES):
+                dx, dy = (self._vertex(best, step, axis) for axis in (0, 1))
+                moved = self.at(best.dx + round(dx), best.dy + round(dy))
+                if (moved.dx, moved.dy) == (best.dx, best.dy) or moved.correlation <= best.correlation:
+                    break
+                best = moved
+            if step == 1:
+                break
+            step //= 2
+        between = self.at(best.dx + min(max(dx, -1), 1), best.dy + min(max(dy, -1), 1))
+        return between if between.correlation > best.correlation else best
+
+    def is_peak(self, shift: Shift) -> bool:
+        """Return whether some pixels away the overlap agrees less; of a mere ramp of brightness all shifts agree."""
+        falls = []
+        for x, y in ((_AWAY, 0), (0, _AWAY)):
+            around = [self.at(shift.dx + sign * x, shift.dy + sign * y).correlation for sign in (-1, 1)]
+            falls.append(shift.correlation - sum(around) / 2)
+        return max(falls) > _LEAST_FALL * (1 - shift.correlation) + _NO_FALL
+
+    def _vertex(self, shift: Shift, step: int, axis: int) -> float:
+        """Return how far away along x or y the peak of a parabola through three shifts is, a few steps at most."""
+        offset = (step, 0) if axis == 0 else (0, step)
+        before = self.at(shift.dx - offset[0], shift.dy - offset[1]).correlation
+        after = self.at(shift.dx + offset[0], shift.dy + offset[1]).correlation
+        bend = 2 * shift.correlation - before - after
+        rise = (after - before) / 2
+        if bend <= _FLAT:  # no peak near: go where it rises
+            return math.copysign(step, rise) if abs(rise) > _FLAT else 0.0
+        return step * min(max(rise / bend, -_FARTHEST), _FARTHEST)
+
+    def search(self, n_shifts: int) -> list[Shift]:
+        """Return the peaks that are reached from the best of all shifts."""
+        small = self._overlap.small(self._frame)
+        scale = self._frame.shape[1] / small.shape[1]
+        found = self._overlap.search().best(small, None, n_shifts)
+        step = 1 << max(0, math.ceil(math.log2(scale)))
+        return [self.climb(Shift(scale * one.dx, scale * one.dy, one.correlation, one.share), step) for one in found]
