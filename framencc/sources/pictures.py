@@ -226,6 +226,8 @@ def _read_tiff(path: Path, where: str, reading: _Reading) -> _Stored:
         return _Stored(_turn(np.concatenate(coloured, axis=2), orientation))
     if kind == MIN_IS_WHITE:
         if picture.dtype.kind == "u":
+            if bits is not None and picture.max() < 1 << bits:
+                n_codes = 1 << bits  # the others are not in use
             picture = picture.dtype.type(n_codes - 1) - picture
         else:
             picture = ~picture if picture.dtype.kind == "b" else -picture

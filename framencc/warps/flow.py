@@ -43,6 +43,8 @@ class FlowMethod(WarpMethod):
         self._cv2 = import_cv2(spec.method)
         self._spec = spec
         self._view = view
+        if None in levels:  # a point keeps its brightness only if both are scaled by the same rule
+            levels = None, None
         self._levels = levels[1]
         preset = {
             "ultrafast": self._cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,

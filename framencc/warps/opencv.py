@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from framencc.errors import MissingExtraError
-from framencc.frames import frozen
-from framencc.kernels.area_mean import area_moments_rows
+from framencc.frames import Use, frozen
+from framencc.kernels.area_mean import area_mean_rows, area_moments_rows
 from framencc.kernels.normalisation import MIDDLE, normalise_rows
 from framencc.kernels.threads import share_rows
 
@@ -54,7 +54,25 @@ def opencv_threads(cv2: Any, threads: int | None) -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-def to_eight_bits(cv2: Any, gray: Gray, sigma: float, levels: Levels | None, threads: int) -> npt.NDArray[np.uint8]:
+def common_codes(gray: Gray, levels: Levels | None) -> Gray:
+    """Bring a view to 0 ... 255, black to white.
+
+    Floats can have any unit and any zero. Of them the darkest hundredth is black and the brightest white, so that a
+    constant that is added to all pixels, or a factor, changes nothing.
+    """
+    if levels is None:
+        black, white = (float(value) for value in np.percentile(gray[::4, ::4], (1, 99)))
+        if not white > black:
+            black, white = float(gray.min()), float(gray.max())
+    else:
+        black, white = levels
+    codes: Gray = (gray - np.float32(black)) * np.float32(255.0 / ((white - black) or 1.0))
+    return codes
+
+
+def to_eight_bits(
+    cv2: Any, gray: Gray, sigma: float, levels: Levels | None, threads: int, use: Use | None = None
+) -> npt.NDArray[np.uint8]:
     """Turn a view into the 8-bit picture that OpenCV's estimators take.
 
     Parameters
@@ -69,26 +87,29 @@ def to_eight_bits(cv2: Any, gray: Gray, sigma: float, levels: Levels | None, thr
         it takes away gain and offset that differ between the pictures, also where they change slowly across them.
         0: none, only black and white become 0 and 255.
     levels
-        The values of black and white, whose distance is full scale; None for floats: black is 0, white the picture's
-        own brightest hundredth.
+        The values of black and white, whose distance is full scale; None for floats: see `common_codes`.
     threads
         Threads to use.
+    use
+        (H, W) bool, the pixels that count for mean and variance; None: all.
     """
     if levels is None:
-        levels = 0.0, float(np.percentile(np.abs(gray[::4, ::4]), 99)) or float(np.abs(gray).max()) or 1.0
+        gray, levels = common_codes(gray, None), (0.0, 255.0)
     black, white = levels
     unit = np.float32(255.0 / (white - black))
     eight_bits: npt.NDArray[np.uint8] = np.empty(gray.shape, np.uint8)
     if sigma == 0:
         mean, gain = (np.full((1, gray.shape[1]), value, np.float32) for value in (MIDDLE + unit * black, 1))
     else:
-        mean, gain = _local_statistics(cv2, gray, unit, sigma, threads)
+        mean, gain = _local_statistics(cv2, gray, unit, sigma, threads, use)
     given = [frozen(picture) for picture in (gray, mean, gain)]
     share_rows(lambda y0, y1: normalise_rows(given[0], unit, *given[1:], y0, y1, eight_bits), gray.shape[0], threads)
     return eight_bits
 
 
-def _local_statistics(cv2: Any, gray: Gray, unit: np.float32, sigma: float, threads: int) -> tuple[Gray, Gray]:
+def _local_statistics(
+    cv2: Any, gray: Gray, unit: np.float32, sigma: float, threads: int, use: Use | None
+) -> tuple[Gray, Gray]:
     """Return the local mean, and 40 over the local contrast: of all columns, but of fewer rows."""
     height, width = gray.shape
     # Both are smooth, so they are found on a picture in which sigma is a few pixels: at full size a Gaussian of 40
@@ -96,9 +117,14 @@ def _local_statistics(cv2: Any, gray: Gray, unit: np.float32, sigma: float, thre
     factor = max(1.0, sigma / _SMALL_SIGMA)
     shape = (math.ceil(height / factor), math.ceil(width / factor))
     moments: tuple[Gray, Gray] = (np.empty(shape, np.float32), np.empty(shape, np.float32))
-    given = frozen(gray)
+    given = frozen(gray if use is None else np.where(use, gray, np.float32(0)))
     share_rows(lambda y0, y1: area_moments_rows(given, y0, y1, *moments), shape[0], threads, smallest=1)
     small, squares = (cv2.GaussianBlur(picture, (0, 0), sigma / factor) for picture in moments)
+    if use is not None:
+        used, counted = np.empty(shape, np.float32), frozen(use.view(np.uint8))
+        share_rows(lambda y0, y1: area_mean_rows(counted, y0, y1, used), shape[0], threads, smallest=1)
+        share = np.maximum(cv2.GaussianBlur(used, (0, 0), sigma / factor), np.float32(1e-6))
+        small, squares = small / share, squares / share
     small *= unit
     variance = np.maximum(unit * unit * squares - small * small, np.float32(0))
     steepness = _GAIN / np.sqrt(variance + np.float32((255 * _LEAST_CONTRAST) ** 2))

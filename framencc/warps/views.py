@@ -12,6 +12,7 @@ from framencc.frames import Picture, Use, frozen
 from framencc.kernels.area_mean import area_mean_rows
 from framencc.kernels.threads import share_rows
 from framencc.warps.base import Field, Matrix
+from framencc.warps.holes import fill_holes, known_pixels
 
 Gray = npt.NDArray[np.float32]
 
@@ -19,6 +20,7 @@ _REGION_MARGIN = 0.1  # of the region's longer side: what moves may have come fr
 SMALLEST_SIDE = 32
 SMALLEST_PICTURE = 16  # OpenCV's flow finds no patches in less
 _FLAT = 1e-6  # of the largest value
+_NEARLY_ALL = 0.999  # of the area that a pixel of the view covers
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,11 @@ class View:
         return cls(full_shape, rows, columns, (shape[0], shape[1]), threads)
 
     @property
+    def farthest(self) -> float:
+        """The longer side of the whole picture in pixels of the view."""
+        return max(side * scale for side, scale in zip(self.full_shape, reversed(self._scale), strict=True))
+
+    @property
     def _scale(self) -> tuple[float, float]:
         """View pixels per picture pixel, along x and y."""
         height, width = self.shape
@@ -91,18 +98,42 @@ class View:
         return picture[..., self.rows[0] : self.rows[1], self.columns[0] : self.columns[1]]
 
     def gray(self, picture: Picture) -> Gray:
-        """Return the view of a picture: of three channels the luma, made smaller by averaging over areas."""
+        """Return the view of a picture: of three channels the luma, made smaller by averaging over areas.
+
+        Pixels that are not finite are filled from those around them.
+        """
         part = self.crop(picture)
+        known = known_pixels(part)
         if part.ndim == 2:
-            return self._shrink(part)
+            return self._shrink(part, known)
         gray: Gray = np.zeros(self.shape, np.float32)
         for weight, plane in zip(LUMA_WEIGHTS[DEFAULT_MATRIX], part, strict=True):
-            gray += np.float32(weight) * self._shrink(plane)
+            gray += np.float32(weight) * self._shrink(plane, known)
         return gray
 
-    def _shrink(self, plane: Picture) -> Gray:
-        if plane.dtype.kind == "f":
-            plane = np.nan_to_num(plane, nan=0.0, posinf=0.0, neginf=0.0)
+    def shares(self, region: Use) -> Gray:
+        """Return how much of the area of each pixel of the view lies in a region, (h, w) from 0 to 1."""
+        return self._shrink(self.crop(region).view(np.uint8), None)
+
+    def corners(self, region: Use | None) -> Matrix:
+        """Return the corners (x, y, 1) of a region's bounding box, or of all, in pixels of the view, (4, 3)."""
+        height, width = self.full_shape
+        top, bottom, left, right = 0, height - 1, 0, width - 1
+        if region is not None and region.any():
+            ys, xs = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
+            top, bottom, left, right = int(ys[0]), int(ys[-1]), int(xs[0]), int(xs[-1])
+        corners = np.array([[x, y, 1.0] for x in (left, right) for y in (top, bottom)])
+        result: Matrix = corners @ self._into_view().T
+        return result
+
+    def known(self, picture: Picture) -> Use | None:
+        """Return where the view of a picture has a value of its own, (h, w) bool; None: everywhere."""
+        known = known_pixels(self.crop(picture))
+        return None if known is None else self._shrink(known.view(np.uint8), None) > _NEARLY_ALL
+
+    def _shrink(self, plane: Picture, known: Use | None) -> Gray:
+        if known is not None:
+            plane = fill_holes(plane, known)
         if plane.shape == self.shape:
             return np.ascontiguousarray(plane, np.float32)
         given = frozen(plane)
