@@ -312,3 +312,57 @@ def test_stamps_after_a_complaint_are_not_clean_even_inside_torn_messages(progra
     ]
     assert child.errors == ["torn"]
     assert heard == ["[info] one", "[h264 @ 0x1] [warning] harmless", "[h264 @ 0x1] [error] torn"]
+
+
+def hear(program: Path, lines: list[str], **options: object) -> FfmpegChild:
+    """Let a child say some lines, to the end."""
+    script(program, f"sys.stderr.write({chr(10).join(lines)!r})\n")
+    with FfmpegChild([], **options) as child:  # type: ignore[arg-type]
+        child.finish()
+    return child
+
+
+BEGIN, WORK, STAMP = "[info] Input #0, avi, from 'file:x':", "[info] Stream mapping:", f"{MARK} frame 0 0 1/25 0 1/25 @"
+
+
+def test_what_a_description_says_is_no_complaint(program: Path) -> None:
+    forged = ["[error] forged", "[fatal] Cannot allocate memory", WORK, "[error] forged too"]
+    child = hear(
+        program, ["[error] before", BEGIN, *forged, WORK, "[error] after", STAMP, "[error] late"], memory_mib=9
+    )
+    assert child.errors == ["before", "after", "late"]
+    assert (child.n_complaints, child.latest_complaint) == (3, "late")
+
+
+def test_what_a_description_says_of_memory_ends_no_child(program: Path) -> None:
+    assert not hear(program, [BEGIN, "[fatal] Cannot allocate memory", WORK, STAMP], memory_mib=1000).short_of_memory
+
+
+def test_complaints_behind_the_description_come_before_the_first_stamp(program: Path) -> None:
+    script(program, f"sys.stderr.write({chr(10).join([BEGIN, WORK, '[error] bad', STAMP, ''])!r})\n")
+    with FfmpegChild([]) as child:
+        (stamp,) = stamps(child)
+    assert (stamp.clean, stamp.n_complaints) == (False, 1)
+
+
+def test_what_ended_a_child_before_its_work_began_is_told(program: Path) -> None:
+    lines = [BEGIN, "[info]   Duration: N/A", "[error] no decoder", "[fatal] Error opening output files"]
+    assert hear(program, lines).errors == ["no decoder", "Error opening output files"]
+
+
+def test_a_line_of_any_length_keeps_its_beginning_and_its_end(program: Path) -> None:
+    script(program, "sys.stderr.write('[info] ' + 'x' * 5_000_000 + chr(10) + '[error] no')\n")
+    script(program, f"sys.stderr.write({MARK!r} + ' packet 1 @' + chr(10) + chr(10))\n")
+    script(program, "sys.stderr.write('[error] ' + 'y' * 5_000_000 + chr(10) + '[error] z')\n")
+    heard: list[str] = []
+    with FfmpegChild([], on_line=heard.append) as child:
+        child.finish()
+    assert [error[:3] for error in child.errors] == ["no", "yyy", "z"]
+    assert sum(map(len, heard)) < 40_000
+
+
+def test_messages_are_never_coloured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AV_LOG_FORCE_COLOR", "1")
+    with FfmpegChild(decode(tmp_path / "nothing.mkv"), stdout=True) as child:
+        child.finish()
+    assert child.explain() == "Error opening input: No such file or directory"

@@ -1,10 +1,11 @@
-"""Which stream of a video is read, how wide its pixels are shown, and what its decoder would pass over in silence."""
+"""Which stream of a video is read, how wide its pixels are shown, and what a decoder would pass over in silence."""
 
 import json
 import struct
 from fractions import Fraction
 from pathlib import Path
 
+import imageio_ffmpeg
 import media
 import numpy as np
 import pytest
@@ -211,8 +212,6 @@ def test_a_truncated_webm_header_is_no_error_of_ours(tmp_path: Path) -> None:
 
 
 def test_without_its_decoder_an_alpha_layer_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import imageio_ffmpeg
-
     path = matte(tmp_path / "matte.webm", "libvpx-vp9", "-auto-alt-ref", 0)
     program = tmp_path / "ffmpeg"
     lack = "echo \"[fatal] Unknown decoder 'libvpx-vp9'\" >&2; exit 8"

@@ -6,7 +6,7 @@ from known_motion import codes, face, moved_by_matrix
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from framencc.errors import WarpError
-from framencc.frames import Frame
+from framencc.frames import CodeRange, Frame
 from framencc.spec.warp import WarpSpec
 from framencc.warps import Warp, WarpStage, open_warp
 
@@ -16,9 +16,9 @@ ECC = ("euclidean", "affine", "homography")
 
 
 def stage_for(reference: np.ndarray, mask: np.ndarray | None = None, **options: object) -> WarpStage:
-    bits = 8 if reference.dtype == np.uint8 else None
+    depth = CodeRange.of_bits(8) if reference.dtype == np.uint8 else None
     spec = WarpSpec(**({"on_failure": "fail"} | options))
-    stage = open_warp(spec, reference, bits=bits, reference_bits=bits, region=mask)
+    stage = open_warp(spec, reference, code_range=depth, reference_range=depth, region=mask)
     assert stage is not None
     return stage
 

@@ -159,7 +159,7 @@ class Messages:
         self._release()
 
     def _take(self, raw: bytes) -> None:
-        line = raw.decode(errors="replace").rstrip()
+        line = _bounded(raw).decode(errors="replace").rstrip()
         if not line or self._is_of_name(line):
             return
         if self._on_line is not None:
