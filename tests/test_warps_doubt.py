@@ -193,6 +193,21 @@ def test_a_shift_of_more_than_half_is_not_taken_for_its_complement(axis: int) ->
         assert np.hypot(found[1 - axis] + d, found[axis]) <= 0.2
 
 
+@pytest.mark.parametrize("options", [{}, {"window": "hann"}, {"estimation_size": 128}])
+def test_shifts_along_both_axes_of_more_than_half_are_found(options: dict[str, object]) -> None:
+    rng = np.random.default_rng(4)
+    blobs = (gaussian_filter(rng.normal(size=(640, 640)), 6) > 0) * 255.0
+    for scene in (
+        gaussian_filter(blobs, 3).astype(np.float32),
+        codes(127 + 140 * gaussian_filter(rng.normal(size=(640, 640)), 1)),
+    ):
+        stage = stage_for(np.ascontiguousarray(scene[200:456, 200:456]), method="translation", **options)
+        for index, (dx, dy) in enumerate(((-140, 150), (160, 20), (100, 100), (-128, 0), (1, -60))):
+            frame = np.ascontiguousarray(scene[200 - dy : 456 - dy, 200 - dx : 456 - dx])
+            warp = stage.estimate(Frame(frame, index, 0.0))
+            assert np.hypot(warp.report["dx"] - dx, warp.report["dy"] - dy) <= 0.2
+
+
 def test_a_translation_that_nothing_supports_fails() -> None:
     rng = np.random.default_rng(0)
     strip = codes(127 + 200 * gaussian_filter(rng.normal(size=(200, 900)), 1))

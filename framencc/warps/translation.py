@@ -29,6 +29,7 @@ _TRUSTED = 0.6
 _LEAST = 0.2
 _SAME = 0.1  # pixels
 _MUCH_LESS = 0.6
+_NO_DOUBT = 0.1
 
 
 class TranslationMethod(WarpMethod):
@@ -104,7 +105,8 @@ class TranslationMethod(WarpMethod):
             for shift in pair.search(_N_SHIFTS):
                 best = self._better(best, shift)
         least = _LEAST if significant and best is named else _TRUSTED
-        if best.score < least or not pair.is_peak(best):
+        agrees = best.score >= least or best.doubt <= _NO_DOUBT
+        if not (agrees and pair.is_peak(best)):
             raise WarpError(
                 "phase correlation found no translation: frame and reference have too little in common (at best a "
                 f"correlation of {best.correlation:.2f} on {best.share:.0%} of the picture)"
