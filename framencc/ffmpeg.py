@@ -54,7 +54,7 @@ _STAMP = re.compile(
     + rb" (?P<estimate>-?\d+) (?P<estimate_unit>-?\d+/-?\d+)) @$"
 )
 _NO_PTS = (-(1 << 63), (1 << 63) - 1)
-_LEVEL = re.compile(r"^(?:\[[^\]]* @ [^\]]*\] )*\[(?P<level>[a-z]+)\] (?P<text>.*)$")
+_LEVEL = re.compile(r"^(?:\[(?P<component>[^\]]* @ [^\]]*)\] )*\[(?P<level>[a-z]+)\] (?P<text>.*)$")
 _PIPE_BYTES = 1 << 20
 _NO_MEMORY = ("Cannot allocate memory", "pthread_create() failed")
 _KEPT_LINES = 400
@@ -110,7 +110,7 @@ class FrameStamp:
     n_complaints: int = field(default=0, compare=False)
 
 
-def is_error(level: str, text: str) -> bool:  # noqa: ARG001  (the text is for those who look closer)
+def is_error(level: str, text: str, component: str = "") -> bool:  # noqa: ARG001  (for those who look closer)
     """Tell whether a message is a complaint: everything that ffmpeg itself calls an error."""
     return level in ("error", "fatal", "panic")
 
@@ -130,7 +130,8 @@ class FfmpegChild:
     memory_mib
         How much memory it may have (Linux only), or None.
     is_complaint
-        Tells from a message's level and text whether it belongs to `errors`.
+        Tells from a message's level and text, and from the component that says it (``h264 @ 0x1234``; empty where
+        none is named), whether it belongs to `errors`.
 
     Attributes
     ----------
@@ -148,7 +149,7 @@ class FfmpegChild:
         stdout: bool = False,
         stall_seconds: float = 60.0,
         memory_mib: int | None = None,
-        is_complaint: Callable[[str, str], bool] = is_error,
+        is_complaint: Callable[[str, str, str], bool] = is_error,
     ) -> None:
         command = [executable(), "-hide_banner", "-nostats", "-loglevel", "level+info"]
         command += [] if stdin else ["-nostdin"]
@@ -356,7 +357,7 @@ class FfmpegChild:
             self.short_of_memory = self._memory_mib is not None
             if self.short_of_memory:
                 kill_child(self._process)  # some of its threads wait for ever for one that has given up
-        if match and self._is_complaint(match["level"], match["text"]):
+        if match and self._is_complaint(match["level"], match["text"], match["component"] or ""):
             self.n_complaints += 1
             self.latest_complaint = match["text"]
             if len(self._errors) < _KEPT_ERRORS:

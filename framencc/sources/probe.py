@@ -74,11 +74,11 @@ class VideoProbe:
     timeless: bool = False
 
 
-def input_arguments(path: str, limits: SizeLimits = DEFAULT_LIMITS) -> tuple[str, ...]:
-    """Return the part of a command line that opens `path` for reading, as a file and nothing else."""
+def input_arguments(path: str, limits: SizeLimits = DEFAULT_LIMITS, options: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the part of a command line that opens `path`, as a file and nothing else, with `options` of the input."""
     # A decoder counts whole blocks, with those beyond the picture's edge; the exact limit is ours to check.
     most = min(4 * limits.max_pixels + _BLOCKS_BEYOND, MAX_PIXELS)
-    return (*INPUT_SAFETY, "-max_pixels", str(most), "-copyts", "-i", file_url(path), *STREAM_CHOICE)
+    return (*INPUT_SAFETY, "-max_pixels", str(most), "-copyts", *options, "-i", file_url(path), *STREAM_CHOICE)
 
 
 def wanted_layout(pixel_format: str, wanted: Wanted) -> Layout | None:
@@ -95,8 +95,9 @@ def probe_video(
     *,
     memory_mib: int | None = None,
     limits: SizeLimits = DEFAULT_LIMITS,
+    options: Sequence[str] = (),
 ) -> VideoProbe:
-    """Decode the first frame of a video and say what it is.
+    """Decode the first frame of a video, or of a take of it (`Take.options`), and say what it is.
 
     Raises
     ------
@@ -105,7 +106,8 @@ def probe_video(
     SourceError
         When there is no frame that can be decoded and whose samples can be had unchanged.
     """
-    arguments = (*input_arguments(path, limits), *FRAME_STAMPS, "-vf", f"{_FILTER}=checksum=0", "-frames:v", "1")
+    opening = input_arguments(path, limits, options)
+    arguments = (*opening, *FRAME_STAMPS, "-vf", f"{_FILTER}=checksum=0", "-frames:v", "1")
     with FfmpegChild([*arguments, "-f", "null", "-"], stall_seconds=stall_seconds, memory_mib=memory_mib) as child:
         child.finish()
         lines = child.lines
