@@ -1,7 +1,7 @@
 """Whether frames are still turned as the first ones were, where what they say of it changes.
 
-ffmpeg says only that the words change, not whether the picture does: a matrix can be in each frame, in key frames alone,
-or in the container, and mean the same. So the frames are decoded once more, as they are stored, and compared.
+ffmpeg says only that the words change, not whether the picture does: a matrix can be in each frame, in key frames
+alone, or in the container, and mean the same. So the frames are decoded once more, as they are stored, and compared.
 """
 
 from collections.abc import Callable
@@ -32,22 +32,20 @@ class Orientation:
     ----------
     start
         Starts a decoder of the same frames with further options of the input.
-    upright, stored
-        Buffers for one frame of the planes that a decoder writes, turned and not.
+    planes
+        A buffer for the planes of one frame.
     n_before
         How many frames the decoder has written of which none says anything else than the first one.
     """
 
-    def __init__(
-        self, start: Callable[[tuple[str, ...]], FfmpegChild], upright: Picture, stored: Picture, n_before: int
-    ) -> None:
-        self._stored = stored
+    def __init__(self, start: Callable[[tuple[str, ...]], FfmpegChild], planes: Picture, n_before: int) -> None:
+        self._stored = np.empty_like(planes)
         self._n_read = 0
-        self._turns = [turn for turn in _turns() if turn(stored[0]).shape == upright[0].shape]
+        self._turns = _turns()
         self._child = start(AS_STORED)
         with start(()) as first:
-            while self._n_read < n_before and len(self._turns) > 1 and _fill(first, upright):
-                self._is_turned_alike(upright[0])
+            while self._n_read < n_before and len(self._turns) > 1 and _fill(first, planes):
+                self._is_turned_alike(planes[0])
 
     def close(self) -> None:
         """End the second decoder."""
@@ -68,7 +66,9 @@ class Orientation:
         """Read the same frame as it is stored; keep the turns that explain this frame, if there are any."""
         if not self._read():
             return False
-        fitting = [turn for turn in self._turns if np.array_equal(turn(self._stored[0]), picture)]
+        stored = self._stored[0]
+        across = stored.reshape(stored.shape[::-1])  # where a frame is turned to its side, it is stored so
+        fitting = [turn for turn in self._turns if any(np.array_equal(turn(p), picture) for p in (stored, across))]
         self._turns = fitting or self._turns
         return bool(fitting)
 

@@ -271,8 +271,7 @@ class VideoSource(SelectedSource):
         if not self._complaints.turns:
             return True
         if self._orientation is None:
-            stored = np.empty((len(self._probe.layout.planes), *self._probe.decoded_size[::-1]), picture.dtype)
-            self._orientation = Orientation(self._start_another, self._raw_buffer(), stored, number)
+            self._orientation = Orientation(self._start_another, self._raw_buffer(), number)
         return self._orientation.holds(number, picture)
 
     def _start_another(self, options: tuple[str, ...]) -> FfmpegChild:
