@@ -57,6 +57,9 @@ _PLAIN_JPEG = re.compile(r"yuvj?4(?:11|20|22|40)p|gray")
 _NO_DECODER = rf"{_INPUT}|(?:out|vf|vost|vist|fc|graph|Parsed_|auto_|dec:|enc:|rawvideo|null).*"
 _OPENED = "Input #0, "
 _SUSPECT = re.compile(r"corrupt input packet in stream \d+")
+# HEVC: parts of a frame that cannot be read are passed over; the first 32 kinds hold samples.
+_SKIPPED = re.compile(r"Skipping invalid undecodable NALU: (?P<part>\d+)")
+_LAST_HEVC_SLICE = 31
 _CONCEALED = re.compile(r"concealing \d+ DC, \d+ AC, \d+ MV errors in \w frame")
 # Where H.264 is decoded from a key frame in the middle, what follows may still dismiss frames from before it, of which
 # the decoder holds 16 at most. A frame that is lost has a complaint of its own.
@@ -117,6 +120,10 @@ class Complaints:
             return match is not None and self._is_changed(match["reasons"] or "")
         if level == "warning":
             self.suspects |= _SUSPECT.fullmatch(text) is not None
+            skipped = _SKIPPED.fullmatch(text)
+            if skipped is not None:
+                is_slice = int(skipped["part"]) <= _LAST_HEVC_SLICE
+                return is_slice and self._is_open and component not in self._ahead
             return text.startswith("corrupt decoded frame")
         if not is_error(level, text):
             return False

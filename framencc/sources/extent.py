@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from framencc.sources.packets import Packets, find_takes, list_packets
+from framencc.sources.packets import LONGEST_PAUSE, Packets, find_takes, list_packets
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,13 @@ class Extent:
         What follows, as the end of a sentence.
     times
         When the frames are shown that can be relied on; None: that depends on nothing here.
+    is_joint
+        Whether another recording follows, whose frames can have the same times.
     """
 
     why: str
     times: frozenset[Fraction] | None
+    is_joint: bool = False
 
     def holds(self, seconds: Fraction | None) -> bool:
         """Whether a frame with this stored time is one that can be relied on."""
@@ -52,7 +55,7 @@ def find_extent(arguments: Sequence[str], rate: Fraction, *, suspects: bool, **o
     end = min(k for k in (joint, doubtful) if k is not None)
     times = frozenset(time for time in map(packets.seconds, range(end)) if time is not None)
     if joint is not None and joint - end <= 2:
-        return Extent(_another_recording(packets, joint), times)
+        return Extent(_another_recording(packets, joint), times, is_joint=True)
     return Extent("corrupt input packet", times)
 
 
@@ -61,6 +64,8 @@ def _another_recording(packets: Packets, joint: int) -> str:
     begins = packets.seconds(joint)
     clock = ""
     if ends is not None and begins is not None:
+        if begins - ends > LONGEST_PAUSE:
+            begins -= (1 << 33) * packets.unit  # a clock of 33 bits that goes back seems to have gone round
         clock = f", and the clock goes from {float(ends):.3f} s to {float(begins):.3f} s"
     return (
         f"another recording follows in the same file{clock}; read each recording by itself, or join them with "

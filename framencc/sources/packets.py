@@ -8,18 +8,24 @@ from typing import Any
 
 from framencc.ffmpeg import FfmpegChild
 
-_PACKET = re.compile(rb"^0, +-?\d+, +(?P<pts>NOPTS|-?\d+), .*?(?:, F=0x(?P<flags>[0-9A-Fa-f]+))?(?:, S=.*)?$")
+_PACKET = re.compile(
+    rb"^0, +-?\d+, +(?P<pts>NOPTS|-?\d+), +(?P<dts>-?\d+), .*?(?:, F=0x(?P<flags>[0-9A-Fa-f]+))?(?:, S=.*)?$"
+)
 _TIME_BASE = re.compile(rb"^#tb 0: (?P<numerator>\d+)/(?P<denominator>\d+)$")
 _NO_PTS = (b"NOPTS", b"-9223372036854775808")
 _KEY, _CORRUPT, _HIDDEN = 1, 2, 4
-# Decoding times would be mended where they go back, and the times of display with them: numbers stand in for them.
-_AS_STORED = ("-bsf:v", "setts=pts=PTS:dts=N-1000000000000000")
+# Times of decoding would be mended where they go back, and the times of display with them. So numbers stand in for
+# them, and they themselves for the duration, which has to be positive.
+_RAISED = 1_000_000_000_000
+_AS_STORED = ("-bsf:v", f"setts=pts=PTS:dts=N-1000000000000000:duration=DTS+{_RAISED}")
 # Codecs, by ffmpeg's names, in which every frame stands alone need no key frame to begin with. These do.
 NEEDS_KEY_FRAMES = (
     *("h264", "hevc", "vvc", "av1", "vp8", "vp9", "mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v2", "msmpeg4v3"),
     *("h263", "flv1", "vc1", "wmv1", "wmv2", "wmv3", "theora", "cavs"),
 )
 _LONGEST_LEAD = 10_000
+LONGEST_PAUSE = 12 * 3600
+"""Between two recordings in one file, in seconds. A clock that seems to have run on for longer has been set back."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +36,15 @@ class Packets:
     ----------
     unit
         Unit of the times in seconds.
-    pts
-        When each is shown; None where nothing is stored.
+    pts, dts
+        When each is shown and decoded; None where nothing is known.
     flags
         ffmpeg's flags of each.
     """
 
     unit: Fraction
     pts: Sequence[int | None]
+    dts: Sequence[int | None]
     flags: Sequence[int]
 
     def __len__(self) -> int:
@@ -75,6 +82,7 @@ def list_packets(arguments: Sequence[str], *, n_keys: int | None = None, **optio
     """
     command = [*arguments, "-c:v", "copy", "-copyinkf", *_AS_STORED, "-f", "framecrc", "pipe:1"]
     pts: list[int | None] = []
+    dts: list[int | None] = []
     flags = bytearray()
     unit, left = Fraction(1), n_keys
     with FfmpegChild(command, stdout=True, **options) as child:
@@ -84,12 +92,14 @@ def list_packets(arguments: Sequence[str], *, n_keys: int | None = None, **optio
             if (match := _PACKET.match(line)) is None:
                 continue
             pts.append(None if match["pts"] in _NO_PTS else int(match["pts"]))
+            raised = int(match["dts"])
+            dts.append(raised - _RAISED if raised > _RAISED // 2 else None)
             flags.append(int(match["flags"], 16) & 0xFF if match["flags"] else _KEY)
             if left is not None:
                 left -= flags[-1] & _KEY
                 if left == 0 or len(pts) >= _LONGEST_LEAD:
                     break
-    return Packets(unit, pts, flags)
+    return Packets(unit, pts, dts, flags)
 
 
 def _lines(child: FfmpegChild) -> Iterator[bytes]:
@@ -161,7 +171,7 @@ def take_from(packets: Packets, begin: int, end: int | None) -> Take:
 
 
 def find_takes(packets: Packets, step: Fraction) -> list[Take]:
-    """Find where one recording ends and another begins: at a key frame, whose clock starts elsewhere.
+    """Find where one recording ends and another begins, with a clock of its own.
 
     Parameters
     ----------
@@ -171,24 +181,26 @@ def find_takes(packets: Packets, step: Fraction) -> list[Take]:
         Time between two frames in seconds.
     """
     begins, latest = [0], None
-    for number, ticks in enumerate(packets.pts):
+    for number, ticks in enumerate(packets.dts):
         if ticks is None:
             continue
-        if latest is not None and packets.is_key(number) and _is_new_clock(packets, number, latest, step):
+        if latest is not None and _is_new_clock(packets, number, latest, step):
             begins.append(number)
-            latest = ticks
+            latest = None
         latest = ticks if latest is None else max(latest, ticks)
     ends: list[int | None] = [*begins[1:], None]
     return [take_from(packets, begin, end) for begin, end in zip(begins, ends, strict=True)]
 
 
 def _is_new_clock(packets: Packets, number: int, latest: int, step: Fraction) -> bool:
-    """Whether times go back for good here, or jump where something is lost as well."""
-    behind = (number, number + 1)
-    times = [packets.pts[k] for k in behind if k < len(packets)]
-    ticks = packets.pts[number]
-    assert ticks is not None
-    if (ticks - latest) * packets.unit < -step * Fraction(3, 2):
-        return all(time is not None and time < latest for time in times)
+    """Whether the times of decoding go back for good here, or jump where something is lost as well."""
+
+    def ahead(place: int) -> Fraction:
+        ticks = packets.dts[place]
+        return Fraction(0) if ticks is None else (ticks - latest) * packets.unit
+
+    if ahead(number) < -step / 2:
+        # A time that is wrong once, as cameras write some, is followed by one that goes on.
+        return number + 1 == len(packets) or ahead(number + 1) < -step / 2
     lost = any(packets.is_suspect(k) for k in range(max(0, number - 2), number + 1))
-    return lost and (ticks - latest) * packets.unit > max(Fraction(1), 10 * step)
+    return lost and packets.is_key(number) and ahead(number) > max(Fraction(1), 10 * step)

@@ -12,7 +12,7 @@ from framencc.ffmpeg import FfmpegChild
 from framencc.frames import Frame
 from framencc.sources.base import Allocate
 from framencc.sources.orientation import CHANGED
-from framencc.sources.packets import Take, find_takes, list_packets
+from framencc.sources.packets import LONGEST_PAUSE, Take, find_takes, list_packets
 from framencc.sources.probe import input_arguments, probe_video
 from framencc.sources.selection import SeekPoint, damaged_frame
 from framencc.sources.timeline import Place, Places, make_timeline
@@ -80,7 +80,8 @@ class TolerantVideoSource(VideoSource):
                 shift, places = Fraction(0), self._places_of_first(take)
             else:
                 begin = min((t for t in map(self._packets.seconds, self._range(take)) if t is not None), default=latest)
-                shift = Fraction(0) if begin > latest else latest + step - begin
+                goes_on = latest < begin <= latest + LONGEST_PAUSE
+                shift = Fraction(0) if goes_on else latest + step - begin
                 places = self._places_of_next(take)
             for place in places:
                 seconds = float(Fraction(place.seconds) + shift) if shift else place.seconds
@@ -129,8 +130,10 @@ class TolerantVideoSource(VideoSource):
         else:
             n_lost = len(lost)
             shown = make_timeline(self._packets, lost, self.info.frame_rate, fill=False)
+            first = min((t for t in map(self._packets.seconds, lost) if t is not None), default=Fraction(0))
             for index, time in enumerate(shown.times):
-                yield Place(index, float(time), why or "corrupt input packet")
+                seconds = time if shown.is_complete else first + index / self.info.frame_rate
+                yield Place(index, float(seconds), why or "corrupt input packet")
         if why is None:
             self._options = take.options
             self._start()

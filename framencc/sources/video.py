@@ -242,7 +242,9 @@ class VideoSource(SelectedSource):
                 raise self._damage(child, index, seconds)
             if extent is None and (self._complaints.suspects or clock.jump is not None):
                 extent = self._find_extent()
-            if extent is not None and not extent.holds(stamp.pts_seconds):
+            if extent is not None and (
+                not extent.holds(stamp.pts_seconds) or (extent.is_joint and clock.jump is not None)
+            ):
                 raise self._damaged(index, seconds, extent.why)
             if self._is_beyond_cut(index, seconds):
                 raise self._damaged(index, seconds, str(self._probe.promise.cut))
