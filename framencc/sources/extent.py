@@ -31,7 +31,9 @@ class Extent:
         return self.times is None or seconds in self.times
 
 
-def find_extent(arguments: Sequence[str], rate: Fraction, *, suspects: bool, **options: Any) -> Extent:
+def find_extent(
+    arguments: Sequence[str], rate: Fraction, container: object, *, suspects: bool, **options: Any
+) -> Extent:
     """List the packets of a video and find the first that is doubtful, or begins another recording.
 
     Parameters
@@ -40,13 +42,15 @@ def find_extent(arguments: Sequence[str], rate: Fraction, *, suspects: bool, **o
         What opens the input and chooses the stream.
     rate
         Frames per second.
+    container
+        What ffmpeg calls the container.
     suspects
         Whether the demuxer has called a packet corrupt.
     options
         As of `FfmpegChild`.
     """
     packets = list_packets(arguments, **options)
-    takes = find_takes(packets, 1 / rate)
+    takes = find_takes(packets, 1 / rate, container)
     joint = takes[0].end
     doubtful = next((k for k in range(len(packets)) if packets.is_suspect(k)), None)
     if joint is None and doubtful is None:

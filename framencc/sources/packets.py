@@ -23,6 +23,8 @@ NEEDS_KEY_FRAMES = (
     *("h264", "hevc", "vvc", "av1", "vp8", "vp9", "mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v2", "msmpeg4v3"),
     *("h263", "flv1", "vc1", "wmv1", "wmv2", "wmv3", "theora", "cavs"),
 )
+# Containers, by ffmpeg's names, of which one can follow another in a file, and which store when packets are decoded.
+_CAN_BE_JOINED = (None, "mpegts", "mpeg")
 _LONGEST_LEAD = 10_000
 LONGEST_PAUSE = 12 * 3600
 """Between two recordings in one file, in seconds. A clock that seems to have run on for longer has been set back."""
@@ -170,7 +172,7 @@ def take_from(packets: Packets, begin: int, end: int | None) -> Take:
     return Take(begin, end, first, following, packets.seconds(first))
 
 
-def find_takes(packets: Packets, step: Fraction) -> list[Take]:
+def find_takes(packets: Packets, step: Fraction, container: object) -> list[Take]:
     """Find where one recording ends and another begins, with a clock of its own.
 
     Parameters
@@ -179,7 +181,11 @@ def find_takes(packets: Packets, step: Fraction) -> list[Take]:
         All packets.
     step
         Time between two frames in seconds.
+    container
+        What ffmpeg calls the container; None where it is not known.
     """
+    if container not in _CAN_BE_JOINED:
+        return [take_from(packets, 0, None)]
     begins, latest = [0], None
     for number, ticks in enumerate(packets.dts):
         if ticks is None:

@@ -73,7 +73,7 @@ class TolerantVideoSource(VideoSource):
         self._packets = list_packets(input_arguments(self._path, self._limits), **self._child_options)
         self._refuse_closed()
         step = 1 / self.info.frame_rate
-        takes = find_takes(self._packets, step)
+        takes = find_takes(self._packets, step, (self.info.details or {}).get("container"))
         n_placed, latest = 0, Fraction(-1)
         for number, take in enumerate(takes):
             if number == 0:

@@ -281,8 +281,13 @@ class VideoSource(SelectedSource):
 
     def _find_extent(self) -> Extent:
         """List all packets, to find out which of them are doubtful, and whether another recording follows."""
-        arguments = input_arguments(self._path, self._limits)
-        return find_extent(arguments, self.info.frame_rate, suspects=self._complaints.suspects, **self._child_options)
+        return find_extent(
+            input_arguments(self._path, self._limits),
+            self.info.frame_rate,
+            (self.info.details or {}).get("container"),
+            suspects=self._complaints.suspects,
+            **self._child_options,
+        )
 
     def _note_times(self, clock: FrameClock) -> None:
         if clock.n_back:
