@@ -1,7 +1,7 @@
 """The packets of a video, listed without decoding: where it can be decoded from, and where another recording begins."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -70,7 +70,13 @@ class Packets:
         return None if ticks is None else ticks * self.unit
 
 
-def list_packets(arguments: Sequence[str], *, n_keys: int | None = None, **options: Any) -> Packets:
+def list_packets(
+    arguments: Sequence[str],
+    *,
+    n_keys: int | None = None,
+    started: Callable[[FfmpegChild], object] | None = None,
+    **options: Any,
+) -> Packets:
     """List the packets of a video, which takes no decoding.
 
     Parameters
@@ -79,6 +85,8 @@ def list_packets(arguments: Sequence[str], *, n_keys: int | None = None, **optio
         What opens the input and chooses the stream.
     n_keys
         Stop after so many key frames, or where there are none for long; None: list all.
+    started
+        Told of the child, which whoever waits for the list may kill; the list is then incomplete.
     options
         As of `FfmpegChild`.
     """
@@ -88,6 +96,8 @@ def list_packets(arguments: Sequence[str], *, n_keys: int | None = None, **optio
     flags = bytearray()
     unit, left = Fraction(1), n_keys
     with FfmpegChild(command, stdout=True, **options) as child:
+        if started is not None:
+            started(child)
         for line in _lines(child):
             if (match := _TIME_BASE.match(line)) is not None and int(match["denominator"]):
                 unit = Fraction(int(match["numerator"]), int(match["denominator"]))

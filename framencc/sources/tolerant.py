@@ -70,7 +70,8 @@ class TolerantVideoSource(VideoSource):
     def _all_places(self) -> Iterator[Place]:
         """Tell which frame comes next, in all takes; a good one's samples are then in `_raw`."""
         self._raw = self._raw_buffer()
-        self._packets = list_packets(input_arguments(self._path, self._limits), **self._child_options)
+        arguments = input_arguments(self._path, self._limits)
+        self._packets = list_packets(arguments, started=self._list_with, **self._child_options)
         self._refuse_closed()
         step = 1 / self.info.frame_rate
         takes = find_takes(self._packets, step, (self.info.details or {}).get("container"))

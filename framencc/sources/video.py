@@ -87,6 +87,7 @@ class VideoSource(SelectedSource):
         self._memory_mib = memory_mib
         self._limits = limits
         self._child: FfmpegChild | None = None
+        self._listing: FfmpegChild | None = None
         self._orientation: Orientation | None = None
         if not Path(path).exists():
             raise SpecError(f"input {path!r} does not exist")
@@ -104,7 +105,8 @@ class VideoSource(SelectedSource):
             details["estimated_frames"] = selection.done + len(selection.indices(estimate))
         self.n_input_frames = promised
         n_frames = None if promised is None else selection.done + len(selection.indices(promised))
-        self.info = replace(self._probe.info, details=details, n_frames=n_frames)
+        warnings = (*self._probe.info.warnings, *self._warnings_of_beginning())
+        self.info = replace(self._probe.info, details=details, n_frames=n_frames, warnings=warnings)
 
     def again(self, selection: Selection) -> "VideoSource":
         """Open the same file for other frames of it."""
@@ -123,21 +125,20 @@ class VideoSource(SelectedSource):
     def warnings(self) -> tuple[str, ...]:
         """What a user should know of the video; see `Source.warnings`."""
         self._note_harmless()
-        return tuple(dict.fromkeys([*self.info.warnings, *self._warnings_of_beginning(), *self._found]))
+        return tuple(dict.fromkeys([*self.info.warnings, *self._found]))
 
     def _note_harmless(self) -> None:
         for matter in self._complaints.harmless:
             self._found[f"input {self._path!r} has {matter}; no frame is affected"] = None
 
-    def _warnings_of_beginning(self) -> list[str]:
+    def _warnings_of_beginning(self) -> tuple[str, ...]:
         beginning = self._beginning
         if not beginning.n_left_out:
-            return []
-        count = f"{beginning.n_left_out} frame{'s' if beginning.n_left_out > 1 else ''}"
-        begin = beginning.n_left_out / self.info.frame_rate if beginning.seconds is None else beginning.seconds
-        are = "are" if beginning.n_left_out > 1 else "is"
-        warning = f"begins without a key frame, so {count} cannot be decoded and {are} left out"
-        return [f"input {self._path!r} {warning}; it is read from {float(begin):.3f} s on"]
+            return ()
+        first, are = ("first frame needs", "is") if beginning.n_left_out == 1 else ("first {} frames need", "are")
+        begin = beginning.n_left_out / self._probe.info.frame_rate if beginning.seconds is None else beginning.seconds
+        why = f"its {first.format(beginning.n_left_out)} an earlier key frame, which the file does not hold"
+        return (f"input {self._path!r}: {why}, and {are} left out; it is read from {float(begin):.3f} s on",)
 
     @property
     def _child_options(self) -> dict[str, Any]:
@@ -146,9 +147,15 @@ class VideoSource(SelectedSource):
     def close(self) -> None:
         """End the child, if it runs; see `Source.close`."""
         super().close()
-        if self._child is not None:
-            self._child.kill()
+        for child in (self._child, self._listing):
+            if child is not None:
+                child.kill()
         self._end_orientation()
+
+    def _list_with(self, child: FfmpegChild) -> None:
+        self._listing = child
+        if self._closed:
+            child.kill()
 
     def _end_orientation(self) -> None:
         orientation, self._orientation = self._orientation, None
@@ -281,13 +288,16 @@ class VideoSource(SelectedSource):
 
     def _find_extent(self) -> Extent:
         """List all packets, to find out which of them are doubtful, and whether another recording follows."""
-        return find_extent(
+        extent = find_extent(
             input_arguments(self._path, self._limits),
             self.info.frame_rate,
             (self.info.details or {}).get("container"),
             suspects=self._complaints.suspects,
+            started=self._list_with,
             **self._child_options,
         )
+        self._refuse_closed()
+        return extent
 
     def _note_times(self, clock: FrameClock) -> None:
         if clock.n_back:
