@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from framencc.ffmpeg import FRAME_STAMPS, FfmpegChild
 from framencc.sources.clock import Untimed
@@ -37,13 +38,22 @@ class Beginning:
         """Options of the input; see `Take.options`."""
         return () if self.take is None else self.take.options
 
+    def warnings(self, path: str, rate: Fraction) -> tuple[str, ...]:
+        """Say which frames are left out, if any are."""
+        if not self.n_left_out:
+            return ()
+        first, are = (
+            ("first frame needs", "is") if self.n_left_out == 1 else (f"first {self.n_left_out} frames need", "are")
+        )
+        begin = float(self.n_left_out / rate if self.seconds is None else self.seconds)
+        why = f"its {first} an earlier key frame, which the file does not hold, and {are} left out"
+        return (f"input {path!r}: {why}; it is read from {begin:.3f} s on",)
+
 
 WHOLE = Beginning()
 
 
-def find_beginning(
-    path: str, probe: VideoProbe, wanted: Wanted, limits: SizeLimits, **options: float | None
-) -> Beginning:
+def find_beginning(path: str, probe: VideoProbe, wanted: Wanted, limits: SizeLimits, **options: Any) -> Beginning:
     """Find the frames at the beginning that need others which are not there.
 
     Parameters
@@ -62,7 +72,7 @@ def find_beginning(
         return WHOLE
     complaints = Complaints(probe, wanted)
     command = [*input_arguments(path, limits), *FRAME_STAMPS, "-frames:v", "1", "-f", "null", "-"]
-    with FfmpegChild(command, is_complaint=complaints.is_damage, **options) as child:  # type: ignore[arg-type]
+    with FfmpegChild(command, is_complaint=complaints.is_damage, **options) as child:
         stamp = child.next_stamp()
     if stamp is None or not stamp.clean:
         return Beginning(take, len(left_out), take.earliest)
@@ -98,5 +108,5 @@ def find_untimed(arguments: tuple[str, ...], **options: float | None) -> Untimed
             if stamp is None:
                 return None
             if stamp.pts_seconds is not None:
-                return number, stamp.pts_seconds
+                return Untimed(number, stamp.pts_seconds, stamp.time_base)
     return None

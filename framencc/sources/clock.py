@@ -1,12 +1,17 @@
 """When each frame of a video is shown: its stored time, or the best that can be said, and never before the last one."""
 
-from collections.abc import Callable
 from fractions import Fraction
+from typing import NamedTuple
 
 from framencc.ffmpeg import FrameStamp
 
-Untimed = tuple[int, Fraction]
-"""How many frames come before the first one with a stored time, and that time."""
+
+class Untimed(NamedTuple):
+    """How many frames come before the first one with a stored time, that time, and the unit of stored times."""
+
+    n_frames: int
+    seconds: Fraction
+    unit: Fraction | None
 
 
 class FrameClock:
@@ -27,8 +32,10 @@ class FrameClock:
         Whether ffmpeg's own estimate counts where no time is stored.
     n_before
         How many frames come before the first one that is given a time here.
-    find_untimed
-        Looks ahead for the first stored time when the first frame has none; None where there is none at all.
+    untimed
+        Of the frames before the first stored time, where there are any.
+    unit
+        Unit of the stored times in seconds, in which all others are given as well; None where it is not known.
 
     Attributes
     ----------
@@ -47,18 +54,21 @@ class FrameClock:
         is_timeless: bool = False,
         trusts_estimates: bool = True,
         n_before: int = 0,
-        find_untimed: Callable[[], Untimed | None] | None = None,
+        untimed: Untimed | None = None,
+        unit: Fraction | None = None,
     ) -> None:
         self._step = 1 / rate
         self._is_timeless = is_timeless
         self._trusts_estimates = trusts_estimates
         self._index = n_before
-        self._find_untimed = find_untimed
-        self._n_untimed = 0
-        self._is_first = True
-        self._next_untimed: Fraction | None = None
-        self._shift = Fraction(0)
-        self._detour = Fraction(0)
+        self._unit = unit
+        self._n_shown = self._n_untimed = 0
+        self._first_untimed = self._shift = Fraction(0)
+        if untimed is not None:
+            self._n_untimed = untimed.n_frames
+            self._first_untimed = untimed.seconds - untimed.n_frames * self._step
+            self._shift = -self._in_units(min(Fraction(0), self._first_untimed))
+        self._detour = self._shift
         self._latest: Fraction | None = None
         self._stored: Fraction | None = None
         self.following = 0.0
@@ -67,44 +77,39 @@ class FrameClock:
 
     def resume(self, index: int, seconds: float) -> None:
         """Go on behind a frame whose time is known, and stored."""
-        self._index, self._is_first = index + 1, False
+        self._index = index + 1
+        self._n_shown = self._n_untimed
         self._latest = self._stored = Fraction(seconds)
         self.following = float(self._latest + self._step)
 
     def seconds(self, stamp: FrameStamp) -> float:
         """Return the time of the next frame."""
-        if self._is_timeless:
-            # What ffmpeg says of some of them is when they were decoded.
-            time = self._index * self._step
-        else:
-            if self._is_first:
-                self._look_ahead(stamp)
-            time = self._place(stamp)
-        self._is_first = False
+        # What ffmpeg says of some frames without times is when they were decoded.
+        time = self._index * self._step if self._is_timeless else self._place(stamp)
         self._index += 1
+        self._n_shown += 1
         self._latest = time
         self.following = float(time + self._step)
         return float(time)
 
-    def _look_ahead(self, stamp: FrameStamp) -> None:
-        if stamp.pts_seconds is None and self._find_untimed is not None:
-            untimed = self._find_untimed()
-            if untimed is not None:
-                self._n_untimed, stored = untimed
-                self._next_untimed = stored - self._n_untimed * self._step
-                self._shift = max(Fraction(0), -self._next_untimed)
-        self._detour = self._shift
+    def warnings(self, path: str) -> tuple[str, ...]:
+        """Say that times went back, if any did."""
+        if not self.n_back:
+            return ()
+        times = "1 stored time goes" if self.n_back == 1 else f"{self.n_back} stored times go"
+        return (f"input {path!r}: {times} back; the frames there follow each other at the frame rate",)
+
+    def _in_units(self, seconds: Fraction) -> Fraction:
+        return seconds if self._unit is None else round(seconds / self._unit) * self._unit
 
     def _place(self, stamp: FrameStamp) -> Fraction:
         """Return a frame's time on the clock of the rows."""
         stored = stamp.pts_seconds
-        if self._n_untimed and stored is None and self._next_untimed is not None:
-            self._n_untimed -= 1
-            time, self._next_untimed = self._next_untimed, self._next_untimed + self._step
-            return time + self._shift
+        if stored is None and self._n_shown < self._n_untimed:
+            return self._in_units(self._first_untimed + self._n_shown * self._step) + self._shift
         known = stamp.estimated_seconds if self._trusts_estimates else stored
         latest = self._latest
-        following = Fraction(0) if latest is None else latest + self._step
+        following = Fraction(0) if latest is None else self._in_units(latest + self._step)
         if known is None:
             return following
         goes_back = stored is not None and self._goes_back(stored)
@@ -112,7 +117,7 @@ class FrameClock:
             self._detour = self._shift
         elif known + self._detour < latest:
             if not goes_back:
-                return latest + self._step / 2  # ffmpeg had put the frames before it too late
+                return self._in_units(latest + self._step / 2)  # ffmpeg had put the frames before it too late
             self._detour = following - known
         return known + self._detour
 

@@ -80,9 +80,9 @@ class TolerantVideoSource(VideoSource):
             if number == 0:
                 shift, places = Fraction(0), self._places_of_first(take)
             else:
-                begin = min((t for t in map(self._packets.seconds, self._range(take)) if t is not None), default=latest)
+                begin = self._begin_of(take, latest)
                 goes_on = latest < begin <= latest + LONGEST_PAUSE
-                shift = Fraction(0) if goes_on else latest + step - begin
+                shift = Fraction(0) if goes_on else self._in_units(latest + step) - begin
                 places = self._places_of_next(take)
             for place in places:
                 seconds = float(Fraction(place.seconds) + shift) if shift else place.seconds
@@ -94,6 +94,16 @@ class TolerantVideoSource(VideoSource):
                 f"input {self._path!r} holds {len(takes)} recordings, one behind the other; the times of each go on "
                 f"from the one before"
             ] = None
+
+    def _in_units(self, seconds: Fraction) -> Fraction:
+        unit = self.info.time_base
+        return seconds if unit is None else round(seconds / unit) * unit
+
+    def _begin_of(self, take: Take, default: Fraction) -> Fraction:
+        """Return when the first frame of a take is shown."""
+        left_out = set(take.left_out(self._packets)) if take.first is not None else set()
+        times = [self._packets.seconds(k) for k in self._range(take) if k not in left_out]
+        return min((time for time in times if time is not None), default=default)
 
     def _range(self, take: Take) -> range:
         return range(take.begin, len(self._packets) if take.end is None else take.end)
@@ -189,7 +199,7 @@ class TolerantVideoSource(VideoSource):
                 yield from self._places_of(child, places)
         finally:
             self._end_orientation()
-        self._note_times(self._clock)
+        self._found |= dict.fromkeys(self._clock.warnings(self._path))
 
     def _doubts(self, exact: Fraction | None) -> str | None:
         """Say why a frame may have lost something, although no decoder has complained."""

@@ -13,7 +13,7 @@ from framencc.ffmpeg import FRAME_STAMPS, FfmpegChild
 from framencc.frames import Frame, Picture, Use
 from framencc.sources.base import Allocate
 from framencc.sources.beginning import Beginning, find_beginning, find_untimed
-from framencc.sources.clock import FrameClock
+from framencc.sources.clock import FrameClock, Untimed
 from framencc.sources.complaints import Complaints
 from framencc.sources.extent import Extent, find_extent
 from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
@@ -56,8 +56,8 @@ class VideoSource(SelectedSource):
         time there; otherwise it begins at the beginning.
     limits
         How much is read at most; a file that turns out to be longer is an error when it does.
-    beginning
-        Where it can be read from, if that is known already.
+    beginning, untimed
+        Where it can be read from, and which of its frames have no times, if that is known already.
 
     Raises
     ------
@@ -79,6 +79,7 @@ class VideoSource(SelectedSource):
         points: Sequence[SeekPoint] = (),
         limits: SizeLimits = DEFAULT_LIMITS,
         beginning: Beginning | None = None,
+        untimed: Untimed | None = None,
     ) -> None:
         super().__init__(path, selection)
         self.wanted = wanted
@@ -97,6 +98,9 @@ class VideoSource(SelectedSource):
         self._beginning = beginning or find_beginning(path, self._probe, wanted, limits, **self._child_options)
         self._complaints = Complaints(self._probe, wanted)
         self._options = self._beginning.options
+        self._untimed = untimed
+        if untimed is None and self._probe.info.time_base is None and not self._probe.timeless:
+            self._untimed = find_untimed(self._input_arguments(), **self._child_options)
         self._found: dict[str, None] = {}
         details = dict(self._probe.info.details or {})
         estimate, promised = details.get("estimated_frames"), self._probe.promise.n_frames
@@ -105,8 +109,9 @@ class VideoSource(SelectedSource):
             details["estimated_frames"] = selection.done + len(selection.indices(estimate))
         self.n_input_frames = promised
         n_frames = None if promised is None else selection.done + len(selection.indices(promised))
-        warnings = (*self._probe.info.warnings, *self._warnings_of_beginning())
-        self.info = replace(self._probe.info, details=details, n_frames=n_frames, warnings=warnings)
+        warnings = (*self._probe.info.warnings, *self._beginning.warnings(path, self._probe.info.frame_rate))
+        unit = self._probe.info.time_base if self._untimed is None else self._untimed.unit
+        self.info = replace(self._probe.info, details=details, n_frames=n_frames, warnings=warnings, time_base=unit)
 
     def again(self, selection: Selection) -> "VideoSource":
         """Open the same file for other frames of it."""
@@ -119,6 +124,7 @@ class VideoSource(SelectedSource):
             probe=self._probe,
             limits=self._limits,
             beginning=self._beginning,
+            untimed=self._untimed,
         )
 
     @property
@@ -130,15 +136,6 @@ class VideoSource(SelectedSource):
     def _note_harmless(self) -> None:
         for matter in self._complaints.harmless:
             self._found[f"input {self._path!r} has {matter}; no frame is affected"] = None
-
-    def _warnings_of_beginning(self) -> tuple[str, ...]:
-        beginning = self._beginning
-        if not beginning.n_left_out:
-            return ()
-        first, are = ("first frame needs", "is") if beginning.n_left_out == 1 else ("first {} frames need", "are")
-        begin = beginning.n_left_out / self._probe.info.frame_rate if beginning.seconds is None else beginning.seconds
-        why = f"its {first.format(beginning.n_left_out)} an earlier key frame, which the file does not hold"
-        return (f"input {self._path!r}: {why}, and {are} left out; it is read from {float(begin):.3f} s on",)
 
     @property
     def _child_options(self) -> dict[str, Any]:
@@ -200,7 +197,8 @@ class VideoSource(SelectedSource):
             is_timeless=self._probe.timeless,
             trusts_estimates=self.info.time_base is not None,
             n_before=self._beginning.n_left_out,
-            find_untimed=lambda: find_untimed(self._input_arguments(), **self._child_options),
+            untimed=self._untimed,
+            unit=self.info.time_base,
         )
         if point is not None:
             self._clock.resume(point.index, point.pts_seconds)
@@ -271,7 +269,7 @@ class VideoSource(SelectedSource):
                 yield Frame(data, index, seconds, use, wanted=index in self._selection)
                 self._refuse_closed()
             index += 1
-        self._note_times(clock)
+        self._found |= dict.fromkeys(clock.warnings(self._path))
         if index != end:
             self._check_end(child, index, clock.following)
 
@@ -298,12 +296,6 @@ class VideoSource(SelectedSource):
         )
         self._refuse_closed()
         return extent
-
-    def _note_times(self, clock: FrameClock) -> None:
-        if clock.n_back:
-            times = "1 stored time goes" if clock.n_back == 1 else f"{clock.n_back} stored times go"
-            warning = f"input {self._path!r}: {times} back; the frames follow each other at the frame rate there"
-            self._found[warning] = None
 
     def _is_beyond_cut(self, index: int, seconds: float) -> bool:
         """Whether the file is cut so that this frame may be a later one, shown in place of one that is not there."""
