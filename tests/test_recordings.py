@@ -109,7 +109,7 @@ def test_frames_before_a_key_frame_that_need_the_one_before_are_left_out(
 
 def test_damage_behind_a_beginning_in_the_middle_is_still_damage(whole: Path, tmp_path: Path) -> None:
     part = streams.without_packets(whole / "h264.mkv", tmp_path / "part.mkv", "lt(n,7)")
-    path = media.corrupt(part, tmp_path / "in.mkv", 0.75)
+    path = media.corrupt(part, tmp_path / "in.mkv", 0.7, 600)
     frames, _ = read_until_damage(path)
     assert 0 < len(frames) < 28
     np.testing.assert_array_equal(pictures(frames), pictures(read(whole / "h264.mkv")[0])[12 : 12 + len(frames)])
