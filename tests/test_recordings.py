@@ -88,7 +88,7 @@ def test_a_recording_that_begins_in_the_middle_is_read_from_its_first_key_frame(
         assert 26 <= len(frames) <= 28
         np.testing.assert_array_equal(pictures(frames), full[-len(frames) :])
         assert len(warnings) == 1
-        assert "frames need an earlier key frame, which the file does not hold, and are left out" in warnings[0]
+        assert "frames cannot be decoded, as no intact key frame comes before, and are left out" in warnings[0]
         assert warnings[0].endswith(f"it is read from {frames[0].pts_seconds:.3f} s on")
         found[kind] = [(frame.pts_seconds, frame.digest()) for frame in frames]
     assert found[VideoSource] == found[TolerantVideoSource]
@@ -104,7 +104,7 @@ def test_frames_before_a_key_frame_that_need_the_one_before_are_left_out(
         frames, warnings = read(path, kind)
         np.testing.assert_array_equal(pictures(frames), pictures(read(whole / f"{codec}.ts")[0])[-len(frames) :])
         assert len(frames) >= 16
-        assert "an earlier key frame" in warnings[0]
+        assert "no intact key frame" in warnings[0]
 
 
 def test_damage_behind_a_beginning_in_the_middle_is_still_damage(whole: Path, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_run_over_it_warns_and_counts_from_its_first_frame(whole: Path, tmp_pa
     path = streams.without_packets(whole / "h264.ts", tmp_path / "part.ts", "lt(n,7)")
     report = run(make_spec({"input": str(path), "output": str(tmp_path / "o.mkv"), "reference": 0}))
     assert report.n_frames == 28
-    assert "an earlier key frame" in report.warnings[0]
+    assert "no intact key frame" in report.warnings[0]
     assert read_sidecar(tmp_path / "o.mkv.json")["frames"][0]["mean_confidence"] == pytest.approx(1)
 
 

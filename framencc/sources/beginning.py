@@ -42,11 +42,9 @@ class Beginning:
         """Say which frames are left out, if any are."""
         if not self.n_left_out:
             return ()
-        first, are = (
-            ("first frame needs", "is") if self.n_left_out == 1 else (f"first {self.n_left_out} frames need", "are")
-        )
+        first, are = ("frame", "is") if self.n_left_out == 1 else (f"{self.n_left_out} frames", "are")
         begin = float(self.n_left_out / rate if self.seconds is None else self.seconds)
-        why = f"its {first} an earlier key frame, which the file does not hold, and {are} left out"
+        why = f"its first {first} cannot be decoded, as no intact key frame comes before, and {are} left out"
         return (f"input {path!r}: {why}; it is read from {begin:.3f} s on",)
 
 

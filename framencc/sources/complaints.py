@@ -54,7 +54,7 @@ _HARMLESS = tuple(
 # Formats that an APP segment has no say in; of others, an Adobe segment decides what their channels mean.
 _PLAIN_JPEG = re.compile(r"yuvj?4(?:11|20|22|40)p|gray")
 # Who speaks before the input is open, or beside the decoders: the input, ffmpeg's own stages, filters and outputs.
-_NO_DECODER = rf"{_INPUT}|(?:out|vf|vost|vist|fc|graph|Parsed_|auto_|dec:|enc:|rawvideo|null).*"
+_NO_DECODER = rf"{_INPUT}|(?:file|AVIOContext|out|vf|vost|vist|fc|graph|Parsed_|auto_|dec:|enc:|rawvideo|null).*"
 _OPENED = "Input #0, "
 _SUSPECT = re.compile(r"corrupt input packet in stream \d+")
 # HEVC: parts of a frame that cannot be read are passed over; the first 32 kinds hold samples.
