@@ -5,6 +5,7 @@ one thread, no whitelist.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -32,6 +33,7 @@ _FRAME = re.compile(r"showinfo.*\] n: *\d+ pts: *(\S+) .*\bfmt:(\w+) .*\bs:(\d+)
 _WRITTEN = re.compile(r"frame= *(\d+) fps=")
 _CONFIG = re.compile(r"showinfo.*config in time_base: (\d+)/(\d+), frame_rate: (\d+)/(\d+)")
 _ERROR = re.compile(r"^(?:\[[^\]]* @ [^\]]*\] )*\[(?:error|fatal|panic)\] (.*)$")
+_HARMLESS = re.compile(r"SEI type \d+ size \d+ truncated|APP fields|^app: |EXIF|Referenced QT chapter")
 _COARSE_OUTPUT = re.compile(r"non monotonically increasing dts to muxer")
 # Half of a Matroska file's usual unit.
 _MILLISECOND = 0.0005001
@@ -222,14 +224,15 @@ class Judge:
 
     def wrong_maps(self, output: Path, truth: Decoded, *, complete: bool) -> str | None:
         """Return how an output differs from a content; None where it does not."""
+        sidecar = json.loads(Path(f"{output}.json").read_text(encoding="utf-8"))
+        rows = sidecar["frames"]
+        truth = _as_warned(truth, sidecar["warnings"], [row["pts_seconds"] for row in rows], complete=complete)
         if complete and truth.complaints:
             return f"ffmpeg complains: {truth.complaints[0]}"
         if complete and len(truth.sizes) > 1:
             return f"the picture changes its size: {set(truth.sizes)}"
         if not len(truth.frames):
             return "ffmpeg finds no frame"
-        sidecar = json.loads(Path(f"{output}.json").read_text(encoding="utf-8"))
-        rows = sidecar["frames"]
         if sidecar["complete"] is not complete or (sidecar["error"] is None) is not complete:
             return "the sidecar does not know whether it is complete"
         n_maps = len(rows)
@@ -260,6 +263,21 @@ class Judge:
         """Mark the windows that hold numbers which a damaged float picture has, and whose accuracy nobody promises."""
         wild = np.zeros(frame.shape, bool) if frame.dtype.kind == "u" else ~(np.abs(frame) < 1e4)
         return dilate(wild.astype(np.uint8), np.ones((2 * self._radius + 1,) * 2, np.uint8)).astype(bool)
+
+
+def _as_warned(truth: Decoded, warnings: Sequence[str], times: Sequence[float], *, complete: bool) -> Decoded:
+    """Return what is left of a content without what a run has warned of."""
+    complaints, frames, known = truth.complaints, truth.frames, truth.times
+    if any(warning.endswith("; no frame is affected") for warning in warnings):
+        complaints = [text for text in complaints if not _HARMLESS.search(text)]
+    if any("no intact key frame comes before" in warning for warning in warnings):
+        # What cannot be decoded is complained of, and some of it comes out all the same.
+        complaints = []
+        n_left_out = len(frames) - len(times) if complete else sum(time < times[0] - 1e-9 for time in known)
+        frames, known = frames[max(0, n_left_out) :], known[max(0, n_left_out) :]
+        if known and times and len({round(a - b, 6) for a, b in zip(times, known, strict=False)}) == 1:
+            known = [*times, *known[len(times) :]]  # a raw stream's frames are only counted, those left out as well
+    return dataclasses.replace(truth, complaints=complaints, frames=frames, times=known)
 
 
 def _wrong_words(ending: Ending, output: Path) -> Iterator[str]:

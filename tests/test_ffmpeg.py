@@ -210,7 +210,7 @@ def test_complaints_lose_their_prefixes(program: Path) -> None:
 
 def test_what_is_a_complaint_can_be_told(program: Path) -> None:
     script(program, "print('[info] a', '[warning] b', '[error] c', sep='\\n', file=sys.stderr)\n")
-    with FfmpegChild([], is_complaint=lambda level, text: (level, text) != ("info", "a")) as child:
+    with FfmpegChild([], is_complaint=lambda level, text, _: (level, text) != ("info", "a")) as child:
         child.finish()
     assert child.errors == ["b", "c"]
 

@@ -1,7 +1,7 @@
 """ffmpeg as a child process: which program it is, how one is supervised, and what its messages say."""
 
 from framencc.ffmpeg.child import INPUT_SAFETY, FfmpegChild, file_url
-from framencc.ffmpeg.messages import FRAME_STAMPS, MARK, PACKET_STAMPS, FrameStamp, is_error
+from framencc.ffmpeg.messages import FRAME_STAMPS, MARK, PACKET_STAMPS, WORK_BEGINS, FrameStamp, is_error
 from framencc.ffmpeg.program import executable, what_is_wrong
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "INPUT_SAFETY",
     "MARK",
     "PACKET_STAMPS",
+    "WORK_BEGINS",
     "FfmpegChild",
     "FrameStamp",
     "executable",

@@ -57,7 +57,7 @@ class FfmpegChild:
     memory_mib
         How much memory it may have (Linux only), or None.
     is_complaint
-        Tells from a message's level and text whether it belongs to `errors`.
+        Tells from a message's level, text and component whether it belongs to `errors`; see `Messages`.
     on_line
         Gets every line of the messages as it is read, in another thread, stamps excepted.
 
@@ -77,7 +77,7 @@ class FfmpegChild:
         stdout: bool = False,
         stall_seconds: float = 60.0,
         memory_mib: int | None = None,
-        is_complaint: Callable[[str, str], bool] = is_error,
+        is_complaint: Callable[[str, str, str], bool] = is_error,
         on_line: Callable[[str], None] | None = None,
     ) -> None:
         # `repeat`: a complaint that is the same as the one before is one more complaint.

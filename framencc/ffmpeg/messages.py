@@ -39,7 +39,7 @@ _STAMP = re.compile(
     + rb" (?P<estimate>-?\d+) (?P<estimate_unit>-?\d+/-?\d+)) @$"
 )
 _NO_PTS = (-(1 << 63), (1 << 63) - 1)
-_LEVEL = re.compile(r"^(?:\[[^\]]* @ [^\]]*\] )*\[(?P<level>[a-z]+)\] (?P<text>.*)$")
+_LEVEL = re.compile(r"^(?:\[(?P<component>[^\]]* @ [^\]]*)\] )*\[(?P<level>[a-z]+)\] (?P<text>.*)$")
 _WRITTEN = re.compile(r"^\[info\] frame= *(?P<count>\d+) fps=")
 _NO_MEMORY = ("Cannot allocate memory", "pthread_create() failed")
 _UNPRINTABLE = re.compile(r"[\x00-\x07\x0e-\x1f]")  # ffmpeg prints question marks for them
@@ -76,7 +76,7 @@ class FrameStamp:
     n_complaints: int = field(default=0, compare=False)
 
 
-def is_error(level: str, text: str) -> bool:  # noqa: ARG001  (the text is for those who look closer)
+def is_error(level: str, text: str, component: str = "") -> bool:  # noqa: ARG001  (for those who look closer)
     """Tell whether a message is a complaint: everything that ffmpeg itself calls an error."""
     return level in ("error", "fatal", "panic")
 
@@ -87,7 +87,8 @@ class Messages:
     Parameters
     ----------
     is_complaint
-        Tells from a message's level and text whether it belongs to `errors`.
+        Tells from a message's level and text, and from the component that says it (``h264 @ 0x1234``; empty where
+        none is named), whether it belongs to `errors`.
     on_stamp
         Gets the stamp of each frame.
     on_line
@@ -111,7 +112,7 @@ class Messages:
 
     def __init__(
         self,
-        is_complaint: Callable[[str, str], bool],
+        is_complaint: Callable[[str, str, str], bool],
         on_stamp: Callable[[FrameStamp], None],
         on_line: Callable[[str], None] | None,
         on_no_memory: Callable[[], None],
@@ -133,7 +134,7 @@ class Messages:
         self._in_description = False  # its end is not certain yet
         self._is_mapped = False  # but may have been seen
         # Messages since the description began, or since the last line that may be its end.
-        self._waiting: list[tuple[str, str]] = []
+        self._waiting: list[tuple[str, str, str]] = []
 
     def feed(self, chunk: bytes) -> None:
         """Take in the next bytes."""
@@ -174,12 +175,13 @@ class Messages:
         match = _LEVEL.match(line)
         if match is None:
             return
+        level, text, component = match["level"], match["text"], match["component"] or ""
         if not self._in_description:
-            self._judge(match["level"], match["text"])
+            self._judge(level, text, component)
         elif len(self._waiting) < _KEPT_WAITING:
-            self._waiting.append((match["level"], match["text"]))
+            self._waiting.append((level, text, component))
             if self._is_mapped:
-                self._look_for_memory(match["level"], match["text"])
+                self._look_for_memory(level, text)
 
     def _is_of_name(self, line: str) -> bool:
         """Whether this is a further line of a file's name, which follows on the first."""
@@ -193,17 +195,17 @@ class Messages:
     def _release(self) -> None:
         """Judge what has been put off: all texts of the file lie behind."""
         self._in_description = False
-        for level, text in self._waiting:
-            self._judge(level, text)
+        for message in self._waiting:
+            self._judge(*message)
         self._waiting.clear()
 
     def _look_for_memory(self, level: str, text: str) -> None:
         if is_error(level, text) and any(sign in text for sign in _NO_MEMORY):
             self._on_no_memory()
 
-    def _judge(self, level: str, text: str) -> None:
+    def _judge(self, level: str, text: str, component: str) -> None:
         self._look_for_memory(level, text)
-        if self._is_complaint(level, text):
+        if self._is_complaint(level, text, component):
             self.n_complaints += 1
             self.latest = text
             if len(self.errors) < _KEPT_ERRORS:

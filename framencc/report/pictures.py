@@ -75,7 +75,7 @@ class VideoPictures(Pictures):
             raise SourceError(f"{self._path!r} holds no times by which a frame could be found")
         filters = () if layout.filter is None else ("-vf", layout.filter)
         seek = ("-noaccurate_seek", "-seek_timestamp", "1", "-ss", f"{seconds - _TOLERANCE:.6f}")
-        opening = input_arguments(self._path, decoder=self._probe.decoder)
+        opening = input_arguments(self._path, options=self._probe.decoder)
         arguments = (*(seek if seconds > _TOLERANCE else ()), *opening, *FRAME_STAMPS, *filters)
         raw = np.empty((len(layout.planes), info.height, info.width), layout.dtype)
         data = np.empty((info.height, info.width), info.dtype)

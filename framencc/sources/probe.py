@@ -1,6 +1,6 @@
 """What a video is, found by decoding its first frame with a short-lived ffmpeg."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal
@@ -64,11 +64,11 @@ class VideoProbe:
     decoder: tuple[str, ...] = ()
 
 
-def input_arguments(path: str, limits: SizeLimits = DEFAULT_LIMITS, decoder: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Return the part of a command line that opens `path` for reading, as a file and nothing else."""
+def input_arguments(path: str, limits: SizeLimits = DEFAULT_LIMITS, options: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the part of a command line that opens `path`, as a file and nothing else, with `options` of the input."""
     # A decoder counts whole blocks, with those beyond the picture's edge; the exact limit is ours to check.
     most = min(4 * limits.max_pixels + _BLOCKS_BEYOND, MAX_PIXELS)
-    return (*INPUT_SAFETY, "-max_pixels", str(most), "-copyts", *decoder, "-i", file_url(path), *STREAM_CHOICE)
+    return (*INPUT_SAFETY, "-max_pixels", str(most), "-copyts", *options, "-i", file_url(path), *STREAM_CHOICE)
 
 
 def wanted_layout(pixel_format: str, wanted: Wanted) -> Layout | None:
@@ -86,8 +86,9 @@ def probe_video(
     memory_mib: int | None = None,
     limits: SizeLimits = DEFAULT_LIMITS,
     bits: int | None = None,
+    options: Sequence[str] = (),
 ) -> VideoProbe:
-    """Decode the first frame of a video and say what it is.
+    """Decode the first frame of a video, or of a take of it (`Take.options`), and say what it is.
 
     Raises
     ------
@@ -96,7 +97,7 @@ def probe_video(
     SourceError
         When there is no frame that can be decoded and whose samples can be had unchanged.
     """
-    look = _Look(path, stall_seconds, memory_mib, limits)
+    look = _Look(path, stall_seconds, memory_mib, limits, tuple(options))
     first = look.first_frame()
     if _wants_alpha(wanted):
         first = look.with_alpha(first)
@@ -177,6 +178,7 @@ class _Look:
     stall_seconds: float
     memory_mib: int | None
     limits: SizeLimits
+    options: tuple[str, ...] = ()
 
     def first_frame(self) -> _First:
         """Decode the first frame, by any decoder that there is."""
@@ -217,7 +219,8 @@ class _Look:
 
     def _decode(self, decoder: tuple[str, ...]) -> tuple[_First | None, FfmpegChild]:
         one = (*FRAME_STAMPS, "-vf", f"{SHOWINFO}=checksum=0", "-frames:v", "1", "-f", "null", "-")
-        facts, child, stamp = self._run((*input_arguments(self.path, self.limits, decoder), *one, *DESCRIBE))
+        opening = input_arguments(self.path, self.limits, (*self.options, *decoder))
+        facts, child, stamp = self._run((*opening, *one, *DESCRIBE))
         frame, stream = facts.frame, facts.stream
         if frame is None or stream is None:
             return None, child

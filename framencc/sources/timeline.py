@@ -1,21 +1,17 @@
 """Where the frames of a damaged video belong: the places that its packets name, and which of them have a good frame."""
 
 import math
-import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
-from framencc.ffmpeg import FfmpegChild
+from framencc.sources.packets import Packets
 
 # What ffmpeg complains of may belong to a frame that it has not written yet. Between its decoder and its output, and in
 # a decoder that shows pictures in another order, there are never as many.
 AHEAD = 32
-_PACKET = re.compile(rb"^0, +(?:NOPTS|-?\d+), +(?P<pts>NOPTS|-?\d+), .*?(?:, F=0x(?P<flags>[0-9A-Fa-f]+))?(?:, S=.*)?$")
-_TIME_BASE = re.compile(rb"^#tb 0: (?P<numerator>\d+)/(?P<denominator>\d+)$")
-_KEY, _HIDDEN = 1, 4
 
 
 @dataclass(frozen=True)
@@ -40,53 +36,33 @@ class Timeline:
     is_complete: bool
 
 
-def read_timeline(arguments: Sequence[str], rate: Fraction, *, fill: bool, **options: float | None) -> Timeline:
-    """List the packets of a video, which takes no decoding.
+def make_timeline(packets: Packets, numbers: Iterable[int], rate: Fraction, *, fill: bool) -> Timeline:
+    """Put packets into the order in which they are shown.
 
     Parameters
     ----------
-    arguments
-        What opens the input and chooses the stream.
+    packets
+        All packets of the input.
+    numbers
+        Those that count.
     rate
         Frames per second.
     fill
         Whether packets may be lost altogether: their places then follow from the rate, if it is constant.
-    options
-        As of `FfmpegChild`.
     """
-    command = [*arguments, "-c:v", "copy", "-copyinkf", "-f", "framecrc", "pipe:1"]
-    pts: list[int] = []
-    keys: list[bool] = []
-    n_packets, exact, unit = 0, True, Fraction(1)
-    with FfmpegChild(command, stdout=True, **options) as child:  # type: ignore[arg-type]
-        for line in _lines(child):
-            if (match := _TIME_BASE.match(line)) is not None and int(match["denominator"]):
-                unit = Fraction(int(match["numerator"]), int(match["denominator"]))
-            if (match := _PACKET.match(line)) is None:
-                continue
-            n_packets += 1
-            flags = int(match["flags"], 16) if match["flags"] else _KEY
-            if flags & _HIDDEN:
-                continue
-            exact &= match["pts"] != b"NOPTS"
-            pts.append(int(match["pts"]) if match["pts"] != b"NOPTS" else 0)
-            keys.append(bool(flags & _KEY))
-    order = sorted(range(len(pts)), key=pts.__getitem__)
-    times, keys = [pts[place] * unit for place in order], [keys[place] for place in order]
+    given = list(numbers)
+    shown = [k for k in given if not packets.is_hidden(k)]
+    pts = [packets.pts[k] for k in shown]
+    exact = None not in pts
+    ticks = [0 if value is None else value for value in pts]
+    order = sorted(range(len(ticks)), key=ticks.__getitem__)
+    times, keys = [ticks[place] * packets.unit for place in order], [packets.is_key(shown[place]) for place in order]
     exact = exact and len(set(times)) == len(times)
     if exact and fill:
         filled = _fill(times, keys, 1 / rate)
         exact = filled is not None
         times, keys = filled or (times, keys)
-    return Timeline(times, keys, n_packets, exact)
-
-
-def _lines(child: FfmpegChild) -> Iterator[bytes]:
-    buffer, rest = bytearray(1 << 16), b""
-    while count := child.readinto(memoryview(buffer)):
-        *lines, rest = (rest + buffer[:count]).split(b"\n")
-        yield from lines
-        rest = rest[-4096:]
+    return Timeline(times, keys, len(given), exact)
 
 
 def _fill(times: list[Fraction], keys: list[bool], step: Fraction) -> tuple[list[Fraction], list[bool]] | None:

@@ -2,30 +2,30 @@
 
 import contextlib
 import logging
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from framencc.children import ChildGroup
 from framencc.errors import DamagedInputError, SourceError, UnreadableNowError
-from framencc.ffmpeg import FRAME_STAMPS, FfmpegChild, FrameStamp, is_error
+from framencc.ffmpeg import FRAME_STAMPS, FfmpegChild
 from framencc.frames import Frame, Picture, Use
 from framencc.lookup import require_file
 from framencc.sources.base import Allocate
+from framencc.sources.beginning import Beginning, find_beginning, find_untimed
+from framencc.sources.clock import FrameClock, Untimed
+from framencc.sources.complaints import Complaints
+from framencc.sources.extent import Extent, find_extent
 from framencc.sources.limits import DEFAULT_LIMITS, SizeLimits
-from framencc.sources.probe import VideoProbe, input_arguments, probe_video, wanted_layout
+from framencc.sources.orientation import CHANGED, Orientation
+from framencc.sources.probe import VideoProbe, input_arguments, probe_video
 from framencc.sources.selection import EVERYTHING, SeekPoint, SelectedSource, Selection
 from framencc.sources.significant import LOOKED_AT, Codes, find_code_range
 from framencc.sources.wanted import LUMA, Wanted, WantedChannels
 
 logger = logging.getLogger(__name__)
-
-_RECONFIGURED = re.compile(
-    r"Reconfiguring filter graph because video parameters changed to (?P<format>\w+)\((?P<colour>.*)\), "
-    r"(?P<width>\d+)x(?P<height>\d+)"
-)
 
 
 class VideoSource(SelectedSource):
@@ -36,6 +36,9 @@ class VideoSource(SelectedSource):
     withheld may include some good ones before the damage, never a bad one after it. At the end there have to be as many
     frames as the container promises, where its promise can be relied on. What neither notices is not noticed here: an
     MPEG transport stream that was cut between two packets just ends.
+
+    A recording that begins without a key frame is read from the first frame that can be decoded. Where another
+    recording follows in the same file, the first one is read, and then there is damage.
 
     Parameters
     ----------
@@ -56,6 +59,8 @@ class VideoSource(SelectedSource):
         time there; otherwise it begins at the beginning.
     limits
         How much is read at most; a file that turns out to be longer is an error when it does.
+    beginning, untimed
+        Where it can be read from, and which of its frames have no times, if that is known already.
     bits
         How many bits of its codes are significant; by default all that its pixel format has, of 16-bit gray as few as
         hold those of the first frames.
@@ -79,6 +84,8 @@ class VideoSource(SelectedSource):
         probe: VideoProbe | None = None,
         points: Sequence[SeekPoint] = (),
         limits: SizeLimits = DEFAULT_LIMITS,
+        beginning: Beginning | None = None,
+        untimed: Untimed | None = None,
         bits: int | None = None,
     ) -> None:
         super().__init__(path, selection)
@@ -89,19 +96,29 @@ class VideoSource(SelectedSource):
         self._limits = limits
         self._child: FfmpegChild | None = None
         self._helpers = ChildGroup()  # other children that are started while frames are read
-        self._change: str | None = None
+        self._orientation: Orientation | None = None
         if require_file(path, f"input {path!r}").st_size == 0:
             raise SourceError(f"input {path!r} is empty")
         self._probe = probe or probe_video(path, stall_seconds, wanted, memory_mib=memory_mib, limits=limits, bits=bits)
+        self._beginning = beginning or find_beginning(path, self._probe, wanted, limits, **self._child_options)
+        self._complaints = Complaints(self._probe, wanted)
+        self._options = self._beginning.options
+        self._untimed = untimed
+        if untimed is None and self._probe.info.time_base is None and not self._probe.timeless:
+            self._untimed = find_untimed(self._input_arguments(), **self._child_options)
+        self._found: dict[str, None] = {}
         if probe is None and bits is None:
             self._probe = self._look_at_codes()
         details = dict(self._probe.info.details or {})
         estimate, promised = details.get("estimated_frames"), self._probe.promise.n_frames
+        promised = None if promised is None else max(0, promised - self._beginning.n_left_out)
         if isinstance(estimate, int):
             details["estimated_frames"] = selection.done + len(selection.indices(estimate))
         self.n_input_frames = promised
         n_frames = None if promised is None else selection.done + len(selection.indices(promised))
-        self.info = replace(self._probe.info, details=details, n_frames=n_frames)
+        warnings = (*self._probe.info.warnings, *self._beginning.warnings(path, self._probe.info.frame_rate))
+        unit = self._probe.info.time_base if self._untimed is None else self._untimed.unit
+        self.info = replace(self._probe.info, details=details, n_frames=n_frames, warnings=warnings, time_base=unit)
 
     def _look_at_codes(self) -> VideoProbe:
         """Find how many bits of 16-bit gray are significant: its pixel format is the file's, not the camera's."""
@@ -124,7 +141,23 @@ class VideoSource(SelectedSource):
             wanted=self.wanted,
             probe=self._probe,
             limits=self._limits,
+            beginning=self._beginning,
+            untimed=self._untimed,
         )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know of the video; see `Source.warnings`."""
+        self._note_harmless()
+        return tuple(dict.fromkeys([*self.info.warnings, *self._found]))
+
+    def _note_harmless(self) -> None:
+        for matter in self._complaints.harmless:
+            self._found[f"input {self._path!r} has {matter}; no frame is affected"] = None
+
+    @property
+    def _child_options(self) -> dict[str, Any]:
+        return {"stall_seconds": self._stall_seconds, "memory_mib": self._memory_mib}
 
     def close(self) -> None:
         """End the child, if it runs; see `Source.close`."""
@@ -132,6 +165,12 @@ class VideoSource(SelectedSource):
         self._helpers.end()
         if self._child is not None:
             self._child.kill()
+        self._end_orientation()
+
+    def _end_orientation(self) -> None:
+        orientation, self._orientation = self._orientation, None
+        if orientation is not None:
+            orientation.close()
 
     def read_ahead(self) -> None:
         """Start the decoder, which works until its pipe is full; see `Source.read_ahead`."""
@@ -150,26 +189,44 @@ class VideoSource(SelectedSource):
         self.read_ahead()
         child, point = self._child, self._known_frame()
         assert child is not None
-        if point is not None:
+        try:
+            if point is not None:
+                with child:
+                    if self._find(child, point):
+                        yield from self._yield_frames(child, point.index + 1, allocate)
+                        return
+                logger.info("frame %d is not found by its time; decoding begins at frame 0", point.index)
+                child = self._start()
             with child:
-                if self._find(child, point):
-                    yield from self._yield_frames(child, point.index + 1, allocate)
-                    return
-            logger.info("frame %d is not found by its time; decoding begins at frame 0", point.index)
-            self._change = None
-            child = self._start()
-        with child:
-            yield from self._yield_frames(child, 0, allocate)
+                yield from self._yield_frames(child, 0, allocate)
+        finally:
+            self._end_orientation()
 
     def _start(self, point: SeekPoint | None = None) -> FfmpegChild:
+        self._note_harmless()
+        self._complaints = Complaints(self._probe, self.wanted, from_middle=bool(self._options))
+        self._clock = FrameClock(
+            self.info.frame_rate,
+            is_timeless=self._probe.timeless,
+            trusts_estimates=self.info.time_base is not None,
+            n_before=self._beginning.n_left_out,
+            untimed=self._untimed,
+            unit=self.info.time_base,
+        )
+        if point is not None:
+            self._clock.resume(point.index, point.pts_seconds)
+        self._end_orientation()
+        self._given = self._arguments(point)
         self._child = FfmpegChild(
-            self._arguments(point),
+            self._given,
             stdout=True,
-            stall_seconds=self._stall_seconds,
-            memory_mib=self._memory_mib,
-            is_complaint=self._is_complaint,
+            is_complaint=self._complaints.is_damage,
+            **self._child_options,
         )
         return self._child
+
+    def _input_arguments(self) -> tuple[str, ...]:
+        return input_arguments(self._path, self._limits, (*self._probe.decoder, *self._options))
 
     def _find(self, child: FfmpegChild, point: SeekPoint) -> bool:
         """Read up to a frame that is known; whether it is found, the same as before, and nothing complained about."""
@@ -194,13 +251,19 @@ class VideoSource(SelectedSource):
 
     def _yield_frames(self, child: FfmpegChild, index: int, allocate: Allocate) -> Iterator[Frame]:
         self._refuse_closed()
-        raw, end = self._raw_buffer(), self._selection.end
-        following = 0.0
+        raw, end, clock = self._raw_buffer(), self._selection.end, self._clock
+        extent: Extent | None = None
         while index != end and (stamp := child.next_stamp()) is not None:
             self._limits.check_length(index + 1, raw.nbytes, f"input {self._path!r}")
-            seconds = self._seconds(stamp, index, following)
+            seconds = clock.seconds(stamp)
             if not stamp.clean:
                 raise self._damage(child, index, seconds)
+            if extent is None and (self._complaints.suspects or clock.jump is not None):
+                extent = self._find_extent()
+            if extent is not None and (
+                not extent.holds(stamp.pts_seconds) or (extent.is_joint and clock.jump is not None)
+            ):
+                raise self._damaged(index, seconds, extent.why)
             if self._is_beyond_cut(index, seconds):
                 raise self._damaged(index, seconds, str(self._probe.promise.cut))
             if index == self.n_input_frames:
@@ -211,22 +274,51 @@ class VideoSource(SelectedSource):
             direct = needed and self._is_stored
             if not self._fill(child, data if direct else raw):
                 raise self._damage(child, index, seconds)
+            if not self._is_turned_alike(stamp.index, data if direct else raw[0]):
+                raise self._damaged(index, seconds, CHANGED)
             if needed:
                 if not direct:
                     self._extract(raw, data, use, index)
                 yield Frame(data, index, seconds, use, wanted=index in self._selection)
                 self._refuse_closed()
-            following = seconds + float(1 / self.info.frame_rate)
             index += 1
+        self._found |= dict.fromkeys(clock.warnings(self._path))
         if index != end:
-            self._check_end(child, index, following)
+            self._check_end(child, index, clock.following)
+
+    def _is_turned_alike(self, number: int, picture: Picture) -> bool:
+        """Whether the decoder's frame `number` is turned as the first one, whatever it says."""
+        if not self._complaints.turns:
+            return True
+        if self._orientation is None:
+            with self._helpers.gathering():
+                self._orientation = Orientation(self._start_another, self._raw_buffer(), number)
+        return self._orientation.holds(number, picture)
+
+    def _start_another(self, options: tuple[str, ...]) -> FfmpegChild:
+        return FfmpegChild([*options, *self._given], stdout=True, **self._child_options)
+
+    def _find_extent(self) -> Extent:
+        """List all packets, to find out which of them are doubtful, and whether another recording follows."""
+        with self._helpers.gathering():
+            extent = find_extent(
+                input_arguments(self._path, self._limits),
+                self.info.frame_rate,
+                (self.info.details or {}).get("container"),
+                suspects=self._complaints.suspects,
+                **self._child_options,
+            )
+        self._refuse_closed()
+        return extent
 
     def _is_beyond_cut(self, index: int, seconds: float) -> bool:
         """Whether the file is cut so that this frame may be a later one, shown in place of one that is not there."""
         promise = self._probe.promise
         if promise.good_seconds is not None:
             return seconds > promise.good_seconds - 1e-6
-        return self._probe.timeless and promise.n_good is not None and index >= promise.n_good
+        if not self._probe.timeless or promise.n_good is None:
+            return False
+        return index + self._beginning.n_left_out >= promise.n_good
 
     @property
     def _is_stored(self) -> bool:
@@ -248,7 +340,8 @@ class VideoSource(SelectedSource):
         layout = self._probe.layout
         # Everything from the key frame before it on, so that what is dropped is decided by its time, and here.
         seek = [] if point is None else ["-noaccurate_seek", "-seek_timestamp", "1", "-ss", f"{point.pts_seconds:.6f}"]
-        arguments = [*seek, *input_arguments(self._path, self._limits, self._probe.decoder), *FRAME_STAMPS]
+        opening = input_arguments(self._path, self._limits, self._probe.decoder) if point else self._input_arguments()
+        arguments = [*seek, *opening, *FRAME_STAMPS]
         if layout.filter is not None:
             arguments += ["-vf", layout.filter]
         if self._selection.end is not None and point is None:
@@ -259,55 +352,18 @@ class VideoSource(SelectedSource):
         buffer = memoryview(data).cast("B")  # type: ignore[arg-type]
         return child.readinto(buffer) == len(buffer)
 
-    def _seconds(self, stamp: FrameStamp, index: int, following: float) -> float:
-        """Return the time of a frame that should come at `following`."""
-        if self._probe.timeless:
-            # What ffmpeg says of some of them is when they were decoded.
-            return float(index / self.info.frame_rate)
-        # Some containers (MPEG program streams) store times of some frames only.
-        exact = stamp.pts_seconds if self.info.time_base is None else stamp.estimated_seconds
-        return following if exact is None else float(exact)
-
-    def _is_complaint(self, level: str, text: str) -> bool:
-        """Tell what must not pass in silence: ffmpeg conceals damage and scales to the first size without an error."""
-        if is_error(level, text):
-            # The raw output has no times, so those that meet in its coarse unit, or go back, do no harm.
-            return "non monotonically increasing dts to muxer" not in text
-        if level == "warning":
-            return text.startswith(("corrupt decoded frame", "corrupt input packet"))
-        match = _RECONFIGURED.match(text)
-        if match is None:
-            return False
-        size = (int(match["width"]), int(match["height"]))
-        layout = wanted_layout(match["format"], self.wanted)
-        if (
-            size == self._probe.decoded_size
-            and layout == self._probe.layout
-            and not self._other_colour(match["colour"])
-        ):
-            return False
-        self._change = self._change or f"the picture changes to {size[0]} x {size[1]}, {match['format']}"
-        return True
-
-    def _other_colour(self, named: str) -> bool:
-        """Whether codes mean other colours from here on, where that matters: ``tv, bt709/...`` as ffmpeg names it."""
-        conversion = self._probe.info.conversion
-        if conversion is None or conversion.kind != "RGB from YUV":
-            return False
-        details = self._probe.info.details or {}
-        words = [word.strip() for word in named.replace("/", ",").split(",")]
-        return words[:2] != [details["colour_range"], details["colour_space"]]
-
     def _check_end(self, child: FfmpegChild, n_frames: int, following: float) -> None:
         """Raise unless the child ended well after `n_frames` frames and there was something to yield."""
         status = child.finish()
         self._refuse_closed()
         if status != 0 or child.errors or child.stalled:
             raise self._damage(child, n_frames, following)
+        if self._complaints.suspects:
+            raise self._damaged(n_frames, following, self._find_extent().why)
         promise = self._probe.promise
         if promise.cut is not None:
             raise self._damaged(n_frames, following, promise.cut)
-        if promise.n_frames is not None and n_frames != promise.n_frames:
+        if self.n_input_frames is not None and n_frames != self.n_input_frames:
             raise self._too_few(n_frames, following)
         if not self._selection.indices(n_frames) and not self._selection.done:
             raise self._selection.nothing_selected(self._path, n_frames)
@@ -315,7 +371,7 @@ class VideoSource(SelectedSource):
     def _too_few(self, n_frames: int, seconds: float) -> DamagedInputError:
         return DamagedInputError(
             f"input {self._path!r} is damaged: it ends at {_where(n_frames, seconds)}, but its index promises "
-            f"{self._probe.promise.n_frames} frames; which are missing is not known"
+            f"{self.n_input_frames} frames; which are missing is not known"
         )
 
     def _damaged(self, index: int, seconds: float, reason: str) -> DamagedInputError:
@@ -334,8 +390,8 @@ class VideoSource(SelectedSource):
         reason = child.explain().rstrip(".")
         if child.stalled or child.short_of_memory or (status < 0 and not child.errors):
             return UnreadableNowError(f"input {self._path!r} cannot be read on from {where}: {reason}")
-        if self._change is not None and _RECONFIGURED.match(reason):
-            reason = self._change
+        if self._complaints.change is not None and reason.startswith("Reconfiguring filter graph"):
+            reason = self._complaints.change
         return self._damaged(index, seconds, reason)
 
 
