@@ -21,7 +21,7 @@ from framencc.staging import signals_deferred
 from framencc.verification import verify
 from framencc.workfolder import WorkFolder
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 N_FRAMES = 30
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sink_readback import names
 
@@ -39,6 +39,7 @@ def test_what_is_added_is_read_also_after_it_was_opened_again(tmp_path):
     assert list(read_journal(tmp_path / "absent")) == []
 
 
+@settings(deadline=None)  # a flush takes as long as the disk is busy
 @given(st.data())
 def test_however_it_is_cut_whole_lines_count_and_it_can_be_gone_on_with(tmp_path_factory, data):
     path = write(tmp_path_factory.mktemp("journal") / "journal", ENTRIES)
@@ -53,6 +54,7 @@ def test_however_it_is_cut_whole_lines_count_and_it_can_be_gone_on_with(tmp_path
     assert list(read_journal(path)) == [*found, {"kind": "more"}]
 
 
+@settings(deadline=None)  # a flush takes as long as the disk is busy
 @given(st.data())
 def test_a_changed_byte_ends_it_there(tmp_path_factory, data):
     path = write(tmp_path_factory.mktemp("journal") / "journal", ENTRIES)

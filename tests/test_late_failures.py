@@ -22,7 +22,7 @@ from framencc.sidecar import read_sidecar
 from framencc.sinks.parts import VideoParts
 from framencc.warps import WarpStage
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 N_FRAMES = 9
 POSIX = pytest.mark.skipif(os.name == "nt", reason="the stand-in for ffmpeg is a shell script")
@@ -164,7 +164,7 @@ def missing_warp(monkeypatch, index):
     monkeypatch.setattr(WarpStage, "estimate", estimate_or_fail)
 
 
-@pytest.mark.parametrize("policy", ["previous", "identity"])
+@pytest.mark.parametrize("policy", ["invalid", "previous", "identity"])
 def test_a_run_that_a_missing_warp_has_ended_resumes_with_another_policy(policy, here, monkeypatch):
     missing_warp(monkeypatch, 6)
     warp = {"method": "translation", "on_failure": policy}

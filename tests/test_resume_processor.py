@@ -15,7 +15,7 @@ from framencc.pipeline import run
 from framencc.warps import processor
 
 cv2 = pytest.importorskip("cv2", reason="OpenCV is an optional extra")
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 N_FRAMES = 9
 HERE, THERE = "SSE SSE2 *SSE4.1 *AVX *FP16 *AVX2", "SSE SSE2 *SSE4.1 *AVX *FP16? *AVX2?"

@@ -20,7 +20,7 @@ from framencc.verification import verify
 from framencc.workfolder import WorkFolder
 
 pytestmark = [
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(300),
     pytest.mark.skipif(os.name == "nt", reason="links need rights there, and there are no pipes in folders"),
 ]
 

@@ -136,7 +136,7 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
         stages = Stages(spec, cleanup, 0 if nothing_left else left.n_maps, left.points, ahead=not nothing_left)
         work.begin(stages.description.identity())
         outputs = cleanup.enter_context(contextlib.closing(Outputs(spec, stages.formats, work)))
-        outputs.warnings = lambda: stages.warnings
+        outputs.warnings = lambda: tuple(dict.fromkeys([*left.warnings, *stages.warnings]))
         for row in work.rows():
             tally.add(row)
         damage = left.damage
@@ -150,7 +150,7 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
             )
             damage = _carry_out(job, outputs, nothing_left=nothing_left)
         seconds = time.perf_counter() - started
-        warnings = tuple(dict.fromkeys([*left.warnings, *stages.warnings]))
+        warnings = outputs.warnings()
         head = stages.description.head(tally, seconds, damage, left.n_maps, warnings)
         paths, sidecar = outputs.commit(head, damage, progress=progress)
     output = paths.pop(MAPS)

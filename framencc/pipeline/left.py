@@ -87,7 +87,8 @@ class Left:
 
     def _take(self, entry: Mapping[str, Any]) -> None:
         kind = entry["kind"]
-        self.warnings = list(dict.fromkeys([*self.warnings, *map(str, entry.get("warnings", ()))]))
+        if "warnings" in entry:
+            self.warnings = [str(warning) for warning in entry["warnings"]]
         if kind == "job":
             self.identity = dict(entry["identity"])
             self.places = {str(name): str(path) for name, path in entry["places"].items()}

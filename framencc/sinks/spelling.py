@@ -14,14 +14,6 @@ def fold(name: str) -> str:
     return unicodedata.normalize("NFC", visible)
 
 
-def is_one_entry(path: Path, other: Path) -> bool:
-    """Tell whether two names in a folder, of which only the first is listed, lead to the same entry of it."""
-    try:
-        return os.path.samestat(path.lstat(), other.lstat())
-    except OSError:
-        return False
-
-
 def one_spelling(folder: Path, name: str) -> str:
     """Return the one name for all spellings of `name` that are the same file in a folder, which need not exist."""
     if _other_accents(name) != name and _ignores(folder, name, _other_accents):
@@ -39,17 +31,25 @@ def _ignores(folder: Path, name: str, respell: Callable[[str], str]) -> bool:
     while not os.path.lexists(folder) and folder.parent != folder:
         folder = folder.parent  # what is made in it will be like it
     if os.path.lexists(folder / name):
-        return is_one_entry(folder / name, folder / respell(name))
+        return _is_unlisted(folder, name) or _is_unlisted(folder, respell(name))
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if respell(entry.name) != entry.name:
-                    return is_one_entry(folder / entry.name, folder / respell(entry.name))
+                    return _is_unlisted(folder, respell(entry.name))
         probe = folder / f".framencc-{secrets.token_hex(4)}-\u00e9"
         os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         try:
-            return is_one_entry(probe, folder / respell(probe.name))
+            return _is_unlisted(folder, respell(probe.name))
         finally:
             probe.unlink()
     except (OSError, UnicodeError):  # nothing can be written there anyway
+        return False
+
+
+def _is_unlisted(folder: Path, name: str) -> bool:
+    """Whether a name leads to an entry that its folder lists by another one; numbers of files do not always tell."""
+    try:
+        return os.path.lexists(folder / name) and name not in os.listdir(folder)  # noqa: PTH208
+    except OSError:  # it lets nobody list it
         return False

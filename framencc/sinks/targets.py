@@ -14,7 +14,7 @@ from framencc.fields import FIELD_SUFFIXES
 from framencc.fields.exr import import_openexr
 from framencc.sequences import matches_of, pattern_of, split_glob
 from framencc.sinks.base import sink_error
-from framencc.sinks.spelling import fold, is_one_entry, one_spelling
+from framencc.sinks.spelling import fold, one_spelling
 from framencc.spec import (
     FIELD_OUTPUT_SUFFIXES,
     FRAME_NUMBER_PATTERN,
@@ -65,7 +65,7 @@ class NumberedFiles:
                 yield path
                 continue
             index = self.folded_index(name)
-            if index is not None and self.name(index) not in entries and is_one_entry(path, self.path(index)):
+            if index is not None and self.name(index) not in entries and os.path.lexists(self.path(index)):
                 yield path
 
     def names(self, name: str) -> bool:
@@ -256,8 +256,7 @@ def as_spelled(path: Path) -> Path:
     with contextlib.suppress(OSError):
         names = os.listdir(path.parent)  # noqa: PTH208  (nothing else is needed)
         if path.name not in names:
-            same = (path.with_name(name) for name in names if fold(name) == fold(path.name))
-            return next((other for other in same if is_one_entry(other, path)), path)
+            return next((path.with_name(name) for name in names if fold(name) == fold(path.name)), path)
     return path
 
 

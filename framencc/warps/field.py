@@ -59,7 +59,7 @@ class FieldMethod(WarpMethod):
         if self._notes is None:
             with contextlib.suppress(FramenccError):  # whoever needs the field says what is wrong with it
                 self._take(self._fields.load(self._first, self._size, convention=self._convention).notes)
-        coarse = (f"warp.field {self._fields.path!r} {note.text}" for note in (self._notes or {}).values())
+        coarse = (f"warp.field {self._fields.path!r} {note.text}" for note in list((self._notes or {}).values()))
         return (*coarse, *self._left_over)
 
     def _take(self, notes: Iterable[Note]) -> None:
