@@ -90,7 +90,7 @@ def _lines(path: Path) -> Iterator[tuple[int, Entry]]:
                 return
             try:
                 entry = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 return
             if not isinstance(entry, dict):
                 return

@@ -119,7 +119,7 @@ class WorkFolder:
         """What the last run to work here has left of itself by `claim`; None where there is nothing."""
         try:
             return json.loads((self.path / OWNER).read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
 
     def claim(self, owner: Mapping[str, str]) -> None:

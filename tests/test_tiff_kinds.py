@@ -105,7 +105,7 @@ def test_significant_bits_reach_the_reference_and_the_stream(tmp_path: Path) -> 
     tiff(tmp_path / "f_2.tif", [pack(DEEP >> 4, 12)], t258=12)
     with ImageSequenceSource(str(tmp_path)) as source, pytest.raises(DamagedInputError) as caught:
         list(source.frames())
-    assert "f_2.tif' (frame 2, 0.080 s) has 12 significant bits, 'f_0.tif' 10" in str(caught.value)
+    assert "f_2.tif' (frame 2, 0.080 s) has 12 bits a sample, but 'f_0.tif' 10" in str(caught.value)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])

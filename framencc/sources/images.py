@@ -81,7 +81,7 @@ class ImageSequenceSource(IndexedSource):
             self._places = {number - numbers[0]: file for number, file in zip(numbers, self.files, strict=True)}
         super().__init__(path, selection, max(self._places) + 1, frame_rate, limits)
         self._first_name, taken = self._take_first(selection, limits.max_pixels)
-        self._stored_bits = taken.bits
+        self._packed_bits = taken.packed_bits
         self.info = StreamInfo(
             height=taken.data.shape[-2],
             width=taken.data.shape[-1],
@@ -154,10 +154,9 @@ class ImageSequenceSource(IndexedSource):
                 f"picture {str(file)!r} {place} is {_describe(taken.data)}, but the sequence is "
                 f"{info.width} x {info.height} {info.dtype} as {first!r}"
             )
-        if None not in (taken.bits, self._stored_bits) and taken.bits != self._stored_bits:
-            raise DamagedInputError(
-                f"picture {str(file)!r} {place} has {taken.bits} significant bits, {first!r} {self._stored_bits}"
-            )
+        if taken.packed_bits != self._packed_bits:
+            bits, expected = taken.packed_bits or 16, self._packed_bits or 16
+            raise DamagedInputError(f"picture {str(file)!r} {place} has {bits} bits a sample, but {first!r} {expected}")
         if n_channels != info.n_channels:
             kinds = {1: "gray", 3: "in colour"}
             raise DamagedInputError(

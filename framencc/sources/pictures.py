@@ -118,7 +118,7 @@ def take_from_file(
         raise SourceError(f"{where} cannot be read: it needs more memory than there is") from error
     except Exception as error:  # noqa: BLE001  (a damaged file makes the decoders raise nearly anything)
         raise DamagedInputError(f"{where} is damaged: {_one_line(error)}") from None
-    taken = _take(stored.data, wanted, where)._replace(bits=stored.bits)
+    taken = _take(stored.data, wanted, where)._replace(packed_bits=stored.packed_bits)
     return taken._replace(codes=Codes.of(stored.data, stored.bits)) if look else taken
 
 
@@ -131,10 +131,11 @@ class _Reading:
 
 
 class _Stored(NamedTuple):
-    """A picture as it is stored, upright; `bits`: how many of its samples' bits are significant, None: not said."""
+    """A picture as it is stored, upright; what its file says of `bits` that are significant, and that it packs."""
 
     data: Picture
     bits: int | None = None
+    packed_bits: int | None = None
 
 
 def _reader(path: Path, where: str) -> Callable[[Path, str, _Reading], _Stored]:
@@ -233,7 +234,8 @@ def _read_tiff(path: Path, where: str, reading: _Reading) -> _Stored:
             picture = ~picture if picture.dtype.kind == "b" else -picture
     if layout.bits in (2, 4) and not reading.keep_palette:
         picture = picture * np.uint8(255 // (n_codes - 1))  # as fewer bits of a PNG are
-    return _Stored(_turn(picture, orientation), bits)
+    is_packed = picture.dtype == np.uint16 and layout.bits < 16
+    return _Stored(_turn(picture, orientation), bits, layout.bits if is_packed else None)
 
 
 def _read_tiff_by_pillow(path: Path, page: Any, where: str, reading: _Reading) -> _Stored:

@@ -23,8 +23,8 @@ class Taken(NamedTuple):
         (H, W) bool, False for masked pixels; None where all are used.
     conversion
         How `data` was computed; None where it is stored as such.
-    bits
-        How many bits of its samples the file says are significant; None where it does not say.
+    packed_bits
+        How many bits a sample has in the file, where that is no whole number of bytes; None elsewhere.
     codes
         What can be seen of the codes of a file's 16-bit channels; None where nobody asked, or there are none.
     """
@@ -32,7 +32,7 @@ class Taken(NamedTuple):
     data: Picture
     use: Use | None = None
     conversion: Conversion | None = None
-    bits: int | None = None
+    packed_bits: int | None = None
     codes: Codes | None = None
 
 
