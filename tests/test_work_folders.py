@@ -133,6 +133,16 @@ def test_a_folder_that_was_only_just_made_is_taken_over(content, here):
     assert not Path(".out.npy.framencc").exists()
 
 
+@pytest.mark.parametrize("content", [None, "", "framencc wo"])
+def test_and_removed_by_a_run_that_finds_its_job_finished(content, here):
+    run(job(validity="v.npy"))
+    Path(".v.npy.framencc").mkdir()
+    if content is not None:
+        Path(".v.npy.framencc/lock").write_text(content)
+    assert run(job(validity="v.npy", resume=True)).n_resumed == N_FRAMES
+    assert not Path(".v.npy.framencc").exists()
+
+
 def test_nobody_else_can_put_anything_into_a_work_folder(here, monkeypatch):
     assert stat.S_IMODE(begun(monkeypatch).stat().st_mode) == 0o700
 

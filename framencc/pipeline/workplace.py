@@ -13,7 +13,7 @@ from framencc.pipeline.left import JOURNAL_FORMAT, MAPS, Left, journal_path, pla
 from framencc.pipeline.publishing import Move, take_back
 from framencc.sinks.base import sink_error
 from framencc.spec import RunSpec
-from framencc.workfolder import WorkFolder, find_work_folder
+from framencc.workfolder import WorkFolder, find_work_folder, work_folder_path
 
 
 def look(spec: RunSpec) -> Left:
@@ -83,7 +83,7 @@ def tidy_up(spec: RunSpec) -> None:
         When another run works there.
     """
     for path in map(Path, spec.targets.values()):
-        if find_work_folder(path) is not None:
+        if work_folder_path(path).is_dir():  # also one with nothing in it, not even its mark
             folder = WorkFolder(path)
             if folder.owner in (None, _owner_of(spec)):
                 folder.remove()
