@@ -103,6 +103,7 @@ def require_plain_name(name: object) -> None:
     """
     if not isinstance(name, str) or name in ("", ".", "..") or "\0" in name or Path(name).name != name:
         raise ValueError(f"{name!r} is not the name of a file in it")
+    os.fsencode(name)  # which no name of a file fails at
 
 
 def sidecar_path(output: str | Path) -> Path:

@@ -250,7 +250,8 @@ class WorkFolder:
             return
         path = self.path / LOCK
         if remove and sys.platform != "win32":
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # it holds nothing
             self._lock.close()
         if remove and sys.platform == "win32":  # where an open file cannot be removed

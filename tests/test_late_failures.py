@@ -121,6 +121,24 @@ def test_verify_does_not_call_an_output_changed_that_it_could_not_read(here, dis
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize(("output", "end"), [("out.mkv", ".mkv"), ("out/%03d.png", ".png")])
+def test_nor_are_sealed_maps_that_cannot_be_read_now(output, end, here, monkeypatch):
+    cut_off(job(output), monkeypatch, 6)
+    real = Path.open
+
+    def fail(path, *arguments, **options):
+        if path.suffix == end:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return real(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", fail)
+        with pytest.raises(SinkError, match="cannot be gone on with now: Stale file handle") as caught:
+            run(job(output, resume=True))
+    assert caught.value.__notes__ == ["4 maps are kept; --resume goes on from there"]
+    assert run(job(output, resume=True)).n_resumed == 4
+
+
 def test_a_result_that_differs_is_still_lost_work(here, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(verification, "digest", lambda _: "0" * 32)

@@ -1,5 +1,6 @@
 """Only what framencc has made is used, emptied or replaced: what has a work folder's name may be somebody else's."""
 
+import errno
 import os
 import shutil
 import stat
@@ -14,8 +15,8 @@ from cut_off_runs import CutOff
 from framencc.config import make_spec
 from framencc.errors import SinkError, SourceError, SpecError
 from framencc.journal import Journal, read_journal
-from framencc.pipeline import describe, run
-from framencc.pipeline.outputs import Outputs
+from framencc.pipeline import describe, run, workplace
+from framencc.pipeline.outputs import LostWorkError, Outputs
 from framencc.verification import verify
 from framencc.workfolder import WorkFolder
 
@@ -228,6 +229,17 @@ def with_move(source, target, identity=(4, 5), output="output"):
     return lambda entries: [*entries, {"kind": "whole", "plan": [[output, source, target, list(identity)]]}]
 
 
+def with_value(place, value):
+    def change(entries):
+        where = entries[1]
+        for part in place[:-1]:
+            where = where[part]
+        where[place[-1]] = value
+        return entries
+
+    return change
+
+
 CHANGES = {
     "part": with_part,
     "source": lambda name: with_move(name, "out.npy"),
@@ -277,13 +289,32 @@ def test_a_journal_moves_files_to_the_jobs_own_names_alone(target, done, here, m
         lambda entries: [entries[0] | {"places": ["a"]}, *entries[1:]],
         lambda entries: [entries[0] | {"identity": 5}, *entries[1:]],
         lambda entries: [entries[0], entries[1] | {"point": {"x": 1}}],
+        lambda entries: [entries[0], entries[1] | {"point": {"index": "1", "pts_seconds": 0.0, "digest": "a"}}],
+        lambda entries: [entries[0] | {"identity": {"options": [1]}}, *entries[1:]],
+        lambda entries: [entries[0], entries[1] | {"rows": {"a": 1, "b": 2}}],
+        with_part("\ud800"),
+        with_value(("parts", "output", "maps"), 3),
+        with_value(("parts", "output", "maps"), "2"),
+        with_value(("parts", "output", "end"), None),
+        with_value(("parts", "output", "end"), [2]),
+        with_value(("rows", 0), "a row"),
+        with_value(("rows", 1, "index"), 10**30),
+        with_value(("rows", 1, "pts_seconds"), "0.1"),
+        with_value(("rows", 1, "digests"), ["0"]),
+        with_value(("rows", 0, "digests", "output"), 5),
+        with_value(("rows", 0, "code_shares"), [1.0]),
+        with_value(("rows", 0, "code_shares", 2), 10**400),
+        with_value(("rows", 0, "mean_confidence"), "high"),
+        with_value(("rows", 0, "p05"), {}),
+        with_value(("rows", 0, "warp"), None),
     ],
 )
 def test_a_journal_that_no_run_has_written_is_one_clear_line(change, here, monkeypatch):
     rewritten(begun(monkeypatch), change)
-    with pytest.raises(SpecError, match="its journal is damaged") as caught:
+    with pytest.raises((SpecError, LostWorkError), match=r"its journal is damaged|cannot be gone on with") as caught:
         run(job(resume=True))
     assert len(str(caught.value).splitlines()) == 1
+    assert not hasattr(caught.value, "__notes__")
 
 
 def test_a_folder_that_is_exchanged_during_the_run_is_not_touched(here, monkeypatch):
@@ -330,4 +361,37 @@ def test_a_pipe_in_the_place_of_a_result_keeps_nobody_waiting(name, here):
         (problem,) = verify(spec.output).problems
         assert f"{name}' " in problem
         assert "is no regular file" in problem
+    assert tree() == before
+
+
+def test_a_lock_that_cannot_be_removed_makes_a_finished_run_no_failure(here, monkeypatch):
+    unlink = Path.unlink
+
+    def fail(path, **options):
+        if path.name == "lock":
+            raise OSError(errno.EIO, "Input/output error")
+        unlink(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", fail)
+        assert run(job()).n_frames == N_FRAMES
+    assert tree(Path(".out.npy.framencc")) == {".out.npy.framencc/lock": b"framencc work folder\n"}
+    assert run(job(overwrite=True)).n_frames == N_FRAMES
+    assert not Path(".out.npy.framencc").exists()
+
+
+def test_an_output_of_another_run_that_cannot_be_looked_at_is_left_to_it(here, monkeypatch):
+    begun(monkeypatch, validity="v.npy")
+    before = tree()
+    find = workplace.find_work_folder
+
+    def fail(target):
+        if target.name == "out.npy":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return find(target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workplace, "find_work_folder", fail)
+        with pytest.raises(SpecError, match=r"'v\.npy' was begun by a run of output .*out\.npy' that was cut off"):
+            run(job(output="other.npy", validity="v.npy", overwrite=True))
     assert tree() == before

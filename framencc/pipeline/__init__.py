@@ -134,11 +134,9 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
         left, tally = work.left, Tally(spec.scores.threshold)
         nothing_left = left.ended or Selection.parse(spec.frames).exhausted_by(left.n_maps)
         stages = Stages(spec, cleanup, 0 if nothing_left else left.n_maps, left.points, ahead=not nothing_left)
-        work.begin(stages.description.identity())
+        work.begin(stages.description.identity(), tally)
         outputs = cleanup.enter_context(contextlib.closing(Outputs(spec, stages.formats, work)))
         outputs.warnings = lambda: tuple(dict.fromkeys([*left.warnings, *stages.warnings]))
-        for row in work.rows():
-            tally.add(row)
         damage = left.damage
         if not left.ended:
             job = Job(

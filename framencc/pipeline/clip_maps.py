@@ -98,7 +98,11 @@ class ClipMaps:
         if _sha256(path) != record["sha256"]:
             raise ValueError(f"{path.name!r} has changed")
         with np.load(path, allow_pickle=False) as stored:
-            self._state = {name: stored[name] for name in self._state}
+            state = {name: stored[name] for name in self._state}
+        for name, array in self._state.items():
+            if (state[name].shape, state[name].dtype) != (array.shape, array.dtype):
+                raise ValueError(f"{path.name!r} holds a {name} of another size")
+        self._state = state
 
     def result(self, name: str) -> Picture:
         """Return a map of the clip, (H, W) float32; NaN where no frame measured the pixel."""

@@ -46,7 +46,7 @@ def differences(then: Any, now: Any, name: str = "") -> list[str]:
 
 def _other_features(then: Sequence[str], now: Sequence[str], decided: str) -> list[str]:
     """Say in a few words which processor features have come and gone."""
-    gone, new = [one for one in then if one not in now], [one for one in now if one not in then]
+    gone, new = [str(one) for one in then if one not in now], [one for one in now if one not in then]
     parts = [f"{', '.join(gone)} {_be(gone, 'was', 'were')} in use, now {_be(gone, 'is', 'are')} not"] if gone else []
     parts += [f"{', '.join(new)} {_be(new, 'is', 'are')} in use, {_be(new, 'was', 'were')} not"] if new else []
     return [f"processor features for {decided}: {'; '.join(parts)}"] if parts else []

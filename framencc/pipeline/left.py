@@ -1,5 +1,6 @@
 """What an earlier run of a job has left in its work folders, as its journal says; nothing that it says is trusted."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +16,12 @@ from framencc.spec import RunSpec
 from framencc.staging import require_plain_name, sidecar_path
 from framencc.workfolder import find_work_folder, work_folder_path
 
-MAPS = "output"
+MAPS, CLIP_MAPS = "output", "clip_maps"
 JOURNAL_FORMAT = 2
+# What comes of using an entry that no run has written.
+JOURNAL_ERRORS = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 _FIRST_LINE_BYTES = 1 << 20
+_LARGEST = 2**63
 
 
 @dataclass
@@ -73,7 +77,7 @@ class Left:
                 return cls(unreadable="is of another version of framencc")
             try:
                 left._take(entry)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except JOURNAL_ERRORS as error:
                 reason = f": {error}" if type(error) is ValueError else ""
                 return cls(unreadable=f"is damaged{reason}")
         if left.identity is None and path.exists() and b"\n" in path.read_bytes()[:_FIRST_LINE_BYTES]:
@@ -91,15 +95,18 @@ class Left:
             self.warnings = [str(warning) for warning in entry["warnings"]]
         if kind == "job":
             self.identity = dict(entry["identity"])
+            dict.keys(dict.get(self.identity["options"], "warp", {}))  # they are mappings
             self.places = {str(name): str(path) for name, path in entry["places"].items()}
         elif kind == "segment":
             self.n_segments += 1
             self.n_maps += len(entry["rows"])
             for name, record in entry["parts"].items():
                 require_plain_name(record["file"])
+                if name != CLIP_MAPS and _whole_number(record["maps"]) != len(entry["rows"]):
+                    raise ValueError(f"a part of {name} has another number of maps than frames")
                 self.records.setdefault(name, []).append(record)
             if entry["point"] is not None:
-                self.points.append(SeekPoint(**entry["point"]))
+                self.points.append(_point_of(**entry["point"]))
         elif kind == "whole":
             for move in entry["plan"]:
                 check_move(move)
@@ -108,6 +115,37 @@ class Left:
             self.published = True
         if "end" in entry:
             self.ended, self.damage = True, entry["end"]["damage"]
+
+
+def check_row(row: Any) -> None:
+    """Refuse what no run says of a frame; its scores are for `Tally` to refuse.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError, OverflowError
+        When it is not as it was written.
+    """
+    _whole_number(row["index"])
+    _seconds(row["pts_seconds"])
+    if not all(digest is None or isinstance(digest, str) for digest in dict.values(row["digests"])):
+        raise TypeError("a digest is no text")
+    json.dumps(row, allow_nan=False)
+
+
+def _point_of(index: Any, pts_seconds: Any, digest: Any) -> SeekPoint:
+    return SeekPoint(_whole_number(index), _seconds(pts_seconds), str(digest))
+
+
+def _whole_number(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < _LARGEST:
+        raise ValueError(f"{value!r:.40} counts nothing")
+    return value
+
+
+def _seconds(value: Any) -> float:
+    if type(value) not in (int, float) or not abs(value) < _LARGEST:
+        raise ValueError(f"{value!r:.40} is no time")
+    return float(value)
 
 
 def read_left(spec: RunSpec) -> Left:

@@ -18,7 +18,7 @@ from framencc.children import ChildGroup
 from framencc.errors import FramenccError, SinkError, UnreadableNowError
 from framencc.frames import Frame, Picture
 from framencc.pipeline.clip_maps import MEAN, MINIMUM, ClipMaps
-from framencc.pipeline.left import MAPS
+from framencc.pipeline.left import CLIP_MAPS, JOURNAL_ERRORS, MAPS
 from framencc.pipeline.progress import open_bar
 from framencc.pipeline.publishing import Move, all_names, identity_of, publish, write_sidecar
 from framencc.pipeline.results import seal_result, write_clip_map, write_scores
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 _LOSSY = "h264"  # the only codec that changes what it is given
-_CLIP_MAPS = "clip_maps"
 _SEALING_SECONDS = 1.0
 
 
@@ -200,14 +199,9 @@ class Outputs:
             return None
         given = self.formats[MAPS]
         clip_maps = ClipMaps(wanted, (given.height, given.width), self._spec.threads)
-        if self._moves is None and (records := self._work.left.records.get(_CLIP_MAPS)):
-            try:
+        if self._moves is None and (records := self._work.left.records.get(CLIP_MAPS)):
+            with _kept(f"what has added up for {' and '.join(sorted(wanted))}"):
                 clip_maps.restore(records[-1], self._work.folders[MAPS].path)
-            except (ValueError, KeyError, OSError) as error:
-                raise LostWorkError(
-                    f"what has added up for {' and '.join(sorted(wanted))} cannot be gone on with: {error}; give "
-                    f"--overwrite instead of --resume to start anew"
-                ) from None
         return clip_maps
 
     def _is_lossy(self, name: str) -> bool:
@@ -246,7 +240,7 @@ class Outputs:
             with self._explained():
                 folder = self._work.folders[MAPS].path
                 if self.clip_maps is not None:
-                    entry["parts"][_CLIP_MAPS] = self.clip_maps.seal(n_sealed, folder)
+                    entry["parts"][CLIP_MAPS] = self.clip_maps.seal(n_sealed, folder)
                 self._work.seal(entry)
                 if self.clip_maps is not None:
                     self.clip_maps.forget_before(n_sealed, folder)
@@ -282,18 +276,13 @@ class Outputs:
 
     def _require_unchanged(self, name: str, parts: Parts) -> None:
         records = self._records[name]
-        try:
+        with _kept(f"{name} {str(parts.target)!r}"):
             for record in records:
                 parts.look_at(record)
             if (sealed := parts.sealed_maps(records)) is not None:
                 for row, data in zip(self._work.rows(), sealed, strict=True):
                     if row["digests"][name] != digest(data):
                         raise ValueError(f"the map of frame {row['index']} has changed")
-        except (ValueError, OSError) as error:
-            raise LostWorkError(
-                f"{name} {str(parts.target)!r} cannot be gone on with: {error}; give --overwrite instead of --resume "
-                f"to start anew"
-            ) from None
 
     def _finish(self, head: Mapping[str, Any], names: Mapping[str, Path], *, progress: bool) -> list[Move]:
         """Make every output whole, verified and durable in its work folder, and the sidecar with it."""
@@ -382,6 +371,19 @@ class Outputs:
             raise
         except OSError as error:
             raise sink_error(Path(self._spec.output), error) from error
+
+
+@contextlib.contextmanager
+def _kept(what: str) -> Iterator[None]:
+    """Tell what was kept and is lost from what only cannot be read now."""
+    try:
+        yield
+    except (*JOURNAL_ERRORS, FileNotFoundError) as error:
+        raise LostWorkError(
+            f"{what} cannot be gone on with: {error}; give --overwrite instead of --resume to start anew"
+        ) from None
+    except OSError as error:
+        raise SinkError(f"{what} cannot be gone on with now: {error.strerror or error}") from error
 
 
 def _move(output: str, source: Path, target: Path) -> Move:

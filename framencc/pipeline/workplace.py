@@ -9,8 +9,18 @@ from typing import Any
 from framencc.errors import FramenccError, SinkError, SpecError
 from framencc.journal import Journal, read_journal
 from framencc.pipeline.identity import differences, place
-from framencc.pipeline.left import JOURNAL_FORMAT, MAPS, Left, journal_path, places, read_left
+from framencc.pipeline.left import (
+    JOURNAL_ERRORS,
+    JOURNAL_FORMAT,
+    MAPS,
+    Left,
+    check_row,
+    journal_path,
+    places,
+    read_left,
+)
 from framencc.pipeline.publishing import Move, take_back
+from framencc.pipeline.tally import Tally
 from framencc.sinks.base import sink_error
 from framencc.spec import RunSpec
 from framencc.workfolder import WorkFolder, find_work_folder, work_folder_path
@@ -36,16 +46,20 @@ def look(spec: RunSpec) -> Left:
     if spec.overwrite and not spec.resume:
         return left
     if left.unreadable is not None:
-        raise SpecError(
-            f"output {spec.output!r} was begun by a run that was cut off, and its journal {left.unreadable}; "
-            f"--overwrite without --resume starts anew"
-        )
+        raise _unreadable(spec, left.unreadable)
     if left.n_maps and not spec.resume:
         raise SpecError(
             f"output {spec.output!r} was begun by a run that was cut off, and {left.n_maps} of its maps are kept; "
             f"--resume goes on with it, --overwrite starts anew"
         )
     return left
+
+
+def _unreadable(spec: RunSpec, why: str) -> SpecError:
+    return SpecError(
+        f"output {spec.output!r} was begun by a run that was cut off, and its journal {why}; "
+        f"--overwrite without --resume starts anew"
+    )
 
 
 def require_same(left: Left, identity: Mapping[str, Any], spec: RunSpec) -> None:
@@ -155,23 +169,27 @@ class Workplace:
             if entry["kind"] == "segment":
                 yield from entry["rows"]
 
-    def begin(self, identity: Mapping[str, Any]) -> None:
+    def begin(self, identity: Mapping[str, Any], tally: Tally) -> None:
         """Open the journal, for a new job or to go on; for a new one, what an earlier run left is removed.
 
         Parameters
         ----------
         identity
             All that results depend on.
+        tally
+            Gets what the journal says of the frames of sealed maps.
 
         Raises
         ------
         SpecError
-            When the job to go on with was another one; names what differs.
+            When the job to go on with was another one; names what differs. When the journal says of a frame what no
+            run has written.
         SinkError
-            When the journal cannot be written.
+            When the journal cannot be read or written.
         """
         require_same(self.left, identity, self._spec)
         with _explained(self.folders[MAPS].target):
+            self._count_kept(tally)
             if self._found.published:
                 for folder in self.folders.values():
                     folder.forget_old()
@@ -190,6 +208,16 @@ class Workplace:
             if self.left.identity != json.loads(json.dumps(identity)):
                 job = {"identity": dict(identity), "places": places(self._spec)}
                 self.journal.append({"kind": "job", "journal_format": JOURNAL_FORMAT, **job})
+
+    def _count_kept(self, tally: Tally) -> None:
+        if not self.left.n_maps:
+            return
+        try:
+            for row in self.rows():
+                check_row(row)
+                tally.add(row)
+        except JOURNAL_ERRORS as error:
+            raise _unreadable(self._spec, f"is damaged: what it says of a frame is invalid ({error!r:.80})") from None
 
     def seal(self, entry: Mapping[str, Any]) -> None:
         """Record a segment; from now on it counts.
@@ -225,7 +253,9 @@ class Workplace:
         if self.journal is not None:
             self.journal.close()
         if self._n_kept is None:
-            self._n_kept = Left.read(self.journal_path).n_kept if MAPS in self.folders else 0
+            self._n_kept = 0
+            with contextlib.suppress(OSError):  # what was there before is never removed unread
+                self._n_kept = Left.read(self.journal_path).n_kept if MAPS in self.folders else 0
         # That of the maps, which comes first, goes last: as long as there is a journal, a later run tidies up.
         for folder in reversed(self.folders.values()):
             if self._may_remove(folder):
@@ -263,15 +293,17 @@ class Workplace:
         self.left.plan = None
 
     def _is_of_another(self, folder: WorkFolder) -> bool:
-        """Whether maps that another job has made and sealed are kept in a folder."""
+        """Whether maps that another job has made and sealed are, or may be, kept in a folder."""
         owner = folder.owner
         if not isinstance(owner, dict) or owner == _owner_of(self._spec) or not isinstance(owner.get("maps"), str):
             return False
         try:
             path = find_work_folder(Path(owner["maps"]))
-        except (SinkError, ValueError):  # what is there is no work of a run
+            return path is not None and Left.read(journal_path(path)).n_kept > 0
+        except (SinkError, ValueError, NotADirectoryError):  # what is there is no work of a run
             return False
-        return path is not None and Left.read(journal_path(path)).n_kept > 0
+        except OSError:  # it cannot be looked at, so nobody knows
+            return True
 
     def _require_own(self, name: str, folder: WorkFolder) -> None:
         with _explained(folder.target):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 def fold(name: str) -> str:
     """Return what all spellings that a disk may take for one name have in common: case, accents, invisible signs."""
+    if name.isascii():  # nearly all are, and folders can be large
+        return name.lower()
     decomposed = unicodedata.normalize("NFD", name).casefold()
     visible = "".join(letter for letter in decomposed if unicodedata.category(letter) != "Cf")
     return unicodedata.normalize("NFC", visible)

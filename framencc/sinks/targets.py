@@ -59,14 +59,14 @@ class NumberedFiles:
         """
         if not self.folder.is_dir():
             return
-        entries = {path.name: path for path in self.folder.iterdir()}
-        for name, path in entries.items():
+        entries = set(os.listdir(self.folder))  # noqa: PTH208  (a path of each of 100,000 files takes its time)
+        for name in entries:
             if self.names(name):
-                yield path
+                yield self.folder / name
                 continue
             index = self.folded_index(name)
             if index is not None and self.name(index) not in entries and os.path.lexists(self.path(index)):
-                yield path
+                yield self.folder / name
 
     def names(self, name: str) -> bool:
         """Whether one of the files is called `name`."""
