@@ -120,7 +120,7 @@ class TolerantVideoSource(VideoSource):
                 times = {k: self._packets.seconds(k) for k in numbers}
                 numbers = [k for k, time in times.items() if time is None or time >= begins.seconds]
         if take.end is not None:
-            self._options = replace(take, first=first, earliest=earliest).options
+            self._take = replace(take, first=first, earliest=earliest)
             self._child = self._start()
         self.read_ahead()
         yield from self._decode(list(numbers), promised=True)
@@ -146,7 +146,7 @@ class TolerantVideoSource(VideoSource):
                 seconds = time if shown.is_complete else first + index / self.info.frame_rate
                 yield Place(index, float(seconds), why or "corrupt input packet")
         if why is None:
-            self._options = take.options
+            self._take = take
             self._start()
             kept = [k for k in self._range(take) if not take.is_left_out(self._packets, k)]
             for place in self._decode(kept, promised=False):
