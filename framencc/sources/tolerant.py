@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from framencc.errors import SourceError, SpecError
+from framencc.errors import SourceError, SpecError, UnreadableNowError
 from framencc.ffmpeg import FfmpegChild
 from framencc.frames import Frame
 from framencc.sources.base import Allocate
@@ -154,17 +154,16 @@ class TolerantVideoSource(VideoSource):
 
     def _change_to(self, take: Take) -> str | None:
         """Say how a take's pictures differ from those of the first take; None where they do not."""
-        options = take.options
         try:
-            other = probe_video(
-                self._path,
-                self._stall_seconds,
-                self.wanted,
-                memory_mib=self._memory_mib,
-                limits=self._limits,
-                options=options,
-            )
+            with self._helpers.gathering():
+                other = probe_video(
+                    self._path, wanted=self.wanted, limits=self._limits, options=take.options, **self._child_options
+                )
+        except UnreadableNowError:
+            self._refuse_closed()
+            raise
         except (SourceError, SpecError) as error:
+            self._refuse_closed()
             return str(error)
         info, given = other.info, self.info
         details, known = info.details or {}, given.details or {}

@@ -287,10 +287,13 @@ class VideoSource(SelectedSource):
         """Whether the decoder's frame `number` is turned as the first one, whatever it says."""
         if not self._complaints.turns:
             return True
-        if self._orientation is None:
+        orientation = self._orientation  # another thread may end it
+        if orientation is None:
             with self._helpers.gathering():
-                self._orientation = Orientation(self._start_another, self._raw_buffer(), number)
-        return self._orientation.holds(number, picture)
+                orientation = self._orientation = Orientation(self._start_another, self._raw_buffer(), number)
+        is_alike = orientation.holds(number, picture)
+        self._refuse_closed()
+        return is_alike
 
     def _start_another(self, options: tuple[str, ...]) -> FfmpegChild:
         return FfmpegChild([*options, *self._given], stdout=True, **self._child_options)
