@@ -15,8 +15,9 @@ TRUNCATED_SEI = bytes([5, 200]) + b"0123456789abcdef" + b"short" + b"\x80"
 
 
 def clip(path: Path, *codec: object, begin: float = 0, n_frames: int = 30, size: str = "64:48") -> Path:
-    """Encode some frames of real footage, small."""
-    media.ffmpeg("-ss", begin, "-i", media.footage(), "-vf", f"crop={size}", "-frames:v", n_frames, *codec, path)
+    """Encode some frames of real footage, small and with square pixels."""
+    filters = f"crop={size},setsar=1"
+    media.ffmpeg("-ss", begin, "-i", media.footage(), "-vf", filters, "-frames:v", n_frames, *codec, path)
     return path
 
 

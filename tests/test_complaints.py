@@ -2,6 +2,8 @@
 
 import json
 import struct
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import damaged_streams as streams
@@ -14,6 +16,7 @@ from framencc.errors import DamagedInputError
 from framencc.frames import Frame
 from framencc.sources import VideoSource
 from framencc.sources.complaints import Complaints
+from framencc.sources.packets import Take
 from framencc.sources.probe import probe_video
 from framencc.sources.tolerant import TolerantVideoSource
 from framencc.sources.wanted import LUMA
@@ -155,7 +158,7 @@ def test_only_the_component_that_says_it_makes_a_complaint_harmless(folder: Path
     complaints = Complaints(probe_video(str(folder / "a.h264"), 60, LUMA), LUMA)
     text = "SEI type 5 size 200 truncated at 21"
     assert complaints.is_damage("error", text, "in#0 @ 0x1")
-    assert not complaints.is_damage("info", "Input #0, h264, from 'x':", "")
+    assert not complaints.is_damage("info", "Stream mapping:", "")
     assert not complaints.is_damage("error", text, "h264 @ 0x1")
     for component in ("", "mjpeg @ 0x1", "in#0 @ 0x1", "h264", "dec:h264 @ 0x1", "vist#0:0/h264 @ 0x1"):
         assert complaints.is_damage("error", text, component) is (component != "h264")
@@ -173,11 +176,29 @@ def test_only_the_component_that_says_it_makes_a_complaint_harmless(folder: Path
     assert complaints.harmless == ("damaged supplementary messages (SEI)",)
 
 
+def test_only_what_splits_the_input_may_miss_parameters_and_only_before_the_first_key_frame(folder: Path) -> None:
+    probe = probe_video(str(folder / "a.h264"), 60, LUMA)
+    text = "non-existing PPS 0 referenced"
+    take = Take(0, None, 2, 9, Fraction(1))
+    complaints = Complaints(probe, LUMA, take)
+    complaints.is_damage("info", "Stream mapping:", "")
+    assert not complaints.is_damage("error", text, "h264 @ 0x1")
+    assert complaints.is_damage("error", text, "h264 @ 0x2")
+    assert complaints.is_damage("error", "no frame!", "h264 @ 0x1")
+    assert not complaints.is_damage("error", text, "h264 @ 0x1")
+    assert complaints.is_damage("error", text, "h264 @ 0x1")
+    for whole in (None, replace(take, first=0)):
+        assert Complaints(probe, LUMA, whole).is_damage("error", text, "h264 @ 0x1") is False  # ffmpeg looks ahead
+        complaints = Complaints(probe, LUMA, whole)
+        complaints.is_damage("info", "Stream mapping:", "")
+        assert complaints.is_damage("error", text, "h264 @ 0x1")
+
+
 def test_segments_that_can_change_colours_are_not_harmless(tmp_path: Path) -> None:
     for pixel_format, is_damage in {"yuvj444p": True, "yuvj422p": False}.items():
         path = streams.clip(tmp_path / f"{pixel_format}.avi", "-c:v", "mjpeg", "-pix_fmt", pixel_format, n_frames=2)
         complaints = Complaints(probe_video(str(path), 60, LUMA), LUMA)
-        complaints.is_damage("info", "Input #0, avi, from 'x':", "")
+        complaints.is_damage("info", "Stream mapping:", "")
         assert complaints.is_damage("error", "app: invalid len 0", "mjpeg @ 0x1") is is_damage
 
 

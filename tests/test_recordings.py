@@ -107,6 +107,32 @@ def test_frames_before_a_key_frame_that_need_the_one_before_are_left_out(
         assert "no intact key frame" in warnings[0]
 
 
+LATE_KEY_FRAMES = {
+    "h264": ("-c:v", "libx264", "-preset", "ultrafast", "-x264-params", "keyint=70:min-keyint=70:scenecut=0"),
+    "hevc": (
+        *("-c:v", "libx265", "-preset", "ultrafast"),
+        *("-x265-params", "log-level=none:keyint=70:min-keyint=70:scenecut=0"),
+    ),
+}
+
+
+@pytest.mark.parametrize("codec", list(LATE_KEY_FRAMES))
+def test_a_first_key_frame_later_than_ffmpeg_looks_ahead(tmp_path: Path, codec: str) -> None:
+    source = ("-f", "lavfi", "-i", "testsrc2=s=96x80:r=5:d=18")
+    media.ffmpeg(*source, *LATE_KEY_FRAMES[codec], tmp_path / "whole.ts")
+    path = streams.without_packets(tmp_path / "whole.ts", tmp_path / "part.ts", "lt(n,3)")
+    whole, _ = read(tmp_path / "whole.ts")
+    for kind in (VideoSource, TolerantVideoSource):
+        frames, warnings = read(path, kind)
+        assert len(frames) >= 15
+        assert all(frame.damaged is None for frame in frames)
+        np.testing.assert_array_equal(pictures(frames), pictures(whole)[-len(frames) :])
+        assert "no intact key frame" in warnings[0]
+    with VideoSource(str(path)) as video:
+        assert video.info.details is not None
+        assert (video.info.details["container"], video.info.details["codec"]) == ("mpegts", codec)
+
+
 def test_damage_behind_a_beginning_in_the_middle_is_still_damage(whole: Path, tmp_path: Path) -> None:
     part = streams.without_packets(whole / "h264.mkv", tmp_path / "part.mkv", "lt(n,7)")
     path = media.corrupt(part, tmp_path / "in.mkv", 0.7, 600)

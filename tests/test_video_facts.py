@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from running import command
 
-from framencc.errors import DamagedInputError
-from framencc.ffmpeg import MARK
+from framencc.errors import DamagedInputError, SourceError
+from framencc.ffmpeg import MARK, FrameStamp
+from framencc.ffmpeg.messages import Messages
 from framencc.sources import VideoSource
 from framencc.sources.facts import SHOWINFO, VideoFacts
 from framencc.sources.probe import VideoProbe, probe_video
@@ -121,6 +122,32 @@ def test_a_comment_of_any_length_changes_no_fact(
 def test_many_chapters_change_no_fact(tmp_path: Path, plain: list[tuple[Path, VideoProbe]]) -> None:
     path, expected = plain[0]
     assert_same(probed(retold(path, tmp_path / path.name, {}, 200)), expected)
+
+
+def test_a_file_without_a_video_is_named_so_however_much_it_says(tmp_path: Path) -> None:
+    media.ffmpeg("-f", "lavfi", "-i", "sine=d=1", "-c:a", "aac", tmp_path / "plain.mkv")
+    book = retold(tmp_path / "plain.mkv", tmp_path / "book.mkv", {}, 600)
+    with pytest.raises(SourceError, match="it holds no video stream"):
+        VideoSource(str(book))
+
+
+def test_what_is_said_last_before_the_first_frame_is_judged_however_much_came_before() -> None:
+    heard: list[str] = []
+
+    def is_complaint(level: str, text: str, _: str) -> bool:
+        heard.append(text)
+        return level == "error"
+
+    stamps: list[FrameStamp] = []
+    messages = Messages(is_complaint, stamps.append, None, lambda: None)
+    lines = ["[info] Input #0, avi, from 'x':", "[info] Stream mapping:"]
+    lines += [f"[h264 @ 0x1] [warning] w{number}" for number in range(5000)]
+    lines += ["[h264 @ 0x1] [error] bad", f"{MARK} frame 0 0 1/25 0 1/25 @", f"{MARK} frame 1 1 1/25 1 1/25 @"]
+    messages.feed("\n".join([*lines, ""]).encode())
+    assert heard[0] == "Stream mapping:"
+    assert "w0" not in heard  # memory is bounded
+    assert messages.errors == ["bad"]
+    assert [(stamp.clean, stamp.n_complaints) for stamp in stamps] == [(False, 1), (False, 1)]
 
 
 def test_values_that_look_like_messages_change_no_fact(tmp_path: Path, plain: list[tuple[Path, VideoProbe]]) -> None:

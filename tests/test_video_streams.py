@@ -66,6 +66,20 @@ def test_a_run_says_which_stream_it_reads(folder: Path, tmp_path: Path) -> None:
     assert len(json.loads(command("probe", path, "--json").stdout)["warnings"]) == 1
 
 
+def test_a_second_stream_of_which_no_size_is_known_does_not_matter(folder: Path) -> None:
+    source = ("-f", "lavfi", "-i", "testsrc2=s=96x80:r=5:d=8")
+    codec = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "100", "-sc_threshold", "0")
+    media.ffmpeg(*source, *codec, folder / "headless.ts")
+    content = (folder / "headless.ts").read_bytes()
+    (folder / "headless.ts").write_bytes(content[len(content) // 5 // 188 * 188 :])
+    both = ("-i", folder / "gray.ts", "-i", folder / "headless.ts", "-map", "0", "-map", "1")
+    media.ffmpeg(*source, *codec, folder / "gray.ts")
+    media.ffmpeg("-v", "fatal", *both, "-c", "copy", "-copyinkf", folder / "programs.ts")
+    with VideoSource(str(folder / "programs.ts")) as video:
+        assert len(list(video.frames())) == 40
+        assert "only stream 0 (96 x 80, h264) is read, not 1 (size unknown, h264)" in video.warnings[0]
+
+
 def test_cover_art_is_no_second_video(folder: Path) -> None:
     for names in (("one.mkv", "cover.png"), ("cover.png", "one.mkv")):
         place = names.index("cover.png")

@@ -11,6 +11,7 @@ of the description is not believed.
 import os
 import re
 import secrets
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -31,6 +32,7 @@ PACKET_STAMPS = ("-stats_enc_post", "pipe:2", "-stats_enc_post_fmt", MARK + " pa
 
 DESCRIPTION_BEGINS = "[info] Input #0, "
 WORK_BEGINS = "[info] Stream mapping:"
+_WORK = ("info", WORK_BEGINS.partition(" ")[2], "")
 _NAMES_A_FILE = (DESCRIPTION_BEGINS, "[info] Output #")
 
 _STAMP = re.compile(
@@ -133,8 +135,9 @@ class Messages:
         self._is_described = False  # its beginning has been seen
         self._in_description = False  # its end is not certain yet
         self._is_mapped = False  # but may have been seen
-        # Messages since the description began, or since the last line that may be its end.
-        self._waiting: list[tuple[str, str, str]] = []
+        # The latest messages since the description began, or since the last line that may be its end: what a failure
+        # or a first frame is about stands last, however much stands before it.
+        self._waiting: deque[tuple[str, str, str]] = deque(maxlen=_KEPT_WAITING)
 
     def feed(self, chunk: bytes) -> None:
         """Take in the next bytes."""
@@ -170,6 +173,7 @@ class Messages:
         elif line.startswith(WORK_BEGINS) and self._in_description:
             self._is_mapped = True
             self._waiting.clear()  # all this may be the file's own text
+            return
         if (written := _WRITTEN.match(line)) is not None:
             self.n_written = int(written["count"])
         match = _LEVEL.match(line)
@@ -178,7 +182,7 @@ class Messages:
         level, text, component = match["level"], match["text"], match["component"] or ""
         if not self._in_description:
             self._judge(level, text, component)
-        elif len(self._waiting) < _KEPT_WAITING:
+        else:
             self._waiting.append((level, text, component))
             if self._is_mapped:
                 self._look_for_memory(level, text)
@@ -194,6 +198,8 @@ class Messages:
 
     def _release(self) -> None:
         """Judge what has been put off: all texts of the file lie behind."""
+        if self._in_description and self._is_mapped:
+            self._judge(*_WORK)
         self._in_description = False
         for message in self._waiting:
             self._judge(*message)

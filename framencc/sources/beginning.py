@@ -33,11 +33,6 @@ class Beginning:
     n_left_out: int = 0
     seconds: Fraction | None = None
 
-    @property
-    def options(self) -> tuple[str, ...]:
-        """Options of the input; see `Take.options`."""
-        return () if self.take is None else self.take.options
-
     def warnings(self, path: str, rate: Fraction) -> tuple[str, ...]:
         """Say which frames are left out, if any are."""
         if not self.n_left_out:

@@ -8,6 +8,7 @@ nothing.
 import re
 
 from framencc.ffmpeg import WORK_BEGINS, is_error
+from framencc.sources.packets import Take
 from framencc.sources.probe import VideoProbe, wanted_layout
 from framencc.sources.wanted import Wanted
 
@@ -65,6 +66,12 @@ _CONCEALED = re.compile(r"concealing \d+ DC, \d+ AC, \d+ MV errors in \w frame")
 # the decoder holds 16 at most. A frame that is lost has a complaint of its own.
 _DISMISSED = "mmco: unref short failure"
 _MOST_DISMISSED = 16
+# What splits the input into packets reads those as well that the decoder is not given, and may not have seen the
+# parameters that they need: where decoding begins in the middle, later than ffmpeg looks ahead.
+_UNKNOWN_PARAMETERS = {
+    "h264": re.compile(r"non-existing PPS \d+ referenced"),
+    "hevc": re.compile(r"PPS id out of range: \d+"),
+}
 _RECONFIGURED = re.compile(r"Reconfiguring filter graph(?: because (?P<reasons>.*))?$")
 _PARAMETERS = re.compile(
     r"video parameters changed to (?P<format>\w+)\((?P<colour>.*)\), (?P<width>\d+)x(?P<height>\d+)"
@@ -81,8 +88,8 @@ class Complaints:
         What is known of the video.
     wanted
         What is taken out of each frame.
-    from_middle
-        Whether the decoder is given the stream from a key frame in its middle on.
+    take
+        What of the stream the decoder is given, from a key frame in its middle on; None: all of it.
 
     Attributes
     ----------
@@ -94,13 +101,15 @@ class Complaints:
         Whether frames have said something new of how they are to be turned. What, only `Orientation` tells.
     """
 
-    def __init__(self, probe: VideoProbe, wanted: Wanted, *, from_middle: bool = False) -> None:
+    def __init__(self, probe: VideoProbe, wanted: Wanted, take: Take | None = None) -> None:
         self._probe = probe
         self._wanted = wanted
         self._harmless: dict[str, None] = {}
         self._is_open = False
         self._ahead: set[str] = set()
-        self._n_dismissed = 0 if from_middle else _MOST_DISMISSED
+        self._n_dismissed = _MOST_DISMISSED if take is None else 0
+        self._splitter: str | None = None
+        self._n_withheld = 0 if take is None else take.first or 0
         self.change: str | None = None
         self.suspects = False
         self.turns = False
@@ -138,9 +147,22 @@ class Complaints:
             if name == "h264" and text == _DISMISSED and self._n_dismissed < _MOST_DISMISSED:
                 self._n_dismissed += 1
                 return False
+            if self._is_of_withheld(name, text, component):
+                return False
         else:
             name = "in#0" if name == self._container else name
         return not self._is_harmless(name, text)
+
+    def _is_of_withheld(self, name: str, text: str, component: str) -> bool:
+        """Whether this is about one of the packets before the first that is decoded."""
+        pattern = _UNKNOWN_PARAMETERS.get(name)
+        if self._n_withheld == 0 or pattern is None or not pattern.fullmatch(text):
+            return False
+        self._splitter = self._splitter or component
+        if component != self._splitter:
+            return False
+        self._n_withheld -= 1
+        return True
 
     def _is_decoder(self, name: str) -> bool:
         """Whether a decoder speaks, of this stream or another, and not the input itself."""

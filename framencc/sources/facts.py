@@ -15,8 +15,9 @@ from framencc.ffmpeg import MARK
 
 # Metadata of an input is printed once more for each output that inherits it.
 NO_METADATA = ("-map_metadata", "-1", "-map_chapters", "-1")
-# An output of a probe that holds nothing and has all video streams described.
-DESCRIBE = ("-map", "0:v", "-c", "copy", *NO_METADATA, "-t", "0", "-f", "null", "-")
+# An output of a probe that holds nothing and has all video streams described. `framecrc` takes streams whose size is
+# not known yet, as when no key frame comes for long; others refuse them, and with them the whole command fails.
+DESCRIBE = ("-map", "0:v", "-c", "copy", *NO_METADATA, "-t", "0", "-f", "framecrc", "-")
 # What a file says of itself could look like any message. A filter's messages bear its name, and no file can know it.
 SHOWINFO = f"showinfo{MARK}"
 
@@ -76,10 +77,10 @@ class StreamFacts:
         return match["text"].ljust(4) if match else None
 
     @property
-    def size(self) -> str | None:
+    def size(self) -> str:
         """Width and height as they are stored."""
         match = _SIZE.search(self.text)
-        return f"{match['width']} x {match['height']}" if match else None
+        return f"{match['width']} x {match['height']}" if match else "size unknown"
 
     @property
     def is_cover(self) -> bool:

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from framencc.errors import SourceError, SpecError
+from framencc.errors import SourceError, SpecError, UnreadableNowError
 from framencc.ffmpeg import FfmpegChild
 from framencc.frames import Frame
 from framencc.sources.base import Allocate
@@ -120,7 +120,7 @@ class TolerantVideoSource(VideoSource):
                 times = {k: self._packets.seconds(k) for k in numbers}
                 numbers = [k for k, time in times.items() if time is None or time >= begins.seconds]
         if take.end is not None:
-            self._options = replace(take, first=first, earliest=earliest).options
+            self._take = replace(take, first=first, earliest=earliest)
             self._child = self._start()
         self.read_ahead()
         yield from self._decode(list(numbers), promised=True)
@@ -146,7 +146,7 @@ class TolerantVideoSource(VideoSource):
                 seconds = time if shown.is_complete else first + index / self.info.frame_rate
                 yield Place(index, float(seconds), why or "corrupt input packet")
         if why is None:
-            self._options = take.options
+            self._take = take
             self._start()
             kept = [k for k in self._range(take) if not take.is_left_out(self._packets, k)]
             for place in self._decode(kept, promised=False):
@@ -154,17 +154,16 @@ class TolerantVideoSource(VideoSource):
 
     def _change_to(self, take: Take) -> str | None:
         """Say how a take's pictures differ from those of the first take; None where they do not."""
-        options = take.options
         try:
-            other = probe_video(
-                self._path,
-                self._stall_seconds,
-                self.wanted,
-                memory_mib=self._memory_mib,
-                limits=self._limits,
-                options=options,
-            )
+            with self._helpers.gathering():
+                other = probe_video(
+                    self._path, wanted=self.wanted, limits=self._limits, options=take.options, **self._child_options
+                )
+        except UnreadableNowError:
+            self._refuse_closed()
+            raise
         except (SourceError, SpecError) as error:
+            self._refuse_closed()
             return str(error)
         info, given = other.info, self.info
         details, known = info.details or {}, given.details or {}

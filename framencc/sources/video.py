@@ -102,7 +102,7 @@ class VideoSource(SelectedSource):
         self._probe = probe or probe_video(path, stall_seconds, wanted, memory_mib=memory_mib, limits=limits, bits=bits)
         self._beginning = beginning or find_beginning(path, self._probe, wanted, limits, **self._child_options)
         self._complaints = Complaints(self._probe, wanted)
-        self._options = self._beginning.options
+        self._take = self._beginning.take
         self._untimed = untimed
         if untimed is None and self._probe.info.time_base is None and not self._probe.timeless:
             self._untimed = find_untimed(self._input_arguments(), **self._child_options)
@@ -204,7 +204,7 @@ class VideoSource(SelectedSource):
 
     def _start(self, point: SeekPoint | None = None) -> FfmpegChild:
         self._note_harmless()
-        self._complaints = Complaints(self._probe, self.wanted, from_middle=bool(self._options))
+        self._complaints = Complaints(self._probe, self.wanted, self._take)
         self._clock = FrameClock(
             self.info.frame_rate,
             is_timeless=self._probe.timeless,
@@ -217,16 +217,13 @@ class VideoSource(SelectedSource):
             self._clock.resume(point.index, point.pts_seconds)
         self._end_orientation()
         self._given = self._arguments(point)
-        self._child = FfmpegChild(
-            self._given,
-            stdout=True,
-            is_complaint=self._complaints.is_damage,
-            **self._child_options,
-        )
+        options = {"is_complaint": self._complaints.is_damage, **self._child_options}
+        self._child = FfmpegChild(self._given, stdout=True, **options)
         return self._child
 
     def _input_arguments(self) -> tuple[str, ...]:
-        return input_arguments(self._path, self._limits, (*self._probe.decoder, *self._options))
+        options = self._take.options if self._take else ()
+        return input_arguments(self._path, self._limits, (*self._probe.decoder, *options))
 
     def _find(self, child: FfmpegChild, point: SeekPoint) -> bool:
         """Read up to a frame that is known; whether it is found, the same as before, and nothing complained about."""
@@ -290,10 +287,13 @@ class VideoSource(SelectedSource):
         """Whether the decoder's frame `number` is turned as the first one, whatever it says."""
         if not self._complaints.turns:
             return True
-        if self._orientation is None:
+        orientation = self._orientation  # another thread may end it
+        if orientation is None:
             with self._helpers.gathering():
-                self._orientation = Orientation(self._start_another, self._raw_buffer(), number)
-        return self._orientation.holds(number, picture)
+                orientation = self._orientation = Orientation(self._start_another, self._raw_buffer(), number)
+        is_alike = orientation.holds(number, picture)
+        self._refuse_closed()
+        return is_alike
 
     def _start_another(self, options: tuple[str, ...]) -> FfmpegChild:
         return FfmpegChild([*options, *self._given], stdout=True, **self._child_options)
