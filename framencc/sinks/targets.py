@@ -300,11 +300,13 @@ def _joins(target: Path, path: str, role: str) -> bool:
 def _place(path: str | Path) -> Path:
     """Name a path in the one way in which all its spellings are equal, also where it does not exist yet."""
     real = Path(os.path.realpath(path))
-    place = folder = Path(real.anchor)
+    folder, exists, spelled = Path(real.anchor), True, [real.anchor]
     for part in real.parts[1:]:
-        place /= one_spelling(folder, part)
-        folder /= part
-    return place
+        # What is made in a folder will be like it, however deep.
+        spelled.append(one_spelling(folder, part))
+        exists = exists and os.path.lexists(folder / part)
+        folder = folder / part if exists else folder
+    return Path(*spelled)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
