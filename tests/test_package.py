@@ -103,6 +103,7 @@ def test_errors_are_builtin_ones_too_and_know_their_exit_codes():
         "WarpError": (Exception, 1),
         "SinkError": (OSError, 1),
         "DamagedInputError": (errors.SourceError, 3),
+        "UnreadableNowError": (errors.SourceError, 1),
         "MissingExtraError": (ImportError, 2),
     }
     found = {

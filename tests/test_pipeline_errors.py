@@ -218,7 +218,7 @@ def test_a_reference_that_vanishes_during_the_run_costs_nothing(job, neutral, tm
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_while_names_are_taken_waits_until_all_are(number, job, tmp_path, monkeypatch):
+def test_a_signal_while_names_are_taken_undoes_that_and_resume_completes_it(number, job, tmp_path, monkeypatch):
     run(job("out.npy", frames="0:3"))
     carry_out = Move.carry_out
 
@@ -230,6 +230,9 @@ def test_a_signal_while_names_are_taken_waits_until_all_are(number, job, tmp_pat
     spec = job("out.npy", frames="0:5", overwrite=True)
     words = ["run", spec.input, spec.output, "--reference", spec.reference, "--frames", "0:5", "--overwrite", "-q"]
     assert main(words) == 128 + number
+    assert len(np.load(tmp_path / "out.npy")) == len(read_sidecar(tmp_path / "out.npy.json")["frames"]) == 3
+    monkeypatch.setattr(Move, "carry_out", carry_out)
+    assert main([*words, "--resume"]) == 0
     assert len(np.load(tmp_path / "out.npy")) == len(read_sidecar(tmp_path / "out.npy.json")["frames"]) == 5
     assert names(tmp_path) == ["out.npy", "out.npy.json"]
 

@@ -305,7 +305,7 @@ def test_verifying_compares_the_results_too(here, name):
     assert "does not hold what was written" in problem
     Path(name).unlink()
     (problem,) = verify("out.npy").problems
-    assert "cannot be read" in problem
+    assert "does not exist" in problem
 
 
 def test_the_summary_names_the_worst_frame_of_each_score(here):

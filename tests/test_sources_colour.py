@@ -246,14 +246,15 @@ def test_a_sequence_that_turns_gray_is_refused_with_the_frame(tmp_path: Path) ->
     for index, frame in enumerate(rgb):
         Image.fromarray(frame if index < 2 else frame[..., 0]).save(tmp_path / f"f{index}.png")
     source = ImageSequenceSource(str(tmp_path), wanted=WantedChannels("joint"))
-    with pytest.raises(SourceError, match=r"f2\.png' \(frame 2\) is gray, but 'f0\.png' is in colour"):
+    with pytest.raises(SourceError, match=r"f2\.png' \(frame 2, 0\.080 s\) is gray, but 'f0\.png' is in colour"):
         list(source.frames())
 
 
-def test_codes_that_mean_other_colours_from_a_frame_on_are_damage(tmp_path: Path) -> None:
+@pytest.mark.parametrize("second", [(0, 6), (1, 1)], ids=["another matrix", "another range"])
+def test_codes_that_mean_other_colours_from_a_frame_on_are_damage(tmp_path: Path, second: tuple[int, int]) -> None:
     parts = []
-    for full, matrix in ((0, 1), (1, 6)):
-        part = tmp_path / f"{matrix}.h264"
+    for full, matrix in ((0, 1), second):
+        part = tmp_path / f"{full}{matrix}.h264"
         tags = f"h264_metadata=video_full_range_flag={full}:matrix_coefficients={matrix}"
         made = ("-f", "lavfi", "-i", "testsrc2=s=64x64:d=0.4", "-pix_fmt", "yuv420p", "-c:v", "libx264", "-qp", 0)
         media.ffmpeg(*made, "-bsf:v", tags, part)
@@ -264,5 +265,9 @@ def test_codes_that_mean_other_colours_from_a_frame_on_are_damage(tmp_path: Path
         pytest.raises(DamagedInputError, match="the picture changes to 64 x 64"),
     ):
         list(source.frames())
-    with VideoSource(str(tmp_path / "in.h264")) as source:  # luma is taken as it is stored
-        assert len(list(source.frames())) == 20
+    with VideoSource(str(tmp_path / "in.h264")) as source:  # luma is taken as it is stored, from black to white
+        if second[0] == 0:
+            assert len(list(source.frames())) == 20
+        else:
+            with pytest.raises(DamagedInputError, match="the picture changes to 64 x 64"):
+                list(source.frames())

@@ -70,7 +70,7 @@ def test_packed_bits_are_read_as_their_codes(tmp_path: Path, bits: int, order: s
     strips = [pack(codes[:20], bits), pack(codes[20:], bits)]
     taken = take_from_file(tiff(tmp_path / "p.tif", strips, order, t258=bits, t278=20), LUMA_OF_ALL)
     np.testing.assert_array_equal(taken.data, codes)
-    assert (taken.data.dtype, taken.bits) == (np.uint16, bits)
+    assert (taken.data.dtype, taken.packed_bits) == (np.uint16, bits)
 
 
 def test_packed_bits_in_other_orders_and_layouts(tmp_path: Path) -> None:
