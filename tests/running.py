@@ -8,15 +8,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from media import ffmpeg
 from numpy.lib.stride_tricks import sliding_window_view
 
 COMMAND = [sys.executable, "-m", "framencc"]
 OWN_THREADS = ("framencc-reader", "framencc-writer", "ffmpeg-")
+
+
+def thinned(values: Iterable[Any], *kept: Any) -> list[Any]:
+    """Return the values of a parametrisation, all but `kept` marked as slow: each of them adds little to those."""
+    return [value if value in kept else pytest.param(value, marks=pytest.mark.slow) for value in values]
 
 
 def command(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -192,6 +192,7 @@ def test_with_the_switch_nothing_is_written_and_nothing_said(copied, expected):
     assert sorted(folder.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_truncated_cache_of_the_package_gives_the_same_codes(tmp_path, expected):
     for _ in range(2):
         result = python(PROGRAM, NUMBA_CACHE_DIR=str(tmp_path))

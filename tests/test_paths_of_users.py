@@ -199,6 +199,7 @@ FURTHER += [
 ]
 
 
+@pytest.mark.slow
 def test_files_of_every_kind_in_every_role(folder, monkeypatch):
     monkeypatch.chdir(folder)
     for name, kind in ODD.items():

@@ -9,6 +9,8 @@ from report_runs import add_preview, add_regions, change, frame_row, real_run, w
 
 from framencc.report import write_comparison, write_report
 
+pytestmark = pytest.mark.slow  # a browser starts
+
 CURRENT = "return Number(document.getElementById('frame').value)"
 LOADED = """
 const pictures = [...document.images];

@@ -11,6 +11,8 @@ from report_runs import change, real_run
 
 from framencc.report import write_report
 
+pytestmark = pytest.mark.slow  # a browser starts
+
 CURRENT = "return Number(document.getElementById('frame').value)"
 N_BITS = 7
 # The number that the picture shows, as it is painted: a field for each bit.

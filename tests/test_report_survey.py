@@ -30,8 +30,7 @@ def test_the_survey_shows_where_in_the_picture(tmp_path):
     assert 0 < 24 * 96 * 128 - sum(found.counts) < 6 * 70 * 118  # what passes is flat, and so not measured
 
 
-@pytest.mark.parametrize("fill", [0.0, 1.0, 0.4])
-@pytest.mark.parametrize("encoding", ["clip", "signed"])
+@pytest.mark.parametrize(("encoding", "fill"), [("clip", 0.0), ("clip", 1.0), ("signed", 0.4)])
 def test_pixels_without_a_measurement_do_not_count_with_or_without_validity(tmp_path, fill, encoding):
     mask = np.full((96, 128), 255, np.uint8)
     mask[:, 64:] = 0
@@ -70,8 +69,7 @@ def picture_of(panel):
     return [sheet[:, left : left + 300] for left in range(0, sheet.shape[1], 306)]
 
 
-@pytest.mark.parametrize("fill", [0.0, 1.0])
-@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize(("kept", "fill"), [(True, 1.0), (False, 0.0)])
 def test_what_was_not_measured_is_blue_in_pictures(tmp_path, fill, kept):
     mask = np.full((96, 128), 255, np.uint8)
     mask[:, 64:] = 0

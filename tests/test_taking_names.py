@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from cut_off_runs import N_FRAMES, contents, cut_off, job_over, short_clip
-from running import command, python
+from running import command, python, thinned
 from sink_readback import names, visible
 
 from framencc.errors import SinkError, SpecError
@@ -80,7 +80,7 @@ def job(clip, here):
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["new", "over old ones"])
-@pytest.mark.parametrize("where", PLACES)
+@pytest.mark.parametrize("where", thinned(PLACES, "some names", "taken back"))
 def test_killed_while_names_are_taken_it_is_whole_or_old_and_can_be_gone_on_with(where, old, clip, job, here):
     options = {"validity": "why/%d.png", "segment_frames": 16}
     run(job(output="whole.mkv", validity="whole/%d.png", segment_frames=16, frames="0:33"))
@@ -104,7 +104,7 @@ def test_killed_while_names_are_taken_it_is_whole_or_old_and_can_be_gone_on_with
     assert [name for name in names(here) if name not in visible(here)] == []
 
 
-@pytest.mark.parametrize("where", PLACES[:5])
+@pytest.mark.parametrize("where", thinned(PLACES[:5], "maps"))
 def test_killed_there_and_started_anew_the_old_output_is_not_lost(where, clip, job, here):
     options = {"validity": "why/%d.png", "segment_frames": 16}
     run(job(**options, ncc={"radius": 1}))
@@ -119,7 +119,7 @@ def test_killed_there_and_started_anew_the_old_output_is_not_lost(where, clip, j
     assert [name for name in names(here) if name not in visible(here)] == []
 
 
-@pytest.mark.parametrize("where", ["maps", "all names"])
+@pytest.mark.parametrize("where", thinned(["maps", "all names"], "maps"))
 def test_killed_after_that_a_new_run_that_fails_takes_nothing_away(where, clip, job, here):
     words = ["run", clip, "out.mkv", "--reference", 0, "--segment-frames", 16]
     whole = run(job(output="whole.mkv", segment_frames=16)).output.read_bytes()
