@@ -84,7 +84,7 @@ def read(path: Path, where: str, accept: Callable[[Header], None]) -> tuple[byte
     for n_chunks, (name, data) in enumerate(_chunks(content, where)):
         end = position + 12 + len(data)
         if n_chunks > _MOST_CHUNKS:
-            raise SourceError(f"{where} has more than {_MOST_CHUNKS} chunks, too many to look at; store it anew")
+            raise SourceError(f"{where} has more than {_MOST_CHUNKS} chunks, too many to look at; save it again")
         if name == b"acTL" and (count := int.from_bytes(data[:4], "big")) > 1:
             raise SourceError(f"{where} holds {count} pictures; one was expected: store each in a file of its own")
         if name in _OF_THE_PICTURE or (name in _TEXTS and _may_hold_orientation(name, data)):

@@ -59,7 +59,7 @@ def test_a_sparse_file_of_40_gigabytes_is_refused_unread(tmp_path: Path, suffix:
     os.truncate(path, 40 << 30)
     with cheap(), pytest.raises(SourceError) as caught:
         read_picture(path)
-    says = "has 42949672960 bytes, too many for 64 x 48 pixels: up to 67158016 are read; store it anew"
+    says = "has 42949672960 bytes, too many for 64 x 48 pixels: up to 67158016 are read; save it again"
     assert says in str(caught.value)
     assert not isinstance(caught.value, DamagedInputError)
     with cheap(), pytest.raises(SourceError, match="too many for 64 x 48 pixels"):
