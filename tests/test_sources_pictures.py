@@ -78,6 +78,21 @@ def test_16_bit_colour_png_is_read_whole_not_halved(tmp_path: Path, colour_type:
     np.testing.assert_array_equal(read_picture(tmp_path / "p.png"), media.luma_of_rgb(codes[..., :3]))
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_16_bit_colour_png_is_turned_as_it_asks_for(tmp_path: Path, orientation: int) -> None:
+    codes = media.random_frames(1, 2, 3, bits=16, channels=3)[0]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in codes)
+    path = png(tmp_path / "p.png", 3, 2, 16, 2, rows)
+    exif = Image.Exif()
+    exif[274] = orientation
+    data = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(data) - 4) + data + struct.pack(">I", zlib.crc32(data))
+    content = path.read_bytes()
+    path.write_bytes(content[:33] + chunk + content[33:])
+    upright = np.rot90(codes, {1: 0, 3: 2, 6: -1, 8: 1}[orientation])
+    np.testing.assert_array_equal(read_picture(path), media.luma_of_rgb(upright))
+
+
 @pytest.mark.parametrize(("colour_type", "channels"), [(4, 2)])
 def test_16_bit_gray_and_alpha_png_is_refused_not_halved(tmp_path: Path, colour_type: int, channels: int) -> None:
     png(tmp_path / "p.png", 2, 1, 16, colour_type, b"\0" + bytes(range(4 * channels)))
