@@ -167,10 +167,9 @@ def _read_png(path: Path, where: str, reading: _Reading) -> _Stored:
     content, header = png.read(path, where, accept)
     if header.is_16_bit_colour:
         colours = png.decode_16_bit_colour(content, header, where)
-        orientation = 1
         if header.may_be_turned:
-            orientation = PngImagePlugin.PngImageFile(io.BytesIO(content)).getexif().get(_ORIENTATION, 1)
-        return _Stored(_turn(colours, orientation), header.significant_bits)
+            colours = _turn(colours, _orientation(PngImagePlugin.PngImageFile(io.BytesIO(content))))
+        return _Stored(colours, header.significant_bits)
     if header.bit_depth == 16 and header.colour_type != 0:
         raise SourceError(f"{where} is a 16-bit PNG with alpha, which cannot be read without loss; store it as TIFF")
     picture = _of_image(PngImagePlugin.PngImageFile(io.BytesIO(content)), where, reading)
@@ -204,7 +203,16 @@ def _of_image(image: Any, where: str, reading: _Reading) -> Picture:
     if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "F") and not image.mode.startswith("I;16"):
         raise SourceError(f"{where} has colour mode {image.mode}; convert it to gray or RGB")
     stored = np.asarray(image)
-    return _turn(stored.astype(stored.dtype.newbyteorder("="), copy=False), image.getexif().get(_ORIENTATION, 1))
+    return _turn(stored.astype(stored.dtype.newbyteorder("="), copy=False), _orientation(image))
+
+
+def _orientation(image: Any) -> int:
+    """Return what an image of Pillow says, whose pixels have been read; what cannot be read says nothing."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except SyntaxError:
+        return 1
+    return orientation if isinstance(orientation, int) else 1
 
 
 def _read_tiff(path: Path, where: str, reading: _Reading) -> _Stored:
