@@ -116,7 +116,7 @@ def check(content: bytes, where: str) -> None:
     while True:
         if n_segments > _MOST_SEGMENTS or n_scans > _MOST_SCANS:
             what = f"{_MOST_SCANS} scans" if n_scans > _MOST_SCANS else f"{_MOST_SEGMENTS} segments"
-            raise SourceError(f"{where} has more than {what}, which would take too long to decode; store it anew")
+            raise SourceError(f"{where} has more than {what}, which would take too long to decode; save it again")
         n_segments += 1
         position = _behind_filling(content, position)
         match = _MARKER.match(content, position)

@@ -82,7 +82,7 @@ def require_file(path: str | Path, where: str) -> os.stat_result:
     if status is None:
         raise SpecError(f"{where} does not exist")
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-        raise SpecError(f"{where} is no regular file; it is read more than once")
+        raise SpecError(f"{where} is not a regular file, and framencc reads it more than once")
     return status
 
 
@@ -100,7 +100,7 @@ def read_file(path: str | Path, where: str) -> bytes:
         # What a shell makes of <(command) is a pipe as well, but one that somebody writes to.
         is_substitution = stat.S_ISFIFO(mode) and path.parts[1:2] in (("dev",), ("proc",))
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or is_substitution):
-            raise SourceError(f"{where} is no regular file")
+            raise SourceError(f"{where} is not a regular file")
         return path.read_bytes()
 
 
@@ -125,8 +125,8 @@ def check_file_size(file: BinaryIO, size: tuple[int, int], where: str) -> None:
     most = _BYTES_BESIDE + _BYTES_A_PIXEL * size[0] * size[1]
     if n_bytes > most:
         raise SourceError(
-            f"{where} has {n_bytes} bytes, too many for {size[1]} x {size[0]} pixels: up to {most} are read; store it "
-            f"anew, without what is not the picture"
+            f"{where} has {n_bytes} bytes, too many for {size[1]} x {size[0]} pixels: up to {most} are read; save it "
+            f"again, without what is not the image"
         )
 
 

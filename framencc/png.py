@@ -30,7 +30,7 @@ _MOST_CHUNKS = 500_000
 
 
 class Header(NamedTuple):
-    """What a PNG says of itself, in the order of its IHDR chunk; and by its sBIT chunk."""
+    """What a PNG says of itself, in the order of its IHDR chunk; and by its further chunks."""
 
     width: int = 0
     height: int = 0
@@ -40,6 +40,7 @@ class Header(NamedTuple):
     filtering: int = 0
     interlace: int = 0
     significant_bits: int | None = None  # of samples; None where it does not say
+    may_be_turned: bool = False  # by an orientation that it holds
 
     @property
     def is_16_bit_colour(self) -> bool:
@@ -84,11 +85,13 @@ def read(path: Path, where: str, accept: Callable[[Header], None]) -> tuple[byte
     for n_chunks, (name, data) in enumerate(_chunks(content, where)):
         end = position + 12 + len(data)
         if n_chunks > _MOST_CHUNKS:
-            raise SourceError(f"{where} has more than {_MOST_CHUNKS} chunks, too many to look at; store it anew")
+            raise SourceError(f"{where} has more than {_MOST_CHUNKS} chunks, too many to look at; save it again")
         if name == b"acTL" and (count := int.from_bytes(data[:4], "big")) > 1:
             raise SourceError(f"{where} holds {count} pictures; one was expected: store each in a file of its own")
         if name in _OF_THE_PICTURE or (name in _TEXTS and _may_hold_orientation(name, data)):
             kept.append(content[position:end])
+            if name == b"eXIf" or name in _TEXTS:
+                header = header._replace(may_be_turned=True)
         elif name == b"sBIT":
             header = header._replace(significant_bits=_significant_bits(header, data))
         position = end

@@ -252,7 +252,7 @@ def sequence_numbers(path: str, files: Sequence[Path], *, what: str = "input") -
     """Return the number that each file of one sequence has in its name; 0, 1, 2 ... where the names hold none.
 
     A name may hold other numbers (take2_0001.png). The frame's is the one that is not everywhere the same, or of
-    several such the one that counts the files; or all of them together are a time stamp.
+    several such the one that counts the files, with gaps beside a time stamp; or all together are a time stamp.
 
     Parameters
     ----------
@@ -289,14 +289,14 @@ def _numbers_in(path: str, files: Sequence[Path], what: str) -> Numbering:
         return Numbering(times, are_times=True)
     columns = _columns(files)
     if columns is None:
-        families = [(file.parent, name[::2]) for file, name in zip(files, names, strict=True)]
-        other = next(file for file, family in zip(files, families, strict=True) if family != families[0])
-        raise _more_than_one(path, files[0], other, what)
+        raise _more_than_one(path, files, what)
     varying = [column for column in columns if len(set(column)) > 1]
     if len(varying) > 1:
-        counting = [column for column in varying if len(files) > 2 and _is_counting(column)]
-        if not counting:
-            raise _more_than_one(path, files[0], files[-1], what)
+        counting = [column for column in varying if _is_counting(column)] or [
+            column for column in varying if _has_gaps(column) and _are_stamped(names, columns.index(column))
+        ]
+        if not counting or len(files) < 3:
+            raise _more_than_one(path, files, what)
         varying = counting
     return Numbering(varying[0] if varying else [0] * len(files))
 
@@ -318,11 +318,26 @@ def _times(files: Sequence[Path]) -> list[int] | None:
     varying = [column for column in columns or [] if len(set(column)) > 1]
     if columns is not None and (not varying or (len(varying) == 1 and _is_counting(varying[0]))):
         return None
-    return read_time_stamps([file.stem for file in files])
+    times = read_time_stamps([file.stem for file in files])
+    if times is not None and len(varying) == 1 and _has_gaps(varying[0]):
+        return times if len({after - before for before, after in pairwise(times)}) == 1 else None
+    return times
 
 
 def _is_counting(numbers: Sequence[int]) -> bool:
     return all(number == before + 1 for before, number in pairwise(numbers))
+
+
+def _are_stamped(names: Sequence[Sequence[str]], place: int) -> bool:
+    """Whether what changes in names beside one of their numbers is a time stamp."""
+    others = ["".join((*name[: 2 * place + 1], "#", *name[2 * place + 2 :])) for name in names]
+    return read_time_stamps(others) is not None
+
+
+def _has_gaps(numbers: Sequence[int]) -> bool:
+    """Whether numbers rise, by one in at least half of their steps, so that the others are gaps."""
+    steps = [after - before for before, after in pairwise(numbers)]
+    return min(steps) > 0 and 2 * steps.count(1) >= len(steps)
 
 
 def _pattern_of(path: str, what: str) -> FramePattern | None:
@@ -358,11 +373,10 @@ def _hint(path: str) -> str:
     return ""
 
 
-def _more_than_one(path: str, one: Path, other: Path, what: str) -> SpecError:
-    return SpecError(
-        f"{what} {path!r} holds more than one sequence ({one.name!r}, {other.name!r}); name one with a pattern such as "
-        f"frame_%04d{one.suffix}"
-    )
+def _more_than_one(path: str, files: Sequence[Path], what: str) -> SpecError:
+    other = next((file for file in files if _columns((files[0], file)) is None), files[-1])
+    problem = f"{what} {path!r} holds more than one sequence ({files[0].name!r}, {other.name!r})"
+    return SpecError(f"{problem}; name one with a pattern such as frame_%04d{files[0].suffix}")
 
 
 def start_of(path: Path, where: str) -> bytes:

@@ -70,6 +70,13 @@ def test_the_motion_to_two_frames_is_refused_with_the_names_that_are_read(tmp_pa
         read_field(written(tmp_path, x, y, z, w), (H, W))
 
 
+@pytest.mark.parametrize("colours", [("R", "G", "B", "A"), ("Combined.R", "Combined.G", "Combined.B")])
+def test_a_picture_beside_the_motion_to_two_frames_is_not_the_field(tmp_path, colours) -> None:
+    vector = [f"ViewLayer.Vector.{name}" for name in "XYZW"]
+    with pytest.raises(SourceError, match=r"of the four in 'ViewLayer.Vector' two lead to the frame before"):
+        read_field(written(tmp_path, *colours, *vector), (H, W))
+
+
 @pytest.mark.parametrize("names", [("A", "B"), ("flow.0", "flow.1"), ("U", "Z"), ("a.U", "b.V"), ("horizontal", "Y")])
 def test_other_names_are_refused_with_the_way_to_rename_them(tmp_path, names) -> None:
     with pytest.raises(SourceError, match=r"has channels .*\(u, v\).*, in capitals or not: rename its two channels$"):

@@ -222,7 +222,7 @@ def test_files_of_every_kind_in_every_role(folder, monkeypatch):
         if path.startswith("circle") and role not in ("verify", "report", "compare"):
             assert "symbolic links" in line, (role, path, line)
         if path.startswith("pipe") and role not in ("verify", "report", "compare"):
-            assert f"'{path}' is no regular file" in line, (role, path, line)
+            assert f"'{path}' is not a regular file" in line, (role, path, line)
 
 
 def test_a_config_from_the_shells_own_pipe_is_read(folder):

@@ -1,8 +1,9 @@
-"""PNG and JPEG files that are far larger than their pixels need, or cost far more: refused before they are read."""
+"""Image files that are far larger than their pixels need, or cost far more: refused before they are read."""
 
 import io
 import os
 import struct
+import sys
 import time
 import tracemalloc
 import zlib
@@ -13,7 +14,9 @@ from pathlib import Path
 import media
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
+from running import python
 
 from framencc.errors import DamagedInputError, SourceError
 from framencc.fields import read_field
@@ -59,7 +62,7 @@ def test_a_sparse_file_of_40_gigabytes_is_refused_unread(tmp_path: Path, suffix:
     os.truncate(path, 40 << 30)
     with cheap(), pytest.raises(SourceError) as caught:
         read_picture(path)
-    says = "has 42949672960 bytes, too many for 64 x 48 pixels: up to 67158016 are read; store it anew"
+    says = "has 42949672960 bytes, too many for 64 x 48 pixels: up to 67158016 are read; save it again"
     assert says in str(caught.value)
     assert not isinstance(caught.value, DamagedInputError)
     with cheap(), pytest.raises(SourceError, match="too many for 64 x 48 pixels"):
@@ -184,3 +187,40 @@ def test_a_png_that_does_not_begin_with_its_header_is_damaged(tmp_path: Path) ->
     (tmp_path / "p.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IDAT", bytes(13)) + chunk(b"IEND", b""))
     with pytest.raises(DamagedInputError, match="it does not begin with its header of 13 bytes"):
         read_picture(tmp_path / "p.png")
+
+
+# What libtiff unpacks is nothing that tracemalloc sees.
+MEASURE = """
+import resource, sys
+from framencc import FramenccError
+from framencc.sources import read_picture
+most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+read_picture(sys.argv[1])
+before = most()
+try:
+    read_picture(sys.argv[2])
+except FramenccError:
+    pass
+print(most() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the resource module")
+@pytest.mark.parametrize(("compression", "mode"), [("zstd", "L"), ("group4", "1")])
+def test_a_strip_that_libtiff_unpacks_takes_no_memory_beyond_its_part(
+    tmp_path: Path, compression: str, mode: str
+) -> None:
+    Image.fromarray(GRAY).convert(mode).save(tmp_path / "small.tif", compression=compression)
+    side = 16_000
+    Image.new(mode, (side, side)).save(tmp_path / "bomb.tif", compression=compression, tiffinfo={278: side})
+    content = bytearray((tmp_path / "bomb.tif").read_bytes())
+    assert len(content) < 1 << 20
+    with tifffile.TiffFile(tmp_path / "bomb.tif") as file:
+        tags = file.pages[0].tags
+        assert tags["RowsPerStrip"].value == side
+        for name, value in {"ImageWidth": 64, "ImageLength": 48, "RowsPerStrip": 48}.items():
+            struct.pack_into("<I" if tags[name].dtype == 4 else "<H", content, tags[name].valueoffset, value)
+    (tmp_path / "bomb.tif").write_bytes(content)
+    done = python(MEASURE, tmp_path / "small.tif", tmp_path / "bomb.tif")
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 20_000_000

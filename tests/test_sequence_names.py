@@ -153,6 +153,29 @@ def test_takes_are_still_told_apart(tmp_path: Path, names: list[str]) -> None:
         ImageSequenceSource(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["1700000000", "1700000001", "1700000003", "1700000004"],
+        ["take_20261130_000000", "take_20261130_000001", "take_20261130_000003"],
+        ["20261130_00000000", "20261130_00000001", "20261130_00000002", "20261130_00000004"],
+        ["A001_01-00-00-21", "A001_01-00-00-22", "A001_01-00-00-24"],
+        ["frame_0000_1700000000000", "frame_0001_1700000000033", "frame_0003_1700000000099"],
+        ["0001_1305031102.911111", "0002_1305031102.944444", "0004_1305031103.011111"],
+    ],
+)
+def test_frame_numbers_that_look_like_times_or_stand_beside_them_show_gaps(tmp_path: Path, names: list[str]) -> None:
+    write(tmp_path, [f"{name}.png" for name in names])
+    with pytest.raises(SpecError, match=r"lacks number \d+, between .*; allow_gaps accepts that"):
+        ImageSequenceSource(str(tmp_path))
+    assert len(ImageSequenceSource(str(tmp_path), allow_gaps=True).files) == len(names)
+
+
+def test_pictures_of_every_second_are_times_across_a_minute(tmp_path: Path) -> None:
+    write(tmp_path, [f"20261130_{name}.png" for name in ("155957", "155958", "155959", "160000", "160001")])
+    assert "are time stamps" in probe_source(tmp_path).warnings[0]
+
+
 def test_one_time_twice_is_refused(tmp_path: Path) -> None:
     write(tmp_path, ["1305031102.5.png", "1305031102.50.png", "1305031103.5.png"])
     with pytest.raises(SpecError, match=r"has one time twice: '1305031102.50?.png' and '1305031102.50?.png'"):

@@ -190,7 +190,7 @@ def test_a_pipe_in_a_sidecars_place_is_refused(made, tmp_path, capfd):
     os.mkfifo(tmp_path / "x.npy.json")
     code, err = answered(["verify", str(tmp_path / "x.npy")], capfd)
     assert code == 1
-    assert "is no regular file" in err
+    assert "is not a regular file" in err
 
 
 def test_a_sidecar_makes_no_command_read_a_device(made, capfd):

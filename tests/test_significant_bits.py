@@ -327,6 +327,21 @@ def test_a_16_bit_picture_that_is_dark_needs_the_option(here):
     assert report.warnings == ()
 
 
+@pytest.mark.parametrize("given", ["in.npy", "in"])
+def test_a_frame_that_shows_a_guess_to_be_wrong_is_said(here, given):
+    dark, bright = coded(SCENE * 0.9, "10 in 16"), coded(SCENE, "16")
+    frames = [dark] * 3 + [bright] + [dark] * 7  # no frame that is looked at
+    np.save("in.npy", np.stack(frames))
+    Path("in").mkdir()
+    for index, frame in enumerate(frames):
+        save(f"in/f_{index:02}.png", frame)
+    *_, report = go(given, 0)
+    said = f"frame 3 of input '{given}' holds code 65535, too large for the 10 significant bits that were assumed"
+    assert [warning.partition(";")[0] for warning in report.warnings if "frame 3" in warning] == [said]
+    assert go(given, 0, input_bits=16)[2].warnings == ()
+    assert not [warning for warning in go(given, 0, frames="4:")[2].warnings if "frame 3" in warning]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image, ImageOps
+from running import command
 
 from framencc.errors import DamagedInputError, SourceError
 from framencc.sources import read_picture
@@ -76,6 +77,38 @@ def test_16_bit_colour_png_is_read_whole_not_halved(tmp_path: Path, colour_type:
     codes = media.random_frames(1, 1, 2, bits=16, channels=channels)[0]
     png(tmp_path / "p.png", 2, 1, 16, colour_type, b"\0" + codes.astype(">u2").tobytes())
     np.testing.assert_array_equal(read_picture(tmp_path / "p.png"), media.luma_of_rgb(codes[..., :3]))
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_16_bit_colour_png_is_turned_as_it_asks_for(tmp_path: Path, orientation: int) -> None:
+    codes = media.random_frames(1, 2, 3, bits=16, channels=3)[0]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in codes)
+    path = png(tmp_path / "p.png", 3, 2, 16, 2, rows)
+    exif = Image.Exif()
+    exif[274] = orientation
+    data = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(data) - 4) + data + struct.pack(">I", zlib.crc32(data))
+    content = path.read_bytes()
+    path.write_bytes(content[:33] + chunk + content[33:])
+    upright = np.rot90(codes, {1: 0, 3: 2, 6: -1, 8: 1}[orientation])
+    np.testing.assert_array_equal(read_picture(path), media.luma_of_rgb(upright))
+
+
+def test_metadata_that_cannot_be_read_are_no_damage_and_no_lines_on_stderr(tmp_path: Path) -> None:
+    codes = media.random_frames(1, 24, 32)[0]
+    path = png(tmp_path / "p.png", 32, 24, 8, 0, b"".join(b"\0" + row.tobytes() for row in codes))
+    content = path.read_bytes()
+    data = b"eXIf" + b"\xab" * 30
+    chunk = struct.pack(">I", len(data) - 4) + data + struct.pack(">I", zlib.crc32(data))
+    path.write_bytes(content[:33] + chunk + content[33:])
+    np.testing.assert_array_equal(read_picture(path), codes)
+    Image.fromarray(codes).save(tmp_path / "p.jpg")
+    content = (tmp_path / "p.jpg").read_bytes()
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + bytes(20)
+    (tmp_path / "p.jpg").write_bytes(content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:])
+    np.save(tmp_path / "in.npy", codes[np.newaxis])
+    result = command("run", "in.npy", "o.npy", "--reference", "p.jpg", "-q", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(("colour_type", "channels"), [(4, 2)])

@@ -355,12 +355,12 @@ def test_a_pipe_in_the_place_of_a_result_keeps_nobody_waiting(name, here):
     with pytest.raises((SpecError, SinkError), match="exists; give --overwrite"):
         run(spec.model_copy(update={"resume": True}))
     if name == "out.npy.json":
-        with pytest.raises(SourceError, match="is no regular file"):
+        with pytest.raises(SourceError, match="is not a regular file"):
             verify("out.npy")
     else:
         (problem,) = verify(spec.output).problems
         assert f"{name}' " in problem
-        assert "is no regular file" in problem
+        assert "is not a regular file" in problem
     assert tree() == before
 
 

@@ -6,6 +6,7 @@ Nothing is imported here that takes its time: the first thing a command does is 
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 
 from framencc.cli.signals import MESSAGE, Handlers, Interrupted
@@ -31,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     own_process = arguments is None
     words = sys.argv[1:] if arguments is None else arguments
+    if own_process and not sys.warnoptions:
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # of metadata, past our own lines on stderr
     try:
         with escaped_output(), Handlers(own_process=own_process):
             return _run(words)

@@ -29,7 +29,10 @@ def find_pair(channels: Sequence[str], where: str) -> Pair:
     SourceError
         When there is none, or more than one such pair.
     """
-    found = [pair for pair in _pairs(channels) if not _is_vector(pair, channels)]
+    vectors = [pair for pair in _pairs(channels) if _is_vector(pair, channels)]
+    found = [pair for pair in _pairs(channels) if pair not in vectors]
+    if vectors and all(_folded(pair) in _COLOURS for pair in found):
+        found = []  # the picture beside the motion
     exact = [pair for pair in found if (_last(pair[0]), _last(pair[1])) in PAIRS]
     clear = [pair for pair in exact if _folded(pair) not in _COLOURS]
     if len(exact) == 1 and len(clear) == 1:
@@ -40,7 +43,7 @@ def find_pair(channels: Sequence[str], where: str) -> Pair:
         pairs = _shown([repr(pair) for pair in found])
         raise SourceError(f"{where} has more than one pair of channels that may be the field: {pairs}; keep only one")
     names = _shown([repr(name) for name in channels])
-    if vectors := list(_pairs(channels)):
+    if vectors:
         layer = _layer(vectors[0][0]) or "the file"
         raise SourceError(
             f"{where} has channels {names}: of the four in {layer!r} two lead to the frame before and two to the next, "

@@ -166,7 +166,10 @@ def _read_png(path: Path, where: str, reading: _Reading) -> _Stored:
 
     content, header = png.read(path, where, accept)
     if header.is_16_bit_colour:
-        return _Stored(png.decode_16_bit_colour(content, header, where), header.significant_bits)
+        colours = png.decode_16_bit_colour(content, header, where)
+        if header.may_be_turned:
+            colours = _turn(colours, _orientation(PngImagePlugin.PngImageFile(io.BytesIO(content))))
+        return _Stored(colours, header.significant_bits)
     if header.bit_depth == 16 and header.colour_type != 0:
         raise SourceError(f"{where} is a 16-bit PNG with alpha, which cannot be read without loss; store it as TIFF")
     picture = _of_image(PngImagePlugin.PngImageFile(io.BytesIO(content)), where, reading)
@@ -199,7 +202,17 @@ def _of_image(image: Any, where: str, reading: _Reading) -> Picture:
         return np.asarray(image).astype(np.uint16)
     if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "F") and not image.mode.startswith("I;16"):
         raise SourceError(f"{where} has colour mode {image.mode}; convert it to gray or RGB")
-    return _turn(np.asarray(image), image.getexif().get(_ORIENTATION, 1))
+    stored = np.asarray(image)
+    return _turn(stored.astype(stored.dtype.newbyteorder("="), copy=False), _orientation(image))
+
+
+def _orientation(image: Any) -> int:
+    """Return what an image of Pillow says, whose pixels have been read; what cannot be read says nothing."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except SyntaxError:
+        return 1
+    return orientation if isinstance(orientation, int) else 1
 
 
 def _read_tiff(path: Path, where: str, reading: _Reading) -> _Stored:
@@ -243,6 +256,9 @@ def _read_tiff_by_pillow(path: Path, page: Any, where: str, reading: _Reading) -
 
     if page.is_subifd:
         raise SourceError(f"{where} holds its picture below a preview, compressed; store it uncompressed or with LZW")
+    if page.parent.byteorder == ">" and (page.parent.is_bigtiff or page.bitspersample > 16):
+        # Pillow takes the one for damaged, and the floats of the other for little-endian.
+        raise SourceError(f"{where} is a compressed TIFF in big-endian order; store it uncompressed or with LZW")
     if page.tags.valueof(_ORIENTATION, 1) in range(2, 9):
         raise SourceError(f"{where} is a compressed TIFF that asks to be turned; store it upright")
     with path.open("rb") as file:

@@ -103,13 +103,7 @@ def probe_video(
         first = look.with_alpha(first)
     facts, frame, stamp = first.facts, first.frame, first.stamp
     _refuse_tiles(path, facts)
-    layout = wanted_layout(frame["format"], wanted)
-    if layout is None:
-        kind = "raw sensor data (Bayer)" if frame["format"].startswith("bayer") else "samples"
-        raise SourceError(
-            f"input {path!r} has pixel format {frame['format']}, whose {kind} cannot be read unchanged; "
-            f"convert it to an integer YUV, gray or RGB format"
-        )
+    layout = _require_layout(path, frame["format"], wanted)
     width, height = int(frame["width"]), int(frame["height"])
     limits.check_pixels(height, width, f"input {path!r}")
     details = _details(facts, first)
@@ -120,15 +114,7 @@ def probe_video(
         planes = _planes(layout, wanted, matrix, details, loss)
     except ValueError as error:
         raise SpecError(f"input {path!r} {error}") from None
-    promise = read_promise(path, first.stream.number)
-    if details["interlaced"]:
-        promise = replace(promise, n_frames=None)  # each of a frame's two fields may be stored by itself
-    timeless = details["container"] in _TIMELESS and (stamp is None or stamp.pts_seconds is None)
-    if timeless and promise.has_holes:
-        raise SourceError(
-            f"input {path!r} leaves places between its pictures empty and does not say which, so the times of its "
-            f"frames are not known; convert it to .mkv"
-        )
+    promise, timeless = _promise_of(path, first, details)
     rate = _frame_rate(facts.rate)
     duration = details["duration_seconds"]
     info = StreamInfo(
@@ -152,6 +138,17 @@ def probe_video(
     info = replace(info, warnings=_warnings(path, facts, info))
     size = (height, width) if round(first.stream.rotation) % 180 else (width, height)
     return VideoProbe(info, layout, planes, size, promise, timeless, first.decoder)
+
+
+def _require_layout(path: str, pixel_format: str, wanted: Wanted) -> Layout:
+    layout = wanted_layout(pixel_format, wanted)
+    if layout is None:
+        kind = "raw sensor data (Bayer)" if pixel_format.startswith("bayer") else "samples"
+        raise SourceError(
+            f"input {path!r} has pixel format {pixel_format}, whose {kind} cannot be read unchanged; "
+            f"convert it to an integer YUV, gray or RGB format"
+        )
+    return layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +239,20 @@ class _Look:
                     raise FramenccError(problem)
                 raise UnreadableNowError(f"input {self.path!r} cannot be read: {child.explain().rstrip('.')}")
             return facts, child, child.next_stamp()
+
+
+def _promise_of(path: str, first: _First, details: Mapping[str, object]) -> tuple[Promise, bool]:
+    """Return what the container promises, and whether frames have no times of their own."""
+    promise = read_promise(path, first.stream.number)
+    if details["interlaced"]:
+        promise = replace(promise, n_frames=None)  # each of a frame's two fields may be stored by itself
+    timeless = details["container"] in _TIMELESS and (first.stamp is None or first.stamp.pts_seconds is None)
+    if timeless and promise.has_holes:
+        raise SourceError(
+            f"input {path!r} leaves places between its pictures empty and does not say which, so the times of its "
+            f"frames are not known; convert it to .mkv"
+        )
+    return promise, timeless
 
 
 def _wants_alpha(wanted: Wanted) -> bool:
@@ -345,7 +356,8 @@ def _warnings(path: str, facts: VideoFacts, info: StreamInfo) -> tuple[str, ...]
         found.append(
             f"input {path!r} has pixels that are not square ({info.pixel_aspect.numerator}:"
             f"{info.pixel_aspect.denominator}): players show its {info.width} x {info.height} pixels as "
-            f"{across} x {down}; framencc compares the stored pixels"
+            f"{across} x {down}; framencc compares the stored pixels, so images for it need "
+            f"{info.width} x {info.height}"
         )
     return tuple(found)
 

@@ -17,6 +17,7 @@ from framencc.sources.wanted import Taken
 from framencc.spec import parse_frames
 
 DEFAULT_FRAME_RATE = Fraction(25)
+_LARGEST_CODE = np.iinfo(np.uint16).max
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,12 @@ class SelectedSource(Source):
         self._selection = selection
         self._started = False
         self._closed = False
+        self._larger: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know of the input; see `Source.warnings`."""
+        return (*self.info.warnings, *self._larger)
 
     def frames(self, allocate: Allocate = allocate_new) -> Iterator[Frame]:
         """Yield the selected frames; see `Source.frames`."""
@@ -167,7 +174,19 @@ class SelectedSource(Source):
         if self._started:
             raise SourceError(f"input {self._path!r} can be read only once; open it again")
         self._started = True
-        return self._read_frames(allocate)
+        return self._watched(self._read_frames(allocate))
+
+    def _watched(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        """Take note of the first frame that shows a guess at the significant bits, from a few frames, to be wrong."""
+        for frame in frames:
+            codes = self.info.code_range
+            if codes is not None and codes.largest is not None and codes.white < _LARGEST_CODE and not self._larger:
+                largest = int(frame.data.max())
+                if largest > codes.white:
+                    codes_of = f"frame {frame.index} of input {self._path!r} holds code {largest}"
+                    assumed = f"too large for the {codes.bits} significant bits that were assumed"
+                    self._larger = (f"{codes_of}, {assumed}; set input_bits to those of its camera",)
+            yield frame
 
     @abstractmethod
     def _read_frames(self, allocate: Allocate) -> Iterator[Frame]:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from framencc.errors import DamagedInputError, SourceError
-from framencc.sources.tiff_samples import COMPRESSIONS, FLOATING_POINT, HORIZONTAL, PREDICTABLE, Layout
+from framencc.sources.tiff_samples import COMPRESSIONS, FLOATING_POINT, HORIZONTAL, PACK_BITS, PREDICTABLE, Layout
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,8 @@ _STACK_PLANES, _SUB_DIRECTORIES, _PHOTOMETRIC = 33629, 330, 262
 _OLD_JPEG = 6
 _VALUE_SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # others have one byte
 _LARGEST_VALUE = 64 << 20
+_TABLES = (273, 279, 324, 325)  # where each strip or tile is, and how long; each takes its time, however small
+_LARGEST_TABLE = 2 << 20
 _KINDS = {
     4: "a transparency mask",
     5: "in CMYK",
@@ -96,8 +98,8 @@ def check_directories(path: Path, where: str) -> None:
                 continue
             seen.add(offset)
             for tag, size, children in _values(file, offset, order, is_big=is_big):
-                if size > _LARGEST_VALUE:
-                    raise SourceError(f"{where} has {size} bytes in its tag {tag}; up to {_LARGEST_VALUE} are read")
+                if size > (largest := _LARGEST_TABLE if tag in _TABLES else _LARGEST_VALUE):
+                    raise SourceError(f"{where} has {size} bytes in its tag {tag}; up to {largest} are read")
                 following += children
 
 
@@ -114,7 +116,7 @@ def stored_bits(page: Any) -> int | None:
     for tag in _LARGEST_VALUES:
         value = page.tags.valueof(tag)
         for one in value if isinstance(value, tuple) else (value,):
-            if isinstance(one, int) and one in _WHITES:
+            if isinstance(one, int) and one in _WHITES and one < 1 << page.bitspersample:
                 return one.bit_length()
     return None
 
@@ -274,7 +276,11 @@ def check_kind(page: Any, where: str) -> Layout:
         or (layout.bits > 8 and (page.samplesperpixel > 1 or photometric == MIN_IS_WHITE))
     ):
         raise SourceError(f"{where} has compression {name}, which is not read for {layout.bits}-bit samples; {way_out}")
-    predictor = int(page.predictor) if compression in PREDICTABLE else 1
+    predictor = int(page.predictor)
+    if compression in PACK_BITS and predictor != 1:
+        # Who writes it means it, but libtiff takes no notice.
+        raise SourceError(f"{where} has predictor {predictor} with PackBits, which not all programs undo; {way_out}")
+    predictor = predictor if compression in PREDICTABLE else 1
     fits = {1: True, HORIZONTAL: layout.dtype.kind in "ui", FLOATING_POINT: layout.dtype.kind == "f"}
     if not fits.get(predictor) or (predictor != 1 and layout.bits != 8 * layout.dtype.itemsize):
         raise SourceError(f"{where} has predictor {predictor}, which is not read for such samples; store it without")

@@ -135,7 +135,7 @@ def _unpack(page: Any, packed: bytes, part: _Part, where: str) -> npt.NDArray[np
         n_raw = len(raw)
     else:
         if page.compression in LZW and packed[0] == 0 and packed[1:2] != b"" and packed[1] & 1:
-            raise SourceError(f"{where} has LZW of an old kind, before TIFF 6.0, which is not read; store it anew")
+            raise SourceError(f"{where} has LZW of an old kind, before TIFF 6.0, which is not read; save it again")
         from framencc.kernels.unpacking import DAMAGED, unpack_bits, unpack_lzw  # noqa: PLC0415  (Numba is slow)
 
         unpack = unpack_lzw if page.compression in LZW else unpack_bits

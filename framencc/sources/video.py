@@ -149,7 +149,7 @@ class VideoSource(SelectedSource):
     def warnings(self) -> tuple[str, ...]:
         """What a user should know of the video; see `Source.warnings`."""
         self._note_harmless()
-        return tuple(dict.fromkeys([*self.info.warnings, *self._found]))
+        return tuple(dict.fromkeys([*super().warnings, *self._found]))
 
     def _note_harmless(self) -> None:
         for matter in self._complaints.harmless:
