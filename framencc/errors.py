@@ -32,9 +32,16 @@ class SinkError(FramenccError, OSError):
 
 
 class DamagedInputError(SourceError):
-    """The input ends early or decodes with errors; what came before the damage is good."""
+    """The input ends early or decodes with errors; what came before the damage is good.
+
+    Attributes
+    ----------
+    warnings
+        What a user should know of the inputs besides, where a run has kept a partial result.
+    """
 
     exit_code = 3
+    warnings: tuple[str, ...] = ()
 
 
 class MissingExtraError(FramenccError, ImportError):

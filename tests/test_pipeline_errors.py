@@ -245,6 +245,17 @@ def test_damage_before_the_first_map_keeps_nothing_and_is_no_partial_result(job,
     assert names(tmp_path) == []
 
 
+def test_a_partial_result_comes_with_the_warnings_also_when_it_is_found_done(job, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(Source, "warnings", property(lambda _: ("this clip is odd",)))
+    break_source(monkeypatch, DamagedInputError("input ends early"), n_frames=5)
+    spec = job()
+    for _ in range(2):
+        assert main(["run", spec.input, spec.output, "--reference", str(spec.reference), "--resume", "-q"]) == 3
+        lines = capfd.readouterr().err.splitlines()
+        assert "framencc: warning: this clip is odd" in lines
+        assert "error: input ends early; 5 maps are kept" in lines[-1]
+
+
 @pytest.fixture(scope="module")
 def cut_clip(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cut")
@@ -257,7 +268,8 @@ def test_a_cut_video_ends_with_code_3_and_a_marked_partial_result(cut_clip, tmp_
     result = run_command(cut_clip, tmp_path / output)
     assert result.returncode == 3
     assert result.stdout == ""
-    assert len(result.stderr.splitlines()) == 1
+    *warnings, error = result.stderr.splitlines()
+    assert error.startswith("framencc: error: ")
     partial = Path(output).stem + ".partial" + Path(output).suffix
     sidecar = read_sidecar(tmp_path / (partial + ".json"))
     n_maps = len(sidecar["frames"])
@@ -265,6 +277,7 @@ def test_a_cut_video_ends_with_code_3_and_a_marked_partial_result(cut_clip, tmp_
     assert f"{n_maps} maps are kept in '{tmp_path / partial}'" in result.stderr
     assert sidecar["complete"] is False
     assert sidecar["error"] in result.stderr
+    assert warnings == [f"framencc: warning: {warning}" for warning in sidecar["warnings"]]
     pictures = [partial % index for index in range(n_maps)] if "%" in output else [partial]
     assert names(tmp_path) == sorted([*pictures, partial + ".json"])
     if output == "out.mkv":

@@ -15,7 +15,7 @@ from framencc.cli.flags import with_spec_flags
 from framencc.cli.signals import work_begins
 from framencc.cli.streams import flush_results, results, say
 from framencc.config import load_config, make_spec
-from framencc.errors import FramenccError, SinkError, SpecError
+from framencc.errors import DamagedInputError, FramenccError, SinkError, SpecError
 from framencc.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -87,9 +87,12 @@ def run(
     if dry_run:
         _print_json(pipeline.describe(spec))
         return
-    report = pipeline.run(spec, progress=not quiet)
-    for warning in report.warnings:
-        say(f"warning: {warning}")
+    try:
+        report = pipeline.run(spec, progress=not quiet)
+    except DamagedInputError as error:
+        _warn(error.warnings)
+        raise
+    _warn(report.warnings)
     if report.n_damaged:
         damaged = f"{report.n_damaged} of {report.n_frames} frames are damaged and marked invalid"
         say(f"warning: {damaged}; {report.sidecar} says which, and why")
@@ -150,8 +153,7 @@ def probe(
     if as_json:
         _print_json(facts | {"warnings": list(info.warnings)})
         return
-    for warning in info.warnings:
-        say(f"warning: {warning}")
+    _warn(info.warnings)
     with results():
         for name, value in facts.items():
             print(f"{name:20} {'unknown' if value is None else value}")
@@ -297,6 +299,11 @@ def _set_up_messages(verbose: bool) -> None:
     )
     for talkative in ("numba", "PIL", "tifffile", "imageio"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        say(f"warning: {warning}")
 
 
 def _print_json(value: Any) -> None:

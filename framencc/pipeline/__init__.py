@@ -153,7 +153,7 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
         paths, sidecar = outputs.commit(head, damage, progress=progress)
     output = paths.pop(MAPS)
     if damage is not None:
-        raise DamagedInputError(f"{damage}; {tally.n_frames} maps are kept in {str(output)!r}") from None
+        raise _partial(damage, tally.n_frames, output, warnings)
     return _report(output, sidecar, paths, tally.summary(), seconds, left.n_maps, warnings)
 
 
@@ -182,6 +182,12 @@ def _report(
         unmeasured=summary["unmeasured_frames"],
         warnings=tuple(warnings),
     )
+
+
+def _partial(damage: str | None, n_maps: int, output: Path, warnings: Sequence[str]) -> DamagedInputError:
+    error = DamagedInputError(f"{damage}; {n_maps} maps are kept in {str(output)!r}")
+    error.warnings = tuple(warnings)
+    return error
 
 
 class Stages:
@@ -287,12 +293,10 @@ def _finished_before(spec: RunSpec) -> RunReport | None:
         if summary is None:
             continue
         tidy_up(spec)
-        output = paths.pop(MAPS)
+        output, warnings = paths.pop(MAPS), content.get("warnings", ())
         if content.get("complete") is not True:
-            n_maps = summary["n_frames"]
-            raise DamagedInputError(f"{content.get('error')}; {n_maps} maps are kept in {str(output)!r}")
+            raise _partial(content.get("error"), summary["n_frames"], output, warnings)
         seconds = time.perf_counter() - began
-        warnings = content.get("warnings", ())
         return _report(output, sidecar_path(output), paths, summary, seconds, summary["n_frames"], warnings)
     return None
 
