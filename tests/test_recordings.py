@@ -145,6 +145,23 @@ def test_a_single_key_frame_at_the_beginning_is_enough_to_know_it(tmp_path: Path
     assert len(list_packets(late, beginning=True)) == 499
 
 
+@BOTH
+def test_a_packet_that_is_lost_before_the_first_key_frame_does_not_matter(
+    whole: Path, tmp_path: Path, kind: type[VideoSource]
+) -> None:
+    path = streams.without_packets(whole / "open.ts", tmp_path / "part.ts", "lt(n,3)")
+    content = path.read_bytes()
+    units = [content[place : place + 188] for place in range(0, len(content), 188)]
+    # Of the video's units those that begin no frame; its frames are some units each.
+    later = [k for k, unit in enumerate(units) if unit[1:3] == b"\x01\x00"]
+    (tmp_path / "lost.ts").write_bytes(b"".join(units[: later[1]] + units[later[1] + 1 :]))
+    frames, warnings = read(tmp_path / "lost.ts", kind)
+    assert all(frame.damaged is None for frame in frames)
+    assert len(frames) >= 26
+    np.testing.assert_array_equal(pictures(frames), pictures(read(whole / "open.ts")[0])[-len(frames) :])
+    assert "no intact key frame" in warnings[0]
+
+
 def test_damage_behind_a_beginning_in_the_middle_is_still_damage(whole: Path, tmp_path: Path) -> None:
     part = streams.without_packets(whole / "h264.mkv", tmp_path / "part.mkv", "lt(n,7)")
     path = media.corrupt(part, tmp_path / "in.mkv", 0.7, 600)

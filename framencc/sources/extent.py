@@ -7,7 +7,7 @@ from typing import Any
 
 from framencc.frames import StreamInfo
 from framencc.sources.containers.promise import MOST_REORDERED
-from framencc.sources.packets import LONGEST_PAUSE, Packets, find_takes, list_packets
+from framencc.sources.packets import LONGEST_PAUSE, Packets, Take, find_takes, list_packets
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,9 @@ class Extent:
         return index < self.n_good if seconds is None else seconds in self.times
 
 
-def find_extent(arguments: Sequence[str], info: StreamInfo, *, suspects: bool, **options: Any) -> Extent:
+def find_extent(
+    arguments: Sequence[str], info: StreamInfo, take: Take | None, *, suspects: bool, **options: Any
+) -> Extent:
     """List the packets of a video and find the first that is doubtful, or begins another recording.
 
     Parameters
@@ -49,6 +51,8 @@ def find_extent(arguments: Sequence[str], info: StreamInfo, *, suspects: bool, *
         What opens the input and chooses the stream.
     info
         What is known of the video.
+    take
+        What of it is decoded; None: all of it.
     suspects
         Whether the demuxer has called a packet corrupt.
     options
@@ -58,10 +62,11 @@ def find_extent(arguments: Sequence[str], info: StreamInfo, *, suspects: bool, *
     packets = list_packets(arguments, **options)
     takes = find_takes(packets, 1 / info.frame_rate, details.get("container"))
     joint = takes[0].end
-    doubtful = next((k for k in range(len(packets)) if packets.is_suspect(k)), None)
+    suspect = [k for k in range(len(packets)) if packets.is_suspect(k)]
+    doubtful = next((k for k in suspect if take is None or not take.is_left_out(packets, k)), None)
     if joint is None and doubtful is None:
         # Doubts that no list confirms are doubts about everything; times that go back for a moment are none.
-        return Extent("corrupt input packet", frozenset() if suspects else None)
+        return Extent("corrupt input packet", frozenset() if suspects and not suspect else None)
     end = min(k for k in (joint, doubtful) if k is not None)
     times = frozenset(time for time in map(packets.seconds, range(end)) if time is not None)
     # Each of an interlaced frame's two fields may be a packet by itself.

@@ -301,7 +301,7 @@ class VideoSource(SelectedSource):
         """List all packets, to find out which of them are doubtful, and whether another recording follows."""
         opening, suspects = input_arguments(self._path, self._limits), self._complaints.suspects
         with self._helpers.gathering():
-            extent = find_extent(opening, self.info, suspects=suspects, **self._child_options)
+            extent = find_extent(opening, self.info, self._take, suspects=suspects, **self._child_options)
         self._refuse_closed()
         return extent
 
@@ -352,8 +352,8 @@ class VideoSource(SelectedSource):
         self._refuse_closed()
         if status != 0 or child.errors or child.stalled:
             raise self._damage(child, n_frames, following)
-        if self._complaints.suspects:
-            raise self._damaged(n_frames, following, self._find_extent().why)
+        if self._complaints.suspects and (extent := self._find_extent()).times is not None:
+            raise self._damaged(n_frames, following, extent.why)
         promise = self._probe.promise
         if promise.cut is not None:
             raise self._damaged(n_frames, following, promise.cut)
