@@ -14,6 +14,8 @@ from framencc.errors import DamagedInputError
 from framencc.frames import Frame
 from framencc.sidecar import read_sidecar
 from framencc.sources import SeekPoint, Selection, VideoSource
+from framencc.sources.packets import list_packets
+from framencc.sources.probe import input_arguments
 from framencc.sources.tolerant import TolerantVideoSource
 
 STEP = 1001 / 30000
@@ -131,6 +133,33 @@ def test_a_first_key_frame_later_than_ffmpeg_looks_ahead(tmp_path: Path, codec: 
     with VideoSource(str(path)) as video:
         assert video.info.details is not None
         assert (video.info.details["container"], video.info.details["codec"]) == ("mpegts", codec)
+
+
+def test_a_single_key_frame_at_the_beginning_is_enough_to_know_it(tmp_path: Path) -> None:
+    codec = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "1000", "-sc_threshold", "0")
+    media.ffmpeg("-f", "lavfi", "-i", "color=s=32x32:r=25:d=20", *codec, tmp_path / "in.mp4")
+    arguments = input_arguments(str(tmp_path / "in.mp4"))
+    assert len(list_packets(arguments)) == 500
+    assert len(list_packets(arguments, beginning=True)) <= 300
+    late = input_arguments(str(streams.without_packets(tmp_path / "in.mp4", tmp_path / "late.mkv", "eq(n,0)")))
+    assert len(list_packets(late, beginning=True)) == 499
+
+
+@BOTH
+def test_a_packet_that_is_lost_before_the_first_key_frame_does_not_matter(
+    whole: Path, tmp_path: Path, kind: type[VideoSource]
+) -> None:
+    path = streams.without_packets(whole / "open.ts", tmp_path / "part.ts", "lt(n,3)")
+    content = path.read_bytes()
+    units = [content[place : place + 188] for place in range(0, len(content), 188)]
+    # Of the video's units those that begin no frame; its frames are some units each.
+    later = [k for k, unit in enumerate(units) if unit[1:3] == b"\x01\x00"]
+    (tmp_path / "lost.ts").write_bytes(b"".join(units[: later[1]] + units[later[1] + 1 :]))
+    frames, warnings = read(tmp_path / "lost.ts", kind)
+    assert all(frame.damaged is None for frame in frames)
+    assert len(frames) >= 26
+    np.testing.assert_array_equal(pictures(frames), pictures(read(whole / "open.ts")[0])[-len(frames) :])
+    assert "no intact key frame" in warnings[0]
 
 
 def test_damage_behind_a_beginning_in_the_middle_is_still_damage(whole: Path, tmp_path: Path) -> None:

@@ -328,3 +328,17 @@ def test_no_bytes_make_a_reader_fail(short: Path, tmp_path: Path, suffix: str) -
         promise = read_promise(str(path), 0)
         assert time.monotonic() - began < 5
         assert promise.n_stored is None or promise.n_stored < 1 << 22
+
+
+def test_a_cut_avi_without_times_keeps_the_frames_that_are_certain(tmp_path: Path) -> None:
+    source = tmp_path / "whole.avi"
+    codec = ("-c:v", "libx264", "-preset", "veryfast", "-bf", "3", "-g", "25")
+    media.ffmpeg("-f", "lavfi", "-i", "testsrc2=s=96x80:r=25:d=4", *codec, source)
+    with VideoSource(str(source)) as video:
+        whole = [frame.data for frame in video.frames()]
+    path = media.cut(source, tmp_path / "cut.avi", 0.6)
+    found = []
+    with VideoSource(str(path)) as video, pytest.raises(DamagedInputError):
+        found.extend(frame.data for frame in video.frames())
+    assert len(found) >= 30
+    np.testing.assert_array_equal(found, whole[: len(found)])

@@ -58,7 +58,7 @@ def find_beginning(path: str, probe: VideoProbe, wanted: Wanted, limits: SizeLim
     """
     if (probe.info.details or {}).get("codec") not in (None, *NEEDS_KEY_FRAMES):
         return WHOLE
-    packets = list_packets(input_arguments(path, limits), n_keys=2, **options)
+    packets = list_packets(input_arguments(path, limits), beginning=True, **options)
     take = take_from(packets, 0, None)
     left_out = take.left_out(packets)
     if take.first is None or not left_out:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from framencc.sources.packets import LONGEST_PAUSE, Packets, find_takes, list_packets
+from framencc.frames import StreamInfo
+from framencc.sources.containers.promise import MOST_REORDERED
+from framencc.sources.packets import LONGEST_PAUSE, Packets, Take, find_takes, list_packets
 
 
 @dataclass(frozen=True)
@@ -20,19 +22,26 @@ class Extent:
         When the frames are shown that can be relied on; None: that depends on nothing here.
     is_joint
         Whether another recording follows, whose frames can have the same times.
+    n_good
+        How many frames can be relied on where no times are stored.
     """
 
     why: str
     times: frozenset[Fraction] | None
     is_joint: bool = False
+    n_good: int = 0
 
-    def holds(self, seconds: Fraction | None) -> bool:
-        """Whether a frame with this stored time is one that can be relied on."""
-        return self.times is None or seconds in self.times
+    def holds(self, index: int, seconds: Fraction | None, *, is_over: bool) -> bool:
+        """Whether a frame can be relied on, by its place in the file, its stored time, and whether times went back."""
+        if self.times is None:
+            return True
+        if self.is_joint and is_over:
+            return False
+        return index < self.n_good if seconds is None else seconds in self.times
 
 
 def find_extent(
-    arguments: Sequence[str], rate: Fraction, container: object, *, suspects: bool, **options: Any
+    arguments: Sequence[str], info: StreamInfo, take: Take | None, *, suspects: bool, **options: Any
 ) -> Extent:
     """List the packets of a video and find the first that is doubtful, or begins another recording.
 
@@ -40,27 +49,31 @@ def find_extent(
     ----------
     arguments
         What opens the input and chooses the stream.
-    rate
-        Frames per second.
-    container
-        What ffmpeg calls the container.
+    info
+        What is known of the video.
+    take
+        What of it is decoded; None: all of it.
     suspects
         Whether the demuxer has called a packet corrupt.
     options
         As of `FfmpegChild`.
     """
+    details = info.details or {}
     packets = list_packets(arguments, **options)
-    takes = find_takes(packets, 1 / rate, container)
+    takes = find_takes(packets, 1 / info.frame_rate, details.get("container"))
     joint = takes[0].end
-    doubtful = next((k for k in range(len(packets)) if packets.is_suspect(k)), None)
+    suspect = [k for k in range(len(packets)) if packets.is_suspect(k)]
+    doubtful = next((k for k in suspect if take is None or not take.is_left_out(packets, k)), None)
     if joint is None and doubtful is None:
         # Doubts that no list confirms are doubts about everything; times that go back for a moment are none.
-        return Extent("corrupt input packet", frozenset() if suspects else None)
+        return Extent("corrupt input packet", frozenset() if suspects and not suspect else None)
     end = min(k for k in (joint, doubtful) if k is not None)
     times = frozenset(time for time in map(packets.seconds, range(end)) if time is not None)
+    # Each of an interlaced frame's two fields may be a packet by itself.
+    n_good = max(0, (end // 2 if details.get("interlaced") else end) - MOST_REORDERED)
     if joint is not None and joint - end <= 2:
-        return Extent(_another_recording(packets, joint), times, is_joint=True)
-    return Extent("corrupt input packet", times)
+        return Extent(_another_recording(packets, joint), times, is_joint=True, n_good=n_good)
+    return Extent("corrupt input packet", times, n_good=n_good)
 
 
 def _another_recording(packets: Packets, joint: int) -> str:

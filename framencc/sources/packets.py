@@ -26,6 +26,8 @@ NEEDS_KEY_FRAMES = (
 # Containers, by ffmpeg's names, of which one can follow another in a file, and which store when packets are decoded.
 _CAN_BE_JOINED = (None, "mpegts", "mpeg")
 _LONGEST_LEAD = 10_000
+# What is shown before a key frame and follows it, comes soon after it: decoders hold a few frames back at most.
+_LONGEST_BEHIND = 250
 LONGEST_PAUSE = 12 * 3600
 """Between two recordings in one file, in seconds. A clock that seems to have run on for longer has been set back."""
 
@@ -73,7 +75,7 @@ class Packets:
 def list_packets(
     arguments: Sequence[str],
     *,
-    n_keys: int | None = None,
+    beginning: bool = False,
     **options: Any,
 ) -> Packets:
     """List the packets of a video, which takes no decoding.
@@ -82,8 +84,9 @@ def list_packets(
     ----------
     arguments
         What opens the input and chooses the stream.
-    n_keys
-        Stop after so many key frames, or where there are none for long; None: list all.
+    beginning
+        Stop where it is known which packets need others from before the first one, or where no key frame comes for
+        long.
     options
         As of `FfmpegChild`.
     """
@@ -91,7 +94,7 @@ def list_packets(
     pts: list[int | None] = []
     dts: list[int | None] = []
     flags = bytearray()
-    unit, left = Fraction(1), n_keys
+    unit, n_up_to_first = Fraction(1), 0
     with FfmpegChild(command, stdout=True, **options) as child:
         for line in _lines(child):
             if (match := _TIME_BASE.match(line)) is not None and int(match["denominator"]):
@@ -102,10 +105,13 @@ def list_packets(
             raised = int(match["dts"])
             dts.append(raised - _RAISED if raised > _RAISED // 2 else None)
             flags.append(int(match["flags"], 16) & 0xFF if match["flags"] else _KEY)
-            if left is not None:
-                left -= flags[-1] & _KEY
-                if left == 0 or len(pts) >= _LONGEST_LEAD:
-                    break
+            is_key, is_suspect = flags[-1] & _KEY, any(flag & _CORRUPT for flag in flags[-2:])
+            if not n_up_to_first:
+                n_up_to_first = len(flags) if is_key and not is_suspect else 0
+            elif beginning and (is_key or len(flags) - n_up_to_first == _LONGEST_BEHIND):
+                break
+            if beginning and len(flags) == _LONGEST_LEAD:
+                break
     return Packets(unit, pts, dts, flags)
 
 

@@ -257,9 +257,8 @@ class VideoSource(SelectedSource):
                 raise self._damage(child, index, seconds)
             if extent is None and (self._complaints.suspects or clock.jump is not None):
                 extent = self._find_extent()
-            if extent is not None and (
-                not extent.holds(stamp.pts_seconds) or (extent.is_joint and clock.jump is not None)
-            ):
+            place, is_over = index + self._beginning.n_left_out, clock.jump is not None
+            if extent is not None and not extent.holds(place, stamp.pts_seconds, is_over=is_over):
                 raise self._damaged(index, seconds, extent.why)
             if self._is_beyond_cut(index, seconds):
                 raise self._damaged(index, seconds, str(self._probe.promise.cut))
@@ -300,14 +299,9 @@ class VideoSource(SelectedSource):
 
     def _find_extent(self) -> Extent:
         """List all packets, to find out which of them are doubtful, and whether another recording follows."""
+        opening, suspects = input_arguments(self._path, self._limits), self._complaints.suspects
         with self._helpers.gathering():
-            extent = find_extent(
-                input_arguments(self._path, self._limits),
-                self.info.frame_rate,
-                (self.info.details or {}).get("container"),
-                suspects=self._complaints.suspects,
-                **self._child_options,
-            )
+            extent = find_extent(opening, self.info, self._take, suspects=suspects, **self._child_options)
         self._refuse_closed()
         return extent
 
@@ -358,8 +352,8 @@ class VideoSource(SelectedSource):
         self._refuse_closed()
         if status != 0 or child.errors or child.stalled:
             raise self._damage(child, n_frames, following)
-        if self._complaints.suspects:
-            raise self._damaged(n_frames, following, self._find_extent().why)
+        if self._complaints.suspects and (extent := self._find_extent()).times is not None:
+            raise self._damaged(n_frames, following, extent.why)
         promise = self._probe.promise
         if promise.cut is not None:
             raise self._damaged(n_frames, following, promise.cut)

@@ -9,14 +9,12 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from framencc.sources.containers.promise import MAX_CHUNKS, Promise, Window
+from framencc.sources.containers.promise import MAX_CHUNKS, MOST_REORDERED, Promise, Window
 
 # Writers that count the header into its own size are older than any of this.
 _TOLERANCE = 8
 # What is streamed has no sizes to begin with.
 _UNKNOWN = (0, 0xFFFFFFFF, 0x7FFFFFFF)
-# A decoder holds at most so many pictures back to show them in another order.
-_MOST_REORDERED = 16
 # Codecs whose every chunk is a picture that is shown; one of MPEG-4 part 2 may be none.
 _ONE_FRAME_A_CHUNK = (b"MJPG", b"FFV1", b"HFYU", b"FFVH", b"H264", bytes(4))
 # An encoder that holds pictures back leaves so many places empty at most before the first of them.
@@ -37,7 +35,7 @@ def read_avi(window: Window, stream: int) -> Promise:
     for part, kind, start, end in _lists(window):
         if end > window.size + _TOLERANCE and kind == b"movi":
             cut = f"its pictures should go on for another {end - window.size} bytes"
-            n_good = max(0, _n_pictures(window, start + 4, stream) - _MOST_REORDERED)
+            n_good = max(0, _n_pictures(window, start + 4, stream) - MOST_REORDERED)
         elif kind == b"strl" and part == stream:
             n_places = _n_places(window, start, min(end, window.size))
             beyond = _beyond(window, start, min(end, window.size))

@@ -11,6 +11,8 @@ MAX_TABLE_BYTES = 1 << 26
 """A table as large as this tells of days of video; a larger one is no table, or not worth its memory."""
 MAX_ENTRIES = 1 << 22
 MAX_CHUNKS = 1 << 18
+MOST_REORDERED = 16
+"""A decoder holds at most so many pictures back to show them in another order."""
 
 
 @dataclass(frozen=True, slots=True)
