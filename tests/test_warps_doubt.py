@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from known_motion import codes, face, moved_by_matrix
 from scipy.ndimage import gaussian_filter, map_coordinates
+from skimage import data
 
 from framencc.errors import WarpError
 from framencc.frames import CodeRange, Frame
@@ -92,6 +93,22 @@ def test_ecc_fails_on_a_frame_of_something_else(method: str) -> None:
         stage.estimate(Frame(np.ascontiguousarray(face()[::2, ::2]), 0, 0.0))
         with pytest.raises(WarpError, match=r"ECC (found no match|did not converge)"):
             stage.estimate(Frame(codes(other), 1, 0.0))
+
+
+@pytest.mark.parametrize(("method", "blur"), [("euclidean", 0), ("euclidean", 5), ("affine", 3), ("homography", 5)])
+def test_ecc_fails_on_another_picture_of_little_detail(method: str, blur: float) -> None:
+    def small(picture: np.ndarray, left: int, top: int) -> np.ndarray:
+        part = picture[top : top + 180, left : left + 180].astype(np.float64)
+        return codes(gaussian_filter(part, blur))
+
+    cat, man = data.chelsea() @ np.array([0.299, 0.587, 0.114]), data.camera()
+    pictures = [small(face(), 130, 10), small(cat, 90, 70), small(man, 150, 70)]
+    for number, reference in enumerate(pictures):
+        with pytest.raises(WarpError, match=r"ECC (found no match|did not converge)"):
+            estimate(reference, pictures[number - 1], method=method)
+        matrix = rigid(180, 9, -6, 4)
+        found = estimate(reference, codes(moved_by_matrix(reference, matrix)), method=method)
+        assert corner_error(found.matrix, matrix, (0, 0, 179, 179)) < (0.5 if blur else 0.1)
 
 
 def test_a_frame_after_a_failed_one_is_found_from_whatever_came_before() -> None:

@@ -23,7 +23,7 @@ from framencc.frames import Frame, Picture, Use
 from framencc.spec.warp import WarpSpec
 from framencc.warps.base import Matrix, Warp, WarpMethod
 from framencc.warps.opencv import Levels, common_codes, import_cv2, opencv_threads, to_eight_bits
-from framencc.warps.overlap import OverlapSearch
+from framencc.warps.overlap import OverlapSearch, chance
 from framencc.warps.views import Gray, View, require_texture
 
 _COARSEST_SIDE = 64
@@ -39,6 +39,10 @@ _HALF = 127
 _TRUSTED = 0.6
 _DROP = 0.8
 _LEAST = 0.3
+# Below the first, a correlation has to be so many standard deviations beyond that of unrelated pictures: by chance the
+# best of all matrices reaches three and a half of them, or a little more where it may stretch the picture.
+_NO_DOUBT = 0.9
+_BEYOND_CHANCE = {"euclidean": 3.6, "affine": 4.0, "homography": 4.0}
 _TURNS = (0, 15, -15, 30, -30, 45, -45, 60, -60)  # degrees that a search from nothing tries
 _TURN_SIDE = 96
 _MOST_TURNS = 3  # of them are followed
@@ -158,6 +162,11 @@ class EccMethod(WarpMethod):
                 f"ECC found no match: the best matrix gives a correlation of {best.correlation:.2f} "
                 f"on {best.share:.0%} of the reference"
             )
+        if best.correlation < min(_NO_DOUBT, _BEYOND_CHANCE[self._spec.method] * self._chance(best.matrix, levels)):
+            raise WarpError(
+                f"ECC found no match: images of so little detail reach a correlation of {best.correlation:.2f} by "
+                "chance"
+            )
         full = self._view.to_full_size(best.matrix)
         return Warp(matrix=full, report={"matrix": full.tolist(), "ecc_correlation": best.correlation})
 
@@ -208,6 +217,17 @@ class EccMethod(WarpMethod):
             if correlation < _LEAST or self._distance(up @ rest @ down, np.eye(3)) < _NEAR / down[0, 0]:
                 break
         return _Found(whole / whole[2, 2], correlation, share)
+
+    def _chance(self, matrix: Matrix, levels: list[_Level]) -> float:
+        """Return what correlation unrelated pictures like these have under a matrix; the coarsest level tells."""
+        reference, frame = self._reference[-1], levels[-1]
+        down = self._between(levels[0].gray.shape, frame.gray.shape)
+        moved, use = self._moved(frame, down @ matrix @ np.linalg.inv(down))
+        use = use if reference.use is None else use & reference.use
+        if not use.any():
+            return 1.0
+        sigma = self._spec.normalisation_sigma * down[0, 0]
+        return chance(self._eight_bits(reference.gray, sigma, use), self._eight_bits(moved, sigma, use), use)
 
     def _step(self, reference: Codes, frame: Codes, use: Use, inside: Use) -> tuple[Matrix, float] | None:
         """Let ECC find the matrix from the reference to a frame that is nearly on its grid."""

@@ -6,6 +6,7 @@ overlap alone, which knows no wrap-around and no edge.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ _LEAST_SHARE = 0.1
 _SMALL_SIDE = 256
 _ENOUGH_PIXELS = 1 << 17
 _FLAT = 1e-9
+_LEAST_PAIRS = 0.2  # of all pixels
 _MOST_MOVES = 8
 _FARTHEST = 4.0  # steps
 _AWAY = 4  # pixels
@@ -66,6 +68,33 @@ class Shift:
     def doubt(self) -> float:
         """What stays unexplained, which counts for more in a small overlap."""
         return (1 - self.correlation) / max(self.share, 1e-9)
+
+
+def chance(one: npt.NDArray[Any], other: npt.NDArray[Any], use: npt.NDArray[np.bool_]) -> float:
+    """Return the standard deviation of the correlation that pictures as coarse as these two have by chance.
+
+    Bartlett's: of unrelated ones it is sqrt(sum of the products of their autocorrelations / number of pixels).
+
+    Parameters
+    ----------
+    one, other
+        (H, W) pictures.
+    use
+        (H, W) bool, the pixels that count.
+    """
+    size = [fft.next_fast_len(2 * side - 1, real=True) for side in use.shape]
+
+    def sums(picture: Plane) -> Plane:
+        surface: Plane = fft.irfft2(np.abs(fft.rfft2(picture, size)) ** 2, size)
+        return surface
+
+    counts = sums(use.astype(np.float64))
+    ours, theirs = (sums(np.where(use, picture - picture[use].mean(), 0.0)) for picture in (one, other))
+    if min(ours[0, 0], theirs[0, 0]) <= 0:
+        return 1.0
+    # Few pairs of pixels say nothing of the autocorrelation at a large distance.
+    products = np.where(counts >= _LEAST_PAIRS * counts[0, 0], ours * theirs / np.maximum(counts, 1.0), 0.0)
+    return math.sqrt(max(0.0, float(products.sum()) / float(ours[0, 0] * theirs[0, 0])))
 
 
 class OverlapSearch:
