@@ -1,5 +1,7 @@
 """A warp is right or it fails: large jumps, shifts beyond half the frame, smooth images, holes, and odd units."""
 
+import warnings
+
 import numpy as np
 import pytest
 from known_motion import codes, face, moved_by_matrix
@@ -195,6 +197,16 @@ def test_the_translation_of_images_out_of_focus_is_found(blobs: int, blur: int, 
             warp = estimate(codes(reference), codes(0.6 * frame + 30), method="translation")
         assert np.hypot(warp.report["dx"] - shift[0], warp.report["dy"] - shift[1]) <= 0.2, shift
         assert warp.report["overlap_correlation"] > 0.9
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e-4, 1.0, 1e30])
+def test_a_translation_is_found_in_any_unit_of_floats(unit: float) -> None:
+    picture = face()[:128, 130:258].astype(np.float32) * np.float32(unit)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warp = estimate(picture, np.roll(picture, (3, 5), (0, 1)), method="translation")
+    assert (warp.report["dx"], warp.report["dy"]) == (5, 3)
+    assert warp.report["phase_correlation_error"] < 0.01
 
 
 @pytest.mark.parametrize("axis", [0, 1])

@@ -164,7 +164,8 @@ class EccMethod(WarpMethod):
             )
         if best.correlation < min(_NO_DOUBT, _BEYOND_CHANCE[self._spec.method] * self._chance(best.matrix, levels)):
             raise WarpError(
-                f"ECC found no match: images of so little detail reach a correlation of {best.correlation:.2f} by chance"
+                f"ECC found no match: images of so little detail reach a correlation of {best.correlation:.2f} by "
+                "chance"
             )
         full = self._view.to_full_size(best.matrix)
         return Warp(matrix=full, report={"matrix": full.tolist(), "ecc_correlation": best.correlation})

@@ -124,7 +124,10 @@ class TranslationMethod(WarpMethod):
         gray = self._view.gray(picture)
         require_texture(gray, name)
         centred: Plane = gray - gray.mean(dtype=np.float64).astype(np.float32)
-        return centred
+        # A power of two changes no bit of what follows, but products of spectra stay within float32 in any unit.
+        _, exponent = np.frexp(np.abs(centred).max())
+        scaled: Plane = np.ldexp(centred, -exponent)
+        return scaled
 
     def _spectrum(self, plane: Plane) -> Spectrum:
         spectrum: Spectrum = fft.fft2(
