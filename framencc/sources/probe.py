@@ -238,6 +238,8 @@ class _Look:
         with FfmpegChild(arguments, on_line=facts.hear, **options) as child:  # type: ignore[arg-type]
             status = child.finish()
             if child.stalled or child.short_of_memory or (status < 0 and facts.frame is None and not child.errors):
+                if (problem := child.fault_of_program()) is not None:
+                    raise FramenccError(problem)
                 raise UnreadableNowError(f"input {self.path!r} cannot be read: {child.explain().rstrip('.')}")
             return facts, child, child.next_stamp()
 
