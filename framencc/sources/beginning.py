@@ -63,6 +63,8 @@ def find_beginning(path: str, probe: VideoProbe, wanted: Wanted, limits: SizeLim
     left_out = take.left_out(packets)
     if take.first is None or not left_out:
         return WHOLE
+    if any(packets.is_key(k) for k in left_out):
+        return WHOLE  # a key frame that is there and not intact is damage, and the frames behind it keep their numbers
     complaints = Complaints(probe, wanted)
     command = [*input_arguments(path, limits, probe.decoder), *FRAME_STAMPS, "-frames:v", "1", "-f", "null", "-"]
     with FfmpegChild(command, is_complaint=complaints.is_damage, **options) as child:
