@@ -149,12 +149,6 @@ class CodeRange:
         """
         return min(16, self.white.bit_length() + (2 if self.bits_from == "content" else 0))
 
-    @staticmethod
-    def bits_for(largest: int) -> int:
-        """Return the least depth, 8, 10, 12, 14 or 16, that holds a code."""
-        bits = max(8, largest.bit_length())
-        return bits + bits % 2
-
     def units(self, other: "CodeRange") -> float:
         """Return how many of these codes one code of `other` is."""
         return (self.white - self.black) / (other.white - other.black)

@@ -216,23 +216,6 @@ def test_codes_that_would_be_cut_end_the_run_with_the_option_to_set(here):
     assert go("in.npy", 0)[1]["complete"]  # what is not sampled needs no room
 
 
-@pytest.mark.parametrize("method", ["none", "translation"])
-def test_a_frame_brighter_than_was_assumed_is_a_warning_that_names_it(here, method):
-    scene = face()[::8, ::8]
-    clip = np.stack([scene.astype(np.uint16) * 3] * 9)
-    clip[5] = scene.astype(np.uint16) * 7  # those that are looked at are 0, 2, 4, 6 and 8
-    np.save("in.npy", clip)
-    save("ref.png", scene)
-    spec = {"input": "in.npy", "output": "out.npy", "reference": "ref.png", "warp": {"method": method}}
-    said = [line for line in run(make_spec(spec)).warnings if "frame 5" in line]
-    assert len(said) == 1
-    assert f"code {clip[5].max()}" in said[0]
-    assert "set input_bits = 12" in said[0]
-    few = run(make_spec(spec | {"output": "few.npy", "frames": "0:5"}))
-    assert not [line for line in few.warnings if "frame" in line]
-    assert not run(make_spec(spec | {"output": "told.npy", "input_bits": 12})).warnings
-
-
 def test_depth_depends_neither_on_the_selection_nor_on_dark_frames(here):
     frames = [coded(SCENE * light, "12 in 16") for light in (0.02, 0.02, 0.02, 0.1, 0.5, 0.9, 1, 1, 1)]
     np.save("in.npy", np.stack(frames))

@@ -20,7 +20,7 @@ from framencc.pipeline.description import (
     output_formats,
     preview_layout,
 )
-from framencc.pipeline.fit import CodeWatch, code_scale, fit_reference, open_preview, require_fit, settle_depths
+from framencc.pipeline.fit import code_scale, fit_reference, open_preview, require_fit, settle_depths
 from framencc.pipeline.job import Job
 from framencc.pipeline.left import MAPS
 from framencc.pipeline.outputs import LostWorkError, Outputs
@@ -144,7 +144,6 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
             job = Job(
                 *(spec, stages.source, stages.reference, stages.scorer, outputs),
                 tally=tally,
-                watch=stages.watch,
                 warp=stages.warp,
                 preview=stages.preview,
                 progress=progress,
@@ -218,7 +217,6 @@ class Stages:
             source.read_ahead()  # the reference, if it is a frame, takes as long to fetch as the first one
         picture, source.info = settle_depths(read_reference(spec, source), source.info, spec)
         require_fit(picture, source.info, spec)
-        self.watch = CodeWatch(source.info, spec)
         self.source, mask = open_mask(spec, source, done)
         cleanup.callback(self.source.close)
         self.warp = _open_warp(spec, self.source, picture, mask)
@@ -246,7 +244,7 @@ class Stages:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user should know of the inputs although the job can use them; complete once all has been read."""
-        found = [*self.source.warnings, *self._reference_warnings, *self.watch.warnings]
+        found = [*self.source.warnings, *self._reference_warnings]
         if self.warp is not None:
             found += self.warp.warnings
         return tuple(dict.fromkeys(found))

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from framencc.errors import SpecError
-from framencc.frames import CodeRange, Frame, StreamInfo, Use
+from framencc.frames import CodeRange, StreamInfo, Use
 from framencc.ncc import Reference
 from framencc.render import Preview, PreviewLayout
 from framencc.shades import Shades
@@ -72,37 +72,6 @@ def _warn_of_guess(codes: CodeRange | None, where: str, option: str) -> tuple[st
         f"because its largest code is {codes.largest}; set {option} to override"
     )
     return (text,)
-
-
-class CodeWatch:
-    """Looks for frames brighter than those by whose codes the significant bits of an input were found."""
-
-    def __init__(self, info: StreamInfo, spec: RunSpec) -> None:
-        codes = info.code_range
-        self._codes = codes if codes is not None and codes.bits_from == "content" and codes.bits < _FULL_BITS else None
-        self._input = spec.input
-        self._brightest: tuple[int, int] | None = None
-
-    def look(self, frame: Frame) -> None:
-        """Look at a frame."""
-        if self._codes is None or frame.damaged is not None:
-            return
-        largest = int(frame.data.max())
-        if largest > (self._codes.white if self._brightest is None else self._brightest[0]):
-            self._brightest = largest, frame.index
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a user should know of the frames so far."""
-        if self._codes is None or self._brightest is None:
-            return ()
-        largest, index = self._brightest
-        text = (
-            f"frame {index} of input {self._input!r} holds code {largest}, above the white of {self._codes.white} that "
-            f"was assumed: the noise, gain and brightness of this run may be wrong; set input_bits = "
-            f"{CodeRange.bits_for(largest)} and run it again"
-        )
-        return (text,)
 
 
 def fit_reference(

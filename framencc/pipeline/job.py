@@ -26,7 +26,6 @@ from framencc.engine import DAMAGED, NO_WARP
 from framencc.errors import DamagedInputError, SourceError
 from framencc.frames import Frame, Picture
 from framencc.ncc import Reference
-from framencc.pipeline.fit import CodeWatch
 from framencc.pipeline.left import MAPS
 from framencc.pipeline.outputs import Outputs
 from framencc.pipeline.progress import open_bar
@@ -89,8 +88,6 @@ class Job:
         Show a progress bar on stderr, if that is a terminal.
     tally
         What has added up so far; it goes on adding up.
-    watch
-        What looks for frames brighter than was assumed.
     """
 
     def __init__(
@@ -102,7 +99,6 @@ class Job:
         outputs: Outputs,
         *,
         tally: Tally,
-        watch: CodeWatch,
         warp: WarpStage | None = None,
         preview: Preview | None = None,
         progress: bool = False,
@@ -110,7 +106,6 @@ class Job:
         self.tally = tally
         self._n_done = tally.n_frames
         self._spec = spec
-        self._watch = watch
         self._source = source
         self._reference = reference
         self._scorer = scorer
@@ -231,7 +226,6 @@ class Job:
         for found in self._shown(self._frames_to_measure()):
             began = time.perf_counter()
             frame = found.frame
-            self._watch.look(frame)
             pictures = {
                 name: buffers.take(self._outputs.formats[name].shape, self._outputs.formats[name].dtype)
                 for name, buffers in self._output_buffers.items()

@@ -128,7 +128,7 @@ class WarpStage:
         if largest * self.gain > np.iinfo(np.uint16).max:
             raise SpecError(
                 f"frame {frame.index} holds code {largest}, too large for the {self._code_range.bits} significant bits "
-                f"that the input has ({self._code_range.bits_from}); set input_bits = {CodeRange.bits_for(largest)}"
+                f"that the input has ({self._code_range.bits_from}); set input_bits = {max(8, largest.bit_length())}"
             )
 
     def distance(self, warp: Warp) -> Field | None:
