@@ -244,9 +244,9 @@ def test_too_many_fields_are_a_warning_where_only_reading_tells(folder) -> None:
     media.ffmpeg("-i", FOOTAGE, "-c", "copy", "in.mkv")
     report = run(job("out.npy", None, input="in.mkv", warp={"method": "field", "field": field_files(121)}))
     assert report.n_frames == 120
-    (warning,) = report.warnings
+    (warning,) = [line for line in report.warnings if "not square" not in line]  # as the pixels of the clip are
     assert "'fields/%03d.flo' has 121 fields, the input only 120 frames" in warning
-    assert read_sidecar("out.npy.json")["warnings"] == [warning]
+    assert warning in read_sidecar("out.npy.json")["warnings"]
 
 
 def test_a_broken_field_in_the_middle_names_file_and_frame(folder) -> None:
