@@ -60,6 +60,19 @@ def is_file(path: str | Path, where: str) -> bool:
     return status is not None and stat.S_ISREG(status.st_mode)
 
 
+def is_listed_file(path: Path, where: str) -> bool:
+    """Whether what a folder lists is a regular file; errors as of `look_up`.
+
+    Raises
+    ------
+    SourceError
+        When it is a link that leads nowhere: a frame that is lost, not one that is not meant.
+    """
+    if look_up(path, where) is None:
+        raise SourceError(f"{where} cannot be read: {path.name!r} is a link that leads nowhere")
+    return is_file(path, where)
+
+
 def is_folder(path: str | Path, where: str) -> bool:
     """Whether a path names a folder; errors as of `look_up`."""
     status = look_up(path, where)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from framencc.errors import DamagedInputError, SourceError, SpecError
-from framencc.lookup import is_file, is_folder, look_up, reading, require_file
+from framencc.lookup import is_folder, is_listed_file, look_up, reading, require_file
 from framencc.time_stamps import read_time_stamps
 
 # Of names such as done_100%done.npy nothing is a number: %d stands alone, and %% is never half a number.
@@ -217,7 +217,7 @@ def list_files(path: str, suffixes: Sequence[str], *, what: str = "input", kind:
         else:
             if pattern is not None:
                 is_folder(given.parent, where)
-            files = [file for file in matches_of(path) if is_file(file, where)]
+            files = [file for file in matches_of(path) if is_listed_file(file, where)]
             if not files and pattern is None:  # `glob` does not tell an empty folder from one that may not be read
                 folder, _ = split_glob(path)
                 if is_folder(folder, where):
@@ -349,7 +349,7 @@ def _pattern_of(path: str, what: str) -> FramePattern | None:
 
 def _is_wanted(file: Path, suffixes: Sequence[str], what: str) -> bool:
     named = file.suffix.lower() in suffixes and not file.name.startswith(".")
-    return named and is_file(file, f"{what} {str(file)!r}")
+    return named and is_listed_file(file, f"{what} {str(file)!r}")
 
 
 def _check_kinds(path: str, files: Sequence[Path], suffixes: Sequence[str], what: str) -> None:

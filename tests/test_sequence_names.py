@@ -9,7 +9,7 @@ import pytest
 from running import command
 
 from framencc.config import load_config, make_spec
-from framencc.errors import DamagedInputError, SpecError
+from framencc.errors import DamagedInputError, SourceError, SpecError
 from framencc.fields import list_fields
 from framencc.pipeline import run
 from framencc.sources import ImageSequenceSource, open_mask, open_source, probe_source
@@ -26,6 +26,15 @@ def write(folder: Path, names: list[str]) -> Path:
 def order(path: Path | str, **options: object) -> list[int]:
     with ImageSequenceSource(str(path), **options) as source:
         return [int(frame.data[0, 0]) for frame in source.frames()]
+
+
+@pytest.mark.parametrize("given", ["", "*.png", "f_%04d.png"])
+def test_a_link_that_leads_nowhere_does_not_shorten_a_sequence(tmp_path: Path, given: str) -> None:
+    write(tmp_path, ["f_0001.png", "f_0002.png"])
+    (tmp_path / "f_0003.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "notes.txt").symlink_to(tmp_path / "gone.txt")
+    with pytest.raises(SourceError, match=r"'f_0003\.png' is a link that leads nowhere"):
+        ImageSequenceSource(str(tmp_path / given))
 
 
 # --- signs
