@@ -7,13 +7,16 @@ import damaged_streams as streams
 import media
 import numpy as np
 import pytest
+from cut_off_runs import cut_off
 
 from framencc import run
 from framencc.config import make_spec
 from framencc.errors import DamagedInputError
+from framencc.ffmpeg.messages import FrameStamp
 from framencc.frames import Frame
 from framencc.sidecar import read_sidecar
 from framencc.sources import SeekPoint, Selection, VideoSource
+from framencc.sources.clock import FrameClock
 from framencc.sources.packets import list_packets
 from framencc.sources.probe import input_arguments
 from framencc.sources.tolerant import TolerantVideoSource
@@ -231,7 +234,27 @@ def test_a_stored_time_that_goes_back_for_a_moment_is_mended_and_named(tmp_path:
     assert_in_order(frames, None)
     if warnings:
         assert [frame.pts_seconds for frame in frames] == pytest.approx([k / 25 for k in range(12)])
-        assert "1 stored time goes back" in warnings[0]
+        assert "stored times go back" in warnings[0]
+
+
+def test_a_resumed_run_still_warns_of_times_that_went_back_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    media.write_clip(tmp_path / "in.mkv", media.random_frames(40))
+    seconds = FrameClock.seconds
+
+    def seconds_with_jump(clock: FrameClock, stamp: FrameStamp) -> float:
+        if stamp.pts_seconds == Fraction(5, 25):
+            clock.jump = (Fraction(6, 25), Fraction(5, 25))
+        return seconds(clock, stamp)
+
+    monkeypatch.setattr(FrameClock, "seconds", seconds_with_jump)
+    values = {"input": str(tmp_path / "in.mkv"), "output": str(tmp_path / "out.npy"), "reference": 0}
+    cut_off(make_spec({**values, "segment_frames": 8}), monkeypatch, 34)
+    report = run(make_spec({**values, "segment_frames": 8, "resume": True}))
+    assert report.n_resumed == 32
+    (warning,) = report.warnings
+    assert "stored times go back" in warning
 
 
 # ---------------------------------------------------------------------------------------------------- joined

@@ -41,10 +41,8 @@ class FrameClock:
     ----------
     following
         When the next frame should come.
-    n_back
-        How many stored times went back.
     jump
-        The latest two stored times that went back, in seconds.
+        The latest two stored times that went back, in seconds; None where none did.
     """
 
     def __init__(
@@ -72,7 +70,6 @@ class FrameClock:
         self._latest: Fraction | None = None
         self._stored: Fraction | None = None
         self.following = 0.0
-        self.n_back = 0
         self.jump: tuple[Fraction, Fraction] | None = None
 
     def resume(self, index: int, seconds: float) -> None:
@@ -94,10 +91,10 @@ class FrameClock:
 
     def warnings(self, path: str) -> tuple[str, ...]:
         """Say that times went back, if any did."""
-        if not self.n_back:
+        if self.jump is None:
             return ()
-        times = "1 stored time goes" if self.n_back == 1 else f"{self.n_back} stored times go"
-        return (f"input {path!r}: {times} back; the frames there follow each other at the frame rate",)
+        # No number: a resumed run sees only its own part.
+        return (f"input {path!r}: stored times go back; the frames there follow each other at the frame rate",)
 
     def _in_units(self, seconds: Fraction) -> Fraction:
         return seconds if self._unit is None else round(seconds / self._unit) * self._unit
@@ -125,6 +122,5 @@ class FrameClock:
         before, self._stored = self._stored, stored
         if before is None or stored >= before:
             return False
-        self.n_back += 1
         self.jump = (before, stored)
         return True

@@ -198,7 +198,6 @@ class TolerantVideoSource(VideoSource):
                 yield from self._places_of(child, places)
         finally:
             self._end_orientation()
-        self._found |= dict.fromkeys(self._clock.warnings(self._path))
 
     def _doubts(self, exact: Fraction | None) -> str | None:
         """Say why a frame may have lost something, although no decoder has complained."""

@@ -119,6 +119,7 @@ class VideoSource(SelectedSource):
         warnings = (*self._probe.info.warnings, *self._beginning.warnings(path, self._probe.info.frame_rate))
         unit = self._probe.info.time_base if self._untimed is None else self._untimed.unit
         self.info = replace(self._probe.info, details=details, n_frames=n_frames, warnings=warnings, time_base=unit)
+        self._clock = FrameClock(self.info.frame_rate)  # until a child is started
 
     def _look_at_codes(self) -> VideoProbe:
         """Find how many bits of 16-bit gray are significant: its pixel format is the file's, not the camera's."""
@@ -152,8 +153,8 @@ class VideoSource(SelectedSource):
         return tuple(dict.fromkeys([*super().warnings, *self._found]))
 
     def _note_harmless(self) -> None:
-        for matter in self._complaints.harmless:
-            self._found[f"input {self._path!r} has {matter}; no frame is affected"] = None
+        found = [f"input {self._path!r} has {matter}; no frame is affected" for matter in self._complaints.harmless]
+        self._found |= dict.fromkeys([*found, *self._clock.warnings(self._path)])
 
     @property
     def _child_options(self) -> dict[str, Any]:
@@ -278,7 +279,6 @@ class VideoSource(SelectedSource):
                 yield Frame(data, index, seconds, use, wanted=index in self._selection)
                 self._refuse_closed()
             index += 1
-        self._found |= dict.fromkeys(clock.warnings(self._path))
         if index != end:
             self._check_end(child, index, clock.following)
 
