@@ -26,7 +26,9 @@ BOTH = pytest.mark.parametrize("kind", [VideoSource, TolerantVideoSource])
 
 def read(path: Path, kind: type[VideoSource] = VideoSource) -> tuple[list[Frame], tuple[str, ...]]:
     with kind(str(path)) as source:
-        return list(source.frames()), source.warnings
+        frames = list(source.frames())
+        # The clips' pixels are not square, which is a warning of its own.
+        return frames, tuple(warning for warning in source.warnings if "not square" not in warning)
 
 
 def read_until_damage(path: Path) -> tuple[list[Frame], str]:
@@ -117,7 +119,7 @@ def test_a_run_names_them_on_stderr_and_in_its_sidecar(folder: Path, tmp_path: P
     assert "warning: input " in result.stderr
     assert "damaged application segments" in result.stderr
     sidecar = json.loads((tmp_path / "o.npy.json").read_text())
-    assert len(sidecar["warnings"]) == 1
+    assert sum("damaged application segments" in warning for warning in sidecar["warnings"]) == 1
     assert sidecar["summary"]["damaged_frames"] == 0
 
 
