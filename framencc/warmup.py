@@ -8,6 +8,7 @@ import numpy as np
 from framencc.frames import Picture, frozen
 from framencc.kernels.area_mean import area_moments_rows
 from framencc.kernels.normalisation import normalise_rows
+from framencc.kernels.overlap import overlap_sums
 from framencc.kernels.png_filters import undo_filters
 from framencc.kernels.unpacking import unpack_bits, unpack_lzw
 from framencc.ncc import Reference
@@ -91,6 +92,7 @@ def _warp() -> None:
     area_moments_rows(frozen(gray), 0, len(gray), *moments)
     rows = [frozen(picture) for picture in (gray, *moments)]
     normalise_rows(rows[0], np.float32(1), *rows[1:], 0, len(gray), np.empty(gray.shape, np.uint8))
+    overlap_sums(rows[0], rows[0], 0.5, 0.5, 1, np.empty(6))
 
 
 def _draw(rho: Picture, validity: Picture) -> None:

@@ -217,6 +217,8 @@ class VideoSource(SelectedSource):
         if point is not None:
             self._clock.resume(point.index, point.pts_seconds)
         self._end_orientation()
+        if self._child is not None:
+            self._child.kill()
         self._given = self._arguments(point)
         options = {"is_complaint": self._complaints.is_damage, **self._child_options}
         self._child = FfmpegChild(self._given, stdout=True, **options)
