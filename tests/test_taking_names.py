@@ -80,7 +80,7 @@ def job(clip, here):
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["new", "over old ones"])
-@pytest.mark.parametrize("where", thinned(PLACES, "some names", "taken back"))
+@pytest.mark.parametrize("where", thinned(PLACES, "some names"))
 def test_killed_while_names_are_taken_it_is_whole_or_old_and_can_be_gone_on_with(where, old, clip, job, here):
     options = {"validity": "why/%d.png", "segment_frames": 16}
     run(job(output="whole.mkv", validity="whole/%d.png", segment_frames=16, frames="0:33"))
