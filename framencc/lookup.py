@@ -68,9 +68,10 @@ def is_listed_file(path: Path, where: str) -> bool:
     SourceError
         When it is a link that leads nowhere: a frame that is lost, not one that is not meant.
     """
-    if look_up(path, where) is None:
+    status = look_up(path, where)
+    if status is None:
         raise SourceError(f"{where} cannot be read: {path.name!r} is a link that leads nowhere")
-    return is_file(path, where)
+    return stat.S_ISREG(status.st_mode)
 
 
 def is_folder(path: str | Path, where: str) -> bool:

@@ -131,12 +131,11 @@ class TolerantVideoSource(VideoSource):
         lost = [k for k in self._range(take) if why is not None or take.is_left_out(self._packets, k)]
         key = next((k for k in self._range(take) if self._packets.is_key(k)), take.begin)
         if why is None and key == take.first:
-            self._found[
-                f"input {self._path!r}: {len(lost)} frames before the first key frame of a later recording cannot be "
-                f"decoded and are left out"
-            ] = None
-            if not lost:
-                self._found.popitem()
+            if lost:
+                self._found[
+                    f"input {self._path!r}: {len(lost)} frames before the first key frame of a later recording cannot "
+                    f"be decoded and are left out"
+                ] = None
             n_lost = 0
         else:
             n_lost = len(lost)
