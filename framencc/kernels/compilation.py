@@ -27,15 +27,23 @@ def kernel() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
     No fastmath: reassociation would make results depend on the processor, and nnan would break the tests for NaN.
     """
+    return _compile
 
-    def compile_function(function: Callable[..., Any]) -> Callable[..., Any]:
-        dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
-        if os.environ.get(CACHE_SWITCH, "1") != "0":
-            _enable_cache(dispatcher)
-        result: Callable[..., Any] = dispatcher
-        return result
 
-    return compile_function
+def parallel_kernel() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Compile a function whose `prange` over bands is shared among threads; call it with `framencc.kernels.launch`.
+
+    It should do nothing itself but call one plain kernel for each band, because all that it holds is compiled twice.
+    """
+    return functools.partial(_compile, parallel=True)
+
+
+def _compile(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    dispatcher = numba.njit(nogil=True, error_model="numpy", **options)(function)
+    if os.environ.get(CACHE_SWITCH, "1") != "0":
+        _enable_cache(dispatcher)
+    result: Callable[..., Any] = dispatcher
+    return result
 
 
 @functools.cache
