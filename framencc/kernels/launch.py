@@ -3,10 +3,9 @@
 A parallel kernel is a thin shell, `@parallel_kernel()`, with a `prange` over bands of rows, over plain kernels that
 compute one band. Bands write disjoint parts of the outputs, so who computes one never matters.
 
-Numba's workqueue layer ends the process when two threads enter it at once, so one lock guards every launch. A process
-that is forked inherits neither threads nor a lock that it could release: fork waits for the kernel that is running, and
-the child begins with a lock of its own. GNU's OpenMP ends a forked child that enters it, so there the bands are computed
-one after another.
+Numba's workqueue layer ends the process when two threads enter it at once, so one lock guards every launch. A forked
+process inherits no threads, and no lock that it could release: so fork waits for the kernel that runs, and the child
+begins with a free lock. GNU OpenMP ends a forked child that enters it, so there the bands are computed one by one.
 
 Which threading layer Numba uses, and how its threads wait, is the host's choice; the command line makes it for its own
 process (`framencc.cli`).
