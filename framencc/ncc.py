@@ -121,7 +121,7 @@ class Reference:
             use = _both(use, checked_mask(mask, planes.shape[1:], spec.mask_labels))
         self._prepare(planes, use, spec, n_threads)
         # So that the first frame costs no more than the others, unless it brings another dtype.
-        self._engine(self._planes.dtype, masked=self._why is not None)
+        self._engine(self._planes.dtype)
         self._image_shape = np.shape(image)
         self._has_mask = mask is not None
 
@@ -168,7 +168,7 @@ class Reference:
         self._threads = threads
         self._planes = planes.copy()
         self._why = _codes(self._planes, use, threads)
-        self._engines: dict[tuple[np.dtype[Any], bool], Engine] = {}
+        self._engines: dict[np.dtype[Any], Engine] = {}
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -262,20 +262,18 @@ class Reference:
         why = self._why
         for more in (_codes(planes, use, self._threads), codes):
             why = more if why is None else why if more is None else merge_codes(why, more, self._threads)
-        engine = self._engine(planes.dtype, masked=why is not None)
+        engine = self._engine(planes.dtype)
         dtype = np.result_type(self._planes.dtype, planes.dtype)
-        engine.correlate(
-            planes.astype(dtype, copy=False), NO_CODES if why is None else why, rho, validity, self._threads
-        )
+        engine.correlate(planes.astype(dtype, copy=False), why, rho, validity if validity.size else None)
 
-    def _engine(self, frame_dtype: np.dtype[Any], *, masked: bool) -> Engine:
-        key = (frame_dtype, masked)
-        if key not in self._engines:
+    def _engine(self, frame_dtype: np.dtype[Any]) -> Engine:
+        if frame_dtype not in self._engines:
             own = self._planes.dtype
             planes = self._planes.astype(np.result_type(own, frame_dtype), copy=False)
-            dtypes = (own, frame_dtype)
-            self._engines[key] = Engine(planes, self.spec, dtypes=dtypes, masked=masked, scale=self._scale)
-        return self._engines[key]
+            self._engines[frame_dtype] = Engine(
+                planes, self.spec, dtypes=(own, frame_dtype), why=self._why, scale=self._scale, threads=self._threads
+            )
+        return self._engines[frame_dtype]
 
 
 def local_ncc(

@@ -1,13 +1,14 @@
-"""Reads and writes that are known not to touch each other, so that loops with gathers vectorise.
+"""Arithmetic and memory accesses that Numba does not offer and vector code needs.
 
-Numba promises nothing about two arrays: the compiler must assume that what a loop writes changes what it reads next.
-For neighbours in memory it tests that at run time, but not for a gather, whose addresses are known only when it is
-executed. Here reads and writes are declared apart (LLVM's scoped "noalias"), and an index is taken as it is: it counts
-from the beginning, nothing checks it, and the array must be contiguous.
+`get` and `put` read and write without a check of the index, and are known not to touch each other: Numba promises
+nothing about two arrays, so the compiler must otherwise assume that what a loop writes changes what it reads next. The
+promise of a kernel that uses them: within one call, nothing that it writes is what it reads later. It holds for one call
+only, so `put` keeps the compiler from merging such a kernel into its caller.
 
-The promise of a kernel that uses `get` and `put`: nothing that it writes is what it reads, in any of its calls. It
-holds within one kernel function only, so one stage may read what the stage before it wrote. What `tap` reads, a
-picture, no kernel ever writes.
+`at` gives the address of an element. Rows passed as addresses are not counted as references, which a slice made in a
+row loop is, with locked instructions. Whoever takes an address keeps the array: it must be an argument of the kernel.
+
+`add`, `sub`, `mul` stay in the type of their operands, where Numba widens everything to 64 bits.
 """
 
 import sys
@@ -26,6 +27,74 @@ def _scopes(builder, *names):
     domain = module.add_metadata([ir.MetaDataString(module, "framencc")])
     scopes = [module.add_metadata([ir.MetaDataString(module, name), domain]) for name in names]
     return module.add_metadata(scopes)
+
+
+def _address(context, builder, kind, value, index):
+    data = value if isinstance(kind, types.CPointer) else context.make_array(kind)(context, builder, value).data
+    return builder.gep(data, [index], inbounds=True)
+
+
+@intrinsic
+def at(typing_context, array, index):
+    """Return the address of array[index]; of an address, one that is `index` elements further."""
+
+    def generate(context, builder, signature, arguments):
+        return _address(context, builder, array, *arguments)
+
+    return types.CPointer(array.dtype)(array, types.int64), generate
+
+
+@intrinsic
+def get(typing_context, array, x):
+    """Read array[x] (of an array or from an address) in a loop that writes other memory through `put` only."""
+
+    def generate(context, builder, signature, arguments):
+        value = builder.load(_address(context, builder, array, *arguments))
+        value.set_metadata("alias.scope", _scopes(builder, builder.function.name))
+        return value
+
+    return array.dtype(array, types.int64), generate
+
+
+@intrinsic
+def put(typing_context, out, x, value):
+    """Write out[x] = value, which nothing that `tap` and `get` read later in this call may share memory with."""
+
+    def generate(context, builder, signature, arguments):
+        builder.function.attributes.add("noinline")
+        address = _address(context, builder, out, *arguments[:2])
+        value = arguments[2]
+        store = builder.store(context.cast(builder, value, signature.args[2], out.dtype), address)
+        store.set_metadata("noalias", _scopes(builder, _PICTURES, builder.function.name))
+        return context.get_dummy_value()
+
+    return types.void(out, types.int64, value), generate
+
+
+def _operation(name):
+    @intrinsic
+    def operation(typing_context, a, b):
+        def generate(context, builder, signature, arguments):
+            prefix = "f" if isinstance(a, types.Float) else ""
+            return getattr(builder, prefix + name)(*arguments)
+
+        return a(a, a), generate
+
+    return operation
+
+
+add, sub, mul = _operation("add"), _operation("sub"), _operation("mul")
+
+
+@intrinsic
+def cast(typing_context, value, like):
+    """Convert a number to the type of another, or of an array's elements."""
+    kind = like.dtype if isinstance(like, types.Array | types.CPointer) else like
+
+    def generate(context, builder, signature, arguments):
+        return context.cast(builder, arguments[0], value, kind)
+
+    return kind(value, like), generate
 
 
 @intrinsic
@@ -63,32 +132,6 @@ def tap(typing_context, plane, index, step):
         return builder.uitofp(word, ir.FloatType())
 
     return types.float32(plane, types.int32, step), generate
-
-
-@intrinsic
-def get(typing_context, array, x):
-    """Read array[x] in a loop that writes other arrays through `put` only."""
-
-    def generate(context, builder, signature, arguments):
-        data = context.make_array(array)(context, builder, arguments[0]).data
-        value = builder.load(builder.gep(data, [arguments[1]], inbounds=True))
-        value.set_metadata("alias.scope", _scopes(builder, builder.function.name))
-        return value
-
-    return array.dtype(array, types.int64), generate
-
-
-@intrinsic
-def put(typing_context, out, x, value):
-    """Write out[x] = value, which nothing that `tap` and `get` read may share memory with."""
-
-    def generate(context, builder, signature, arguments):
-        data = context.make_array(out)(context, builder, arguments[0]).data
-        store = builder.store(arguments[2], builder.gep(data, [arguments[1]], inbounds=True))
-        store.set_metadata("noalias", _scopes(builder, _PICTURES, builder.function.name))
-        return context.get_dummy_value()
-
-    return types.void(out, types.int64, out.dtype), generate
 
 
 @intrinsic

@@ -1,0 +1,497 @@
+"""Local normalized cross-correlation: one loop over the rows of a band for every kind of picture and option.
+
+With n pixels in a window, n S_xy = n sum(x y) - sum(x) sum(y). Of integers it is exact, whatever the contrast:
+
+- int32 sums, uint8, radius <= 9: |n S_xy| <= n^2 255^2 / 4 < 2^31, so everything is done in 32 bits;
+- int32 sums, uint8, radius <= 90 (`widen`): sums stay below 2^31, n S_xy and all on the way to it below n^2 255^2 <
+  2^53, exact in float64;
+- float64 sums, uint16, radius <= 18: n^2 65535^2 < 2^53;
+- int64 sums, radius <= 127: |n S_xy| <= n^2 65535^2 / 4 < 2^63.
+
+Only the last step, numerator / sqrt(variance), and the pooling over channels are in float32, which costs at most 4e-7;
+over channels, by Cauchy's inequality, pooling costs less than the final division. So a pixel's bits depend on its
+window alone, whichever way that was summed.
+
+Of floats (`inexact`) float64 sums lose at most about 1e-15 (mean / sigma)^2 of n S_xy. A window counts as flat where
+S_FF <= `flat_share` sum(F^2). Then, and where the reference is flat, what rounding leaves of S_RF = 0 could outweigh
+the noise model, or another channel: it is left out. The reference's sum of a flat window is kept as NaN to say so.
+
+A row is computed in segments of `SEGMENT` columns. Where no pixel of a segment is excluded, or none but those that are
+for every frame, the reference's share is known beforehand; else it is summed as well, over the pixels that count.
+"""
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from framencc.kernels.accesses import add, at, cast, get, mul, put, sub
+from framencc.kernels.calls import call
+from framencc.kernels.combination import combine_rows, mark_margin
+from framencc.kernels.compilation import kernel, parallel_kernel
+from framencc.kernels.window_sums import LINE, SEGMENT, STEPS, Window, advance, extent, row_sums
+
+Array = npt.NDArray[Any]
+
+PLAIN, PREPARED, SUMMED, EXCLUDED = range(4)  # kinds of segments
+_ONE, _ZERO = np.float32(1.0), np.float32(0.0)
+
+
+class Prepared(NamedTuple):
+    """A reference and what every frame needs of it, for K targets (radii); every array is one-dimensional."""
+
+    planes: Array  # (C, H, W)
+    why: Array  # (H, W) uint8: the codes of pixels that count for no frame; empty where all do
+    known: Array  # (K, C, H, W) sums over windows; NaN where a window of floats is flat
+    scale: Array  # (K, H, W) 1 / sqrt(sum over C of n S_RR + n^2 noise), 0 where flat
+    counts: Array  # (K, H, W) int32 pixels of each window that count; empty where all do
+    codes: Array  # (K, H, W) uint8: why a pixel has no value in any frame, or 0; empty where all have one
+
+
+class Grid(NamedTuple):
+    """The pictures' shape, and how the sums of K targets are laid out in memory."""
+
+    n_channels: int
+    height: int
+    width: int
+    reflect: bool
+    blocks: bool  # sums never subtract
+    pitch: int  # from one sum of a triple to the next
+    radii: Array  # (K,)
+    plans: Array  # (K, steps, 8) as by `plan_row_sums`
+    offsets: Array  # (K + 1,) where the column sums of each target begin
+
+
+class Options(NamedTuple):
+    """The options of the correlation; numbers that results are computed with have the type of the results."""
+
+    flat: Any
+    fill: np.float32
+    noise: Any  # C noise_sigma^2, in a frame's codes
+    reference_noise: Any  # the same in the reference's codes
+    prior: Any  # C flat noise_sigma (noise_sigma in the reference's codes)
+    flat_share: float  # of floats: a frame's window is flat up to this share of its energy
+    reference_flat_share: float
+    min_valid_fraction: float  # of the window's pixels in the picture
+    border_is_valid: bool
+    how: int  # maps of several radii are combined
+    step: int  # rows that are computed of one segment before the next
+
+
+class Scratch(NamedTuple):
+    """Memory of the bands, a row each; K' is 0 for a single target."""
+
+    sums: Array  # (B, .) of the sums' type: column sums, then sums of neighbours
+    floats: Array  # (B, 3 * SEGMENT) of the results' type
+    maps: Array  # (B, K' * step * W) float32
+    codes: Array  # (B, K' * step * W + SEGMENT + segments) uint8
+    counts: Array  # (B, (K + 1) * W) int32
+
+
+@kernel()
+def _covariance(n, products, sums, other_sums, widen):
+    """Take n S_xy, exact until it is rounded to float32."""
+    if widen is None:
+        return np.float32(sub(mul(n, products), mul(sums, other_sums)))
+    return np.float32(np.float64(n) * np.float64(products) - np.float64(sums) * np.float64(other_sums))
+
+
+@kernel()
+def _start(counts, energy, size, out):
+    """Write what the noise model adds to n S_xy: n^2 times an energy."""
+    for x in range(size):
+        n = cast(get(counts, x), out)
+        put(out, x, n * n * energy)
+
+
+@kernel()
+def _accumulate(a, b, c, pitch, counts, known, widen, size, variance, numerator):
+    """Add a channel's n S_FF and n S_RF; the sums of F, F F and R F have the terms a, b and c, `pitch` apart."""
+    for x in range(size):
+        f = add(add(get(a, x), get(b, x)), get(c, x))
+        squares = add(add(get(a, x + pitch), get(b, x + pitch)), get(c, x + pitch))
+        products = add(add(get(a, x + 2 * pitch), get(b, x + 2 * pitch)), get(c, x + 2 * pitch))
+        n = cast(get(counts, x), a)
+        put(variance, x, get(variance, x) + _covariance(n, squares, f, f, widen))
+        put(numerator, x, get(numerator, x) + _covariance(n, products, get(known, x), f, widen))
+
+
+@kernel()
+def _accumulate_floats(a, b, c, pitch, counts, known, flat_share, size, variance, numerator):
+    for x in range(size):
+        f = get(a, x) + get(b, x) + get(c, x)
+        squares = get(a, x + pitch) + get(b, x + pitch) + get(c, x + pitch)
+        products = get(a, x + 2 * pitch) + get(b, x + 2 * pitch) + get(c, x + 2 * pitch)
+        n, r = np.float64(get(counts, x)), get(known, x)
+        energy = n * squares
+        value = energy - f * f
+        has_texture = value > flat_share * energy
+        put(variance, x, get(variance, x) + (value if has_texture else 0.0))
+        both = has_texture & (r == r)  # noqa: PLR0124  (not NaN)
+        put(numerator, x, get(numerator, x) + (n * products - r * f if both else 0.0))
+
+
+@kernel()
+def _quotient(numerator, variance, scale, inexact):
+    """Take rho from n S_RF, n S_FF and 1 / sqrt(n S_RR)."""
+    if inexact is None:
+        return min(max(numerator * scale / np.sqrt(variance), -_ONE), _ONE)
+    numerator *= scale
+    # The squares are divided, whose quotient fits float32: its root costs a third of float64's.
+    root = np.sqrt(np.float32(min(numerator * numerator / variance, 1.0)))
+    return root if numerator >= 0.0 else -root
+
+
+@kernel()
+def _divide(numerator, variance, scale, flat, inexact, size, out):
+    """Write rho; return whether any window is flat."""
+    n_flat = np.int32(0)
+    for x in range(size):
+        v, s = get(variance, x), get(scale, x)
+        measured = (v > 0) & (s > 0)
+        put(out, x, _quotient(get(numerator, x), v, s, inexact) if measured else flat)
+        n_flat = add(n_flat, np.int32(not measured))
+    return n_flat > 0
+
+
+@kernel()
+def _correlate(a, b, c, pitch, counts, known, scale, energies, widen, noisy, size, out):
+    """Do what `_start`, `_accumulate` and `_divide` do, for one channel of integers, without a detour by memory."""
+    (noise, prior, flat), n_flat = energies, np.int32(0)
+    for x in range(size):
+        f = add(add(get(a, x), get(b, x)), get(c, x))
+        squares = add(add(get(a, x + pitch), get(b, x + pitch)), get(c, x + pitch))
+        products = add(add(get(a, x + 2 * pitch), get(b, x + 2 * pitch)), get(c, x + 2 * pitch))
+        n, s = cast(get(counts, x), a), get(scale, x)
+        variance = _covariance(n, squares, f, f, widen)
+        numerator = _covariance(n, products, get(known, x), f, widen)
+        if noisy is not None:
+            square = np.float32(n) * np.float32(n)
+            variance, numerator = square * noise + variance, square * prior + numerator
+        measured = (variance > _ZERO) & (s > _ZERO)
+        put(out, x, _quotient(numerator, variance, s, None) if measured else flat)
+        n_flat = add(n_flat, np.int32(not measured))
+    return n_flat > 0
+
+
+@kernel()
+def _take_reference(a, b, c, pitch, flat_share, widen, inexact, counts, size, known, variance):
+    """Take the reference's share of a channel from its own sums R and R R; `counts` holds the windows' pixels."""
+    for x in range(size):
+        r = add(add(get(a, x), get(b, x)), get(c, x))
+        squares = add(add(get(a, x + pitch), get(b, x + pitch)), get(c, x + pitch))
+        n = cast(get(counts, x), a)
+        if inexact is None:
+            put(known, x, r)
+            put(variance, x, get(variance, x) + _covariance(n, squares, r, r, widen))
+        else:
+            energy = n * squares
+            value = energy - r * r
+            has_texture = value > flat_share * energy
+            put(known, x, r if has_texture else np.nan)
+            put(variance, x, get(variance, x) + (value if has_texture else 0.0))
+
+
+@kernel()
+def _take_counts(a, b, c, size, counts):
+    for x in range(size):
+        put(counts, x, np.int32(add(add(get(a, x), get(b, x)), get(c, x))))
+
+
+@kernel()
+def _invert_roots(variance, size, scale):
+    for x in range(size):
+        v = get(variance, x)
+        put(scale, x, cast(1.0, scale) / np.sqrt(v) if v > 0.0 else cast(0.0, scale))
+
+
+@kernel()
+def _classify(variance, scale, size, validity):
+    """Tell windows with a value (0) from those with a flat reference (1) or a flat frame (2)."""
+    for x in range(size):
+        flat_frame = np.uint8(2) if get(variance, x) <= 0.0 else np.uint8(0)
+        put(validity, x, np.uint8(1) if get(scale, x) <= 0.0 else flat_frame)
+
+
+@kernel()
+def _judge(why, counts, in_image, min_valid_fraction, size, codes):
+    """Write why a pixel has no value, or 0: its own code if it is excluded, 5 if too little of its window counts."""
+    for x in range(size):
+        code = get(why, x)
+        too_few = (code == 0) & (np.float64(get(counts, x)) / np.float64(get(in_image, x)) < min_valid_fraction)
+        put(codes, x, np.uint8(5) if too_few else code)
+
+
+@kernel()
+def _mark(codes, fill, size, out, validity):
+    for x in range(size):
+        code = get(codes, x)
+        put(out, x, fill if code != 0 else get(out, x))
+        put(validity, x, code if code != 0 else get(validity, x))
+
+
+@kernel()
+def _set(value, size, out):
+    for x in range(size):
+        put(out, x, value)
+
+
+@kernel()
+def _copy(row, size, out):
+    for x in range(size):
+        put(out, x, get(row, x))
+
+
+@kernel()
+def _combine_bits(codes, others, size):
+    """Return the codes' disjunction, that of their difference from others, and the number of zeros."""
+    seen, differ, n_zeros = np.uint8(0), np.uint8(0), np.int64(0)
+    for x in range(size):
+        code = get(codes, x)
+        seen |= code
+        differ |= code ^ get(others, x)
+        n_zeros += np.int64(code == 0)
+    return seen, differ, n_zeros
+
+
+@kernel()
+def _kind(reference, why, grid, y0, y1, x0, x1):
+    """Tell which kind of segment the rows y0 to y1 of the columns x0 to x1 are."""
+    reach = grid.radii.max()
+    first, last = max(0, x0 - reach), min(grid.width, x1 + reach)
+    seen, differ = np.uint8(0), np.uint8(0)
+    for y in range(max(0, y0 - reach), min(grid.height, y1 + reach)):
+        row = y * grid.width + first
+        ours = at(reference.why, row) if reference.why.size > 0 else at(why, row)
+        one_seen, one_differs, _ = call(_combine_bits, at(why, row), ours, last - first)
+        seen, differ = seen | one_seen, differ | one_differs
+    if seen == 0:
+        return PLAIN
+    for y in range(y0, y1):
+        row = at(why, y * grid.width + x0)
+        if call(_combine_bits, row, row, x1 - x0)[2] > 0:
+            return PREPARED if reference.why.size > 0 and differ == 0 else SUMMED
+    return EXCLUDED
+
+
+@kernel()
+def _count_in_image(window, y, x0, size, counts):
+    """Count the pixels in the picture of the windows of a row."""
+    radius, width, reflect = window.radius, window.width, window.reflect
+    n_rows = extent(y, window.height, radius, reflect)
+    for x in range(size):
+        put(counts, x, np.int32(n_rows * extent(x0 + x, width, radius, reflect)))
+
+
+@kernel()
+def _lay_out(grid, target, segment, masked):
+    """Return the window of a target, where a segment's sums begin, and how many lie between those of two channels."""
+    radius = grid.radii[target]
+    window = Window(grid.height, grid.width, radius, grid.reflect, grid.blocks, grid.pitch)
+    size = 3 * grid.pitch * (2 * radius + 4 if grid.blocks else 1) * (2 if masked else 1)
+    # The first column that is summed lies at the beginning of a cache line.
+    lead = -radius % LINE if segment == 0 else 0
+    return window, grid.offsets[target] + segment * size + lead, -(-grid.width // SEGMENT) * size
+
+
+@kernel()
+def _correlate_segment(reference, pictures, why, grid, options, widen, noisy, inexact, memory, place, y0, top, bottom):
+    """Correlate the rows top to bottom of a segment of a band, which begins at y0, with one target."""
+    sums, floats, reasons, in_image, own_counts = memory
+    target, segment, kind, out, validity, stride = place
+    window, state, next_channel = _lay_out(grid, target, segment, why is not None)
+    x0, x1 = segment * SEGMENT, min(grid.width, (segment + 1) * SEGMENT)
+    size, padded, n_pixels = x1 - x0, x1 - x0 + 2 * window.radius, grid.height * grid.width
+    n_segments = -(-grid.width // SEGMENT)
+    kept, summed, alone = kind != PLAIN, kind == SUMMED, inexact is None and grid.n_channels == 1
+    variance, numerator, own_scale = floats, at(floats, SEGMENT), at(floats, 2 * SEGMENT)
+    own_known, scratch = at(sums, grid.offsets[-1]), at(sums, grid.offsets[-1] + SEGMENT)
+    plan, pitch, counts = at(grid.plans, target * STEPS), window.pitch, in_image
+    here, between = target * n_pixels + x0, next_channel // (2 * n_segments)
+    scales, sums_known = at(reference.scale, here), at(reference.known, target * grid.n_channels * n_pixels + x0)
+    all_counts, all_codes = at(reference.counts, here), at(reference.codes, here)
+    for y in range(top, bottom):
+        row, any_flat, begins = y * window.width, False, y == y0
+        if why is not None and kind == EXCLUDED:
+            call(_set, options.fill, size, out)
+            call(_copy, at(why, row + x0), size, validity)
+            out, validity = at(out, stride), at(validity, stride)
+            continue
+        if begins or y <= window.radius or y + window.radius >= window.height:
+            call(_count_in_image, window, y, x0, size, in_image)
+        scale = at(scales, row)
+        if why is not None and kept:
+            counts = own_counts if summed else at(all_counts, row)
+            scale = own_scale if summed else scale
+        for channel in range(grid.n_channels):
+            known = at(sums_known, channel * n_pixels + row)
+            columns = at(sums, state + channel * next_channel)
+            if why is not None and summed:
+                known, own_columns = own_known, at(columns, between)
+                call(advance, pictures, why, window, channel, x0, x1, y, begins, own_columns, True, True)
+                a, b, c = call(row_sums, own_columns, pitch, plan, padded, scratch)
+                if channel == 0:
+                    call(_take_counts, at(a, 2 * pitch), at(b, 2 * pitch), at(c, 2 * pitch), size, counts)
+                    call(_start, counts, options.reference_noise, size, scale)
+                share = options.reference_flat_share
+                call(_take_reference, a, b, c, pitch, share, widen, inexact, counts, size, known, scale)
+            if channel == 0 and not alone:
+                call(_start, counts, options.noise, size, variance)
+                call(_start, counts, options.prior, size, numerator)
+            call(advance, pictures, why, window, channel, x0, x1, y, begins, columns, kept, False)
+            a, b, c = call(row_sums, columns, pitch, plan, padded, scratch)
+            if inexact is not None:
+                call(_accumulate_floats, a, b, c, pitch, counts, known, options.flat_share, size, variance, numerator)
+            elif not alone:
+                call(_accumulate, a, b, c, pitch, counts, known, widen, size, variance, numerator)
+            else:
+                if summed:
+                    call(_invert_roots, scale, size, scale)
+                energies = options.noise, options.prior, options.flat
+                any_flat = call(_correlate, a, b, c, pitch, counts, known, scale, energies, widen, noisy, size, out)
+                if any_flat:
+                    call(_start, counts, options.noise, size, variance)
+                    call(_accumulate, a, b, c, pitch, counts, known, widen, size, variance, numerator)
+        if not alone:
+            if summed:
+                call(_invert_roots, scale, size, scale)
+            any_flat = call(_divide, numerator, variance, scale, options.flat, inexact, size, out)
+        if any_flat:
+            call(_classify, variance, scale, size, validity)
+        else:
+            call(_set, np.uint8(0), size, validity)
+        if why is not None and kept:
+            codes = reasons if summed else at(all_codes, row)
+            if summed:
+                call(_judge, at(why, row + x0), counts, in_image, options.min_valid_fraction, size, codes)
+            call(_mark, codes, options.fill, size, out, validity)
+        if options.border_is_valid:
+            call(mark_margin, x0, x1, y, window.radius, grid.height, grid.width, options.fill, out, validity)
+        out, validity = at(out, stride), at(validity, stride)
+
+
+@kernel()
+def _correlate_band(
+    reference, pictures, why, grid, options, widen, noisy, inexact, scratch, band, y0, y1, rho, validity
+):
+    """Correlate the rows y0 to y1 with every target, and combine what they give."""
+    n_targets, n_segments, width = grid.radii.size, -(-grid.width // SEGMENT), grid.width
+    n_kept, combined = n_targets * options.step * width if n_targets > 1 else 0, n_targets > 1
+    sums, floats = at(scratch.sums, band * scratch.sums.shape[1]), at(scratch.floats, band * scratch.floats.shape[1])
+    maps, codes = at(scratch.maps, band * scratch.maps.shape[1]), at(scratch.codes, band * scratch.codes.shape[1])
+    counts = at(scratch.counts, band * scratch.counts.shape[1])
+    reasons, kinds = at(codes, n_kept), at(codes, n_kept + SEGMENT)
+    addresses = at(pictures[0], 0), at(pictures[1], 0), at(pictures[2], 0), at(pictures[3], 0)
+    for segment in range(n_segments):
+        x0, x1 = segment * SEGMENT, min(width, (segment + 1) * SEGMENT)
+        put(kinds, segment, np.uint8(PLAIN if why is None else call(_kind, reference, why, grid, y0, y1, x0, x1)))
+    for top in range(y0, y1, options.step):
+        bottom = min(y1, top + options.step)
+        for target in range(n_targets):
+            for segment in range(n_segments):
+                x0, kept = segment * SEGMENT, target * options.step * width
+                memory = sums, floats, reasons, at(counts, target * width + x0), at(counts, n_targets * width)
+                out = at(maps, kept + x0) if combined else at(rho, top * width + x0)
+                why_not = at(codes, kept + x0) if combined else at(validity, top * width + x0)
+                place = target, segment, get(kinds, segment), out, why_not, width
+                call(
+                    _correlate_segment,
+                    reference,
+                    addresses,
+                    why,
+                    grid,
+                    options,
+                    widen,
+                    noisy,
+                    inexact,
+                    memory,
+                    place,
+                    y0,
+                    top,
+                    bottom,
+                )
+        for y in range(top, bottom if combined else top):
+            for x in range(0, width, SEGMENT):
+                row, size, stride = (y - top) * width + x, min(SEGMENT, width - x), options.step * width
+                out, why_not = at(rho, y * width + x), at(validity, y * width + x)
+                call(combine_rows, at(maps, row), at(codes, row), n_targets, stride, options.how, size, out, why_not)
+
+
+@parallel_kernel()
+def correlate(reference, pictures, why, grid, options, widen, noisy, inexact, scratch, edges, rho, validity):
+    """Correlate a frame with a prepared reference.
+
+    Band b holds the rows edges[b] to edges[b + 1]. `pictures` are the frame, the reference, a row of zeros and one of
+    ones; `why`, (H W,) uint8, is not 0 where a pixel does not count, or None. `rho`, (H W,) float32, and `validity`,
+    (H W,) uint8, are filled. By their types, `widen`, `noisy` and `inexact` (None or True) choose the
+    arithmetic.
+    """
+    for band in numba.prange(edges.size - 1):
+        y0, y1 = edges[band], edges[band + 1]
+        call(
+            _correlate_band,
+            reference,
+            pictures,
+            why,
+            grid,
+            options,
+            widen,
+            noisy,
+            inexact,
+            scratch,
+            band,
+            y0,
+            y1,
+            rho,
+            validity,
+        )
+
+
+@kernel()
+def _prepare_band(reference, pictures, why, grid, options, widen, noisy, inexact, scratch, band, y0, y1):
+    sums, variance = at(scratch.sums, band * scratch.sums.shape[1]), at(scratch.floats, band * scratch.floats.shape[1])
+    in_image, n_pixels = at(scratch.counts, band * scratch.counts.shape[1]), grid.height * grid.width
+    rows, pitch = at(sums, grid.offsets[-1] + SEGMENT), grid.pitch
+    addresses = at(pictures[0], 0), at(pictures[1], 0), at(pictures[2], 0), at(pictures[3], 0)
+    for target in range(grid.radii.size):
+        plan = at(grid.plans, target * STEPS)
+        for segment in range(-(-grid.width // SEGMENT)):
+            x0, x1 = segment * SEGMENT, min(grid.width, (segment + 1) * SEGMENT)
+            window, state, next_channel = _lay_out(grid, target, segment, why is not None)
+            size, own, counts = x1 - x0, False, in_image
+            if why is not None:
+                own = call(_kind, reference, why, grid, y0, y1, x0, x1) != PLAIN
+            for y in range(y0, y1):
+                pixel = y * grid.width + x0
+                place = target * n_pixels + pixel
+                call(_count_in_image, window, y, x0, size, in_image)
+                if why is not None:
+                    counts = at(reference.counts, place)
+                    call(_copy, in_image, size, counts)
+                for channel in range(grid.n_channels):
+                    columns = at(sums, state + channel * next_channel)
+                    call(advance, addresses, why, window, channel, x0, x1, y, y == y0, columns, own, own)
+                    a, b, c = call(row_sums, columns, pitch, plan, size + 2 * window.radius, rows)
+                    if own and channel == 0:
+                        call(_take_counts, at(a, 2 * pitch), at(b, 2 * pitch), at(c, 2 * pitch), size, counts)
+                    if channel == 0:
+                        call(_start, counts, options.reference_noise, size, variance)
+                    known = at(reference.known, (target * grid.n_channels + channel) * n_pixels + pixel)
+                    share = options.reference_flat_share
+                    call(_take_reference, a, b, c, pitch, share, widen, inexact, counts, size, known, variance)
+                call(_invert_roots, variance, size, at(reference.scale, place))
+                if why is not None:
+                    codes = at(reference.codes, place)
+                    call(_judge, at(why, pixel), counts, in_image, options.min_valid_fraction, size, codes)
+
+
+@parallel_kernel()
+def prepare(reference, pictures, why, grid, options, widen, noisy, inexact, scratch, edges):
+    """Fill a reference's sums, scale and, with `why`, counts and codes; `pictures` hold it twice.
+
+    The other arguments are those of `correlate`.
+    """
+    for band in numba.prange(edges.size - 1):
+        y0, y1 = edges[band], edges[band + 1]
+        call(_prepare_band, reference, pictures, why, grid, options, widen, noisy, inexact, scratch, band, y0, y1)
