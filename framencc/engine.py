@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from framencc.frames import Picture, Use, frozen
+from framencc.frames import Picture, frozen
 from framencc.kernels import float_ncc, integer_ncc, maps, plane_ncc, pooled_ncc, radii_ncc
 from framencc.kernels.exclusion import BLOCK, Excluded, find_blocks, share_touched
 from framencc.kernels.integer_steps import IntegerReference, Noise, integer_settings
@@ -192,30 +192,6 @@ class Engine:
             kept = np.empty(shape, np.float32), np.empty(shape, np.uint8)
             self._local.scratch = kept
         return kept
-
-
-def mask_codes(use: Use, threads: int) -> Validity:
-    """Return the codes of what a mask hides."""
-    codes = np.empty(use.shape, np.uint8)
-    given = frozen(use)
-    share_rows(lambda y0, y1: maps.mask_rows(given, y0, y1, codes), use.shape[0], threads)
-    return codes
-
-
-def merge_codes(one: Validity, other: Validity, threads: int) -> Validity:
-    """Combine two reasons why pixels have no value: masked goes first, then not finite, outside, a failed check."""
-    merged = np.empty_like(one)
-    pair = frozen(one), frozen(other)
-    share_rows(lambda y0, y1: maps.merge_rows(*pair, y0, y1, merged), one.shape[0], threads)
-    return merged
-
-
-def all_finite(planes: Picture, threads: int) -> bool:
-    """Tell whether no sample of a C-contiguous float32 picture is NaN or infinite."""
-    rows = frozen(planes).view(np.int32).reshape(-1, planes.shape[-1])
-    parts: list[bool] = []
-    share_rows(lambda y0, y1: parts.append(maps.finite_rows(rows[y0:y1])), len(rows), threads)
-    return all(parts)
 
 
 def _energies(spec: NccSpec, n_channels: int, scale: float) -> tuple[float, float, float]:

@@ -1,31 +1,10 @@
-"""What happens to finished maps, and to colour pictures before: combining radii, smoothing, splitting channels."""
+"""What happens to finished maps: combining those of several radii, and smoothing."""
 
 import numpy as np
 
 from framencc.kernels.compilation import kernel
 
 MEAN, MINIMUM, MAXIMUM = range(3)
-
-
-@kernel()
-def finite_rows(bits):
-    """Tell whether float32 samples, here their bits as int32, are all finite: their exponents are not all ones."""
-    largest = np.int32(0)
-    for y in range(bits.shape[0]):
-        row = bits[y]
-        for x in range(row.size):
-            largest = max(largest, np.int32(row[x] & np.int32(0x7FFFFFFF)))
-    return largest < np.int32(0x7F800000)
-
-
-@kernel()
-def split_rows(picture, y0, y1, planes):
-    """Copy the rows y0 to y1 of an (H, W, C) picture to (C, H, W) planes."""
-    for y in range(y0, y1):
-        for channel in range(planes.shape[0]):
-            out = planes[channel, y]
-            for x in range(out.size):
-                out[x] = picture[y, x, channel]
 
 
 @kernel()
@@ -71,30 +50,6 @@ def _add(row, total):
 def _divide(total, divisor, out):
     for x in range(out.size):
         out[x] = total[x] / divisor
-
-
-@kernel()
-def mask_rows(use, y0, y1, out):
-    """Write code 4 where a pixel is not used, else 0, for the rows y0 to y1; (H, W) bool to uint8."""
-    for y in range(y0, y1):
-        row, codes = use[y], out[y]
-        for x in range(codes.size):
-            codes[x] = np.uint8(0) if row[x] else np.uint8(4)
-
-
-@kernel()
-def _rank(code):
-    """Order the codes of pixels without a value: 4 before 6, 3 and 7."""
-    return np.uint8(4) if code == 4 else np.uint8(3) if code == 6 else np.uint8(2) if code == 3 else np.uint8(code != 0)
-
-
-@kernel()
-def merge_rows(one, other, y0, y1, out):
-    """Keep the more important of two codes for every pixel of the rows y0 to y1; (H, W) uint8."""
-    for y in range(y0, y1):
-        first, second, merged = one[y], other[y], out[y]
-        for x in range(merged.size):
-            merged[x] = first[x] if _rank(first[x]) >= _rank(second[x]) else second[x]
 
 
 @kernel()
