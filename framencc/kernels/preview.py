@@ -17,13 +17,9 @@ def _paint(codes, shades, tint, place, zoom, y, canvas):
         for x in range(codes.size):
             code = codes[x]
             gray = (1 << 15) + (tint[code, 0] * np.int64(shades[x]) if shades.size else 0)
-            red, green, blue = (
-                np.uint8((gray + tint[code, 1]) >> 16),
-                np.uint8((gray + tint[code, 2]) >> 16),
-                np.uint8((gray + tint[code, 3]) >> 16),
-            )
+            red, green, blue = gray + tint[code, 1], gray + tint[code, 2], gray + tint[code, 3]
             for _ in range(zoom):
-                line[at, 0], line[at, 1], line[at, 2] = red, green, blue
+                line[at, 0], line[at, 1], line[at, 2] = red >> 16, green >> 16, blue >> 16
                 at += 1
 
 

@@ -14,9 +14,8 @@ def _find_unusable_rows(bits, use, known, codes, y0, y1, out):
             out[y, x] = known[y, x] if known.size else np.uint8(0)
         for x in range(codes.shape[1]):  # 4 goes before 6, that before 3, that before all others
             one, other = out[y, x], codes[y, x]
-            masked, infinite = (other == 4), (other == 6) & (one != 4)
-            outside = (other == 3) & (one != 4) & (one != 6)
-            out[y, x] = other if masked | infinite | outside | (one == 0) else one
+            goes_before = (other == 4) | (one == 0) | (other == 6) & (one != 4) | (other == 3) & (one != 4) & (one != 6)
+            out[y, x] = other if goes_before else one
         for channel in range(bits.shape[0]):
             for x in range(bits.shape[2]):  # an exponent of ones
                 infinite = (bits[channel, y, x] & np.int32(0x7F800000)) == np.int32(0x7F800000)
