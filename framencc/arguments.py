@@ -16,7 +16,7 @@ from framencc.kernels.threads import default_threads
 from framencc.spec.ncc import NccSpec
 
 
-def take_planes(image: npt.ArrayLike, name: str, spec: NccSpec, threads: int) -> tuple[Picture, Use | None]:
+def take_planes(image: npt.ArrayLike, name: str, spec: NccSpec) -> tuple[Picture, Use | None]:
     """Return the (C, H, W) channels of a picture, C-contiguous and in one of the three dtypes, and what alpha masks."""
     picture = np.asarray(image)
     if picture.dtype == np.float64:
@@ -31,7 +31,7 @@ def take_planes(image: npt.ArrayLike, name: str, spec: NccSpec, threads: int) ->
         raise SpecError(f"the {name} has shape {picture.shape}, which holds no pixel")
     try:
         matrix = DEFAULT_MATRIX if spec.rgb_matrix == "auto" else spec.rgb_matrix
-        data = np.ascontiguousarray(take_channel(picture, spec.channel, matrix, threads))
+        data = np.ascontiguousarray(take_channel(picture, spec.channel, matrix))
         use = take_alpha(picture) if spec.alpha in (name, "both") else None
     except ValueError as error:
         raise SpecError(f"the {name} {error}") from None

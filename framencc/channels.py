@@ -9,9 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framencc.frames import Picture, Use
-from framencc.kernels import maps
 from framencc.kernels.colour import mix_planes
-from framencc.kernels.threads import share_rows
 from framencc.spec.ncc import Channel
 
 LUMA_WEIGHTS = {
@@ -71,7 +69,7 @@ def n_colours(picture: Picture) -> int:
     return 1 if picture.shape[2] <= 2 else 3
 
 
-def take_channel(picture: Picture, channel: Channel, matrix: str = DEFAULT_MATRIX, threads: int = 1) -> Picture:
+def take_channel(picture: Picture, channel: Channel, matrix: str = DEFAULT_MATRIX) -> Picture:
     """Take what is compared out of a picture.
 
     Parameters
@@ -82,8 +80,6 @@ def take_channel(picture: Picture, channel: Channel, matrix: str = DEFAULT_MATRI
         ``joint`` of a gray picture is its luma.
     matrix
         The weights of luma.
-    threads
-        How many threads may work.
 
     Returns
     -------
@@ -101,7 +97,7 @@ def take_channel(picture: Picture, channel: Channel, matrix: str = DEFAULT_MATRI
             raise ValueError(f"is gray, so channel = {channel} cannot be taken from it")
         return picture[:, :, COLOURS.index(channel)]
     if channel == "joint" and colours == 3:
-        return _split(picture[:, :, :3], threads)
+        return _split(picture[:, :, :3])
     return to_luma(picture, matrix)
 
 
@@ -158,11 +154,6 @@ def rgb_weights(matrix: str, *, limited: bool, bits: int) -> npt.NDArray[np.floa
     return weights
 
 
-def _split(picture: Picture, threads: int = 1) -> Picture:
-    height, width, n_channels = picture.shape
-    planes = np.empty((n_channels, height, width), picture.dtype)
-    source = np.ascontiguousarray(picture)
-    source = source.view()
-    source.flags.writeable = False
-    share_rows(lambda y0, y1: maps.split_rows(source, y0, y1, planes), height, threads)
-    return planes
+def _split(picture: Picture) -> Picture:
+    """Return (C, H, W) planes of an (H, W, C) picture."""
+    return np.ascontiguousarray(picture.transpose(2, 0, 1))

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from framencc.frames import Picture, Use, frozen
-from framencc.kernels import combination, correlation, maps, window_sums
+from framencc.frames import Picture, frozen
+from framencc.kernels import combination, correlation, window_sums
 from framencc.kernels.launch import count_bands, launch
-from framencc.kernels.threads import share_rows
 from framencc.spec.ncc import NccSpec
 
 Map = npt.NDArray[np.float32]
@@ -29,9 +28,6 @@ VALIDITY_CODES = (
     "no warp was found",
 )
 MASKED, NOT_FINITE, OUTSIDE, DAMAGED, NO_WARP = np.uint8(4), np.uint8(6), np.uint8(3), np.uint8(8), np.uint8(9)
-NO_CODES: Validity = np.empty((1, 0), np.uint8)
-NO_CODES.flags.writeable = False
-
 # Standard deviations up to about 2.4e-7 of the root mean square are flat: two to four times float32's own spacing, and
 # thirty times the rounding of the sums. Of integers that came beside floats no texture is below (n - 1) / (n 65535)^2.
 _FLAT_SHARE_OF_FLOATS, _FLAT_SHARE_OF_INTEGERS = 2.0**-44, 2.0**-50
@@ -215,30 +211,6 @@ def _aligned(shape: tuple[int, int], dtype: Any) -> npt.NDArray[Any]:
     raw = np.empty(n_bytes + line, np.uint8)
     start = -raw.ctypes.data % line
     return raw[start : start + n_bytes].view(dtype).reshape(shape)
-
-
-def mask_codes(use: Use, threads: int) -> Validity:
-    """Return the codes of what a mask hides."""
-    codes = np.empty(use.shape, np.uint8)
-    given = frozen(use)
-    share_rows(lambda y0, y1: maps.mask_rows(given, y0, y1, codes), use.shape[0], threads)
-    return codes
-
-
-def merge_codes(one: Validity, other: Validity, threads: int) -> Validity:
-    """Combine two reasons why pixels have no value: masked goes first, then not finite, outside, a failed check."""
-    merged = np.empty_like(one)
-    pair = frozen(one), frozen(other)
-    share_rows(lambda y0, y1: maps.merge_rows(*pair, y0, y1, merged), one.shape[0], threads)
-    return merged
-
-
-def all_finite(planes: Picture, threads: int) -> bool:
-    """Tell whether no sample of a C-contiguous float32 picture is NaN or infinite."""
-    rows = frozen(planes).view(np.int32).reshape(-1, planes.shape[-1])
-    parts: list[bool] = []
-    share_rows(lambda y0, y1: parts.append(maps.finite_rows(rows[y0:y1])), len(rows), threads)
-    return all(parts)
 
 
 def _energies(spec: NccSpec, n_channels: int, scale: float) -> tuple[float, float, float]:

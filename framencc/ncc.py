@@ -8,10 +8,11 @@ import numpy.typing as npt
 
 from framencc.arguments import checked_mask, checked_out, checked_threads, take_planes
 from framencc.config import make_ncc_spec
-from framencc.engine import NO_CODES, NOT_FINITE, Engine, Map, Validity, all_finite, mask_codes, merge_codes
+from framencc.engine import Engine, Map, Validity
 from framencc.errors import SpecError
 from framencc.frames import Picture, Use
 from framencc.spec.ncc import Alpha, Border, Channel, Combine, NccSpec, RgbMatrix
+from framencc.usable import find_unusable
 
 _DEFAULT = {name: field.default for name, field in NccSpec.model_fields.items()}
 _NO_VALIDITY: Validity = np.empty((1, 0), np.uint8)
@@ -116,7 +117,7 @@ class Reference:
         if rgb_matrix != "auto" and channel != "luma":
             raise SpecError(f"rgb_matrix = {rgb_matrix} cannot apply: channel = {channel} is taken as it is stored")
         n_threads = checked_threads(threads)
-        planes, use = take_planes(image, "reference", spec, n_threads)
+        planes, use = take_planes(image, "reference", spec)
         if mask is not None:
             use = _both(use, checked_mask(mask, planes.shape[1:], spec.mask_labels))
         self._prepare(planes, use, spec, n_threads)
@@ -167,7 +168,7 @@ class Reference:
         self._scale = scale
         self._threads = threads
         self._planes = planes.copy()
-        self._why = _codes(self._planes, use, threads)
+        self._why = find_unusable(self._planes, use, threads=threads)
         self._engines: dict[np.dtype[Any], Engine] = {}
 
     @property
@@ -232,7 +233,7 @@ class Reference:
         SpecError
             (a ValueError) When the shapes differ, or a picture, a mask or `out` is of no supported kind.
         """
-        planes, use = take_planes(frame, "frame", self.spec, self._threads)
+        planes, use = take_planes(frame, "frame", self.spec)
         if self.spec.rgb_matrix != "auto" and _is_gray(self._image_shape) and _is_gray(np.shape(frame)):
             raise SpecError(f"rgb_matrix = {self.spec.rgb_matrix} cannot apply: neither picture is in colour")
         if planes.shape[1:] != self.shape:
@@ -259,9 +260,7 @@ class Reference:
         `planes` is (C, H, W); `use` is (H, W) bool, False for the pixels of this frame that are masked; `codes` is
         (H, W) uint8, not 0 for the pixels that have no value, and why (3 outside, 4 masked, 7 check failed).
         """
-        why = self._why
-        for more in (_codes(planes, use, self._threads), codes):
-            why = more if why is None else why if more is None else merge_codes(why, more, self._threads)
+        why = find_unusable(planes, use, known=self._why, codes=codes, threads=self._threads)
         engine = self._engine(planes.dtype)
         dtype = np.result_type(self._planes.dtype, planes.dtype)
         engine.correlate(planes.astype(dtype, copy=False), why, rho, validity if validity.size else None)
@@ -352,14 +351,3 @@ def _is_gray(shape: tuple[int, ...]) -> bool:
 
 def _both(use: Use | None, other: Use) -> Use:
     return other if use is None else use & other
-
-
-def _codes(planes: Picture, use: Use | None, threads: int) -> Validity | None:
-    """Say which pixels of a picture cannot be used, as validity codes; None where all can."""
-    codes: Validity | None = None
-    if planes.dtype == np.float32 and not all_finite(planes, threads):
-        codes = np.where(np.isfinite(planes).all(axis=0), np.uint8(0), NOT_FINITE)
-    if use is not None:
-        masked = mask_codes(use, threads)
-        codes = masked if codes is None else merge_codes(codes, masked, threads)
-    return codes

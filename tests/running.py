@@ -39,10 +39,13 @@ def command(*arguments: object, cwd: Path | None = None, **environment: str) -> 
     )
 
 
-def python(program: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+def python(
+    program: str, *arguments: object, seconds: float = 120, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run a few lines of Python in a process of their own."""
     words = [sys.executable, "-P", "-c", program, *map(str, arguments)]
-    return subprocess.run(words, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=120)
+    environ = os.environ | environment
+    return subprocess.run(words, env=environ, capture_output=True, text=True, check=False, timeout=seconds)
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.core.extending import _Intrinsic
 
 _known: dict[str, tuple[str, str, Any]] = {}
 
@@ -45,9 +45,14 @@ def make_known_again(needed: list[tuple[str, str, Any]]) -> None:
         make_known(getattr(importlib.import_module(module), qualname), argument_types)
 
 
-@intrinsic
-def call(typing_context, kernel, *arguments):
-    """Call a kernel of a module's top level without copying its code."""
+class _Call(_Intrinsic):  # type: ignore[misc]
+    """Calls a kernel of a module's top level without copying its code; from Python as any function is called."""
+
+    def __call__(self, kernel: Any, *arguments: Any) -> Any:
+        return kernel(*arguments)
+
+
+def _define(typing_context, kernel, *arguments):
     given = arguments[0] if len(arguments) == 1 and isinstance(arguments[0], types.BaseTuple) else arguments
     wanted = kernel.get_call_type(typing_context, tuple(given), {})
 
@@ -67,3 +72,7 @@ def call(typing_context, kernel, *arguments):
         return result
 
     return wanted.return_type(kernel, types.Tuple(tuple(given))), generate
+
+
+call = _Call("call", _define)
+call._register()

@@ -1,11 +1,14 @@
 """How parallel kernels are launched: one at a time in a process, with as many threads as were asked for.
 
-A parallel kernel is a thin shell, `@parallel_kernel()`, with a `prange` over bands of rows, over plain kernels that
-compute one band. Bands write disjoint parts of the outputs, so who computes one never matters.
+A parallel kernel is a thin shell, `@parallel_kernel()`, with a `prange` over bands of rows, over one plain kernel that
+computes a band. Bands write disjoint parts of the outputs, so the number of threads never shows in a result.
 
-Numba's workqueue layer ends the process when two threads enter it at once, so one lock guards every launch. A forked
-process inherits no threads, and no lock that it could release: so fork waits for the kernel that runs, and the child
-begins with a free lock. GNU OpenMP ends a forked child that enters it, so there the bands are computed one by one.
+Numba's workqueue layer ends the process when two threads enter it at once, so one lock guards every launch. A call
+that asks for one thread needs neither layer nor lock: it runs the shell as plain Python, which calls the same compiled
+band. So threads of a pool that ask for one thread each compute side by side.
+
+Fork waits for the kernel that runs or is being compiled, so that the child finds the lock and the compiler free. GNU
+OpenMP ends a forked child that enters it, and TBB may: such a child computes on the calling thread alone.
 
 Which threading layer Numba uses, and how its threads wait, is the host's choice; the command line makes it for its own
 process (`framencc.cli`).
@@ -21,9 +24,8 @@ import numba
 Shell = Callable[..., Any]
 
 _BANDS_PER_THREAD = 4
-_lock = threading.Lock()
+_lock = threading.RLock()  # reentrant: a signal handler may fork or launch in the midst of a launch
 _state = {"alone": False}
-_serial: dict[Shell, Shell] = {}
 
 
 def default_threads() -> int:
@@ -43,54 +45,49 @@ def count_bands(height: int, threads: int, *, smallest: int = 32, multiple: int 
     smallest
         A band has about so many rows at least, because each costs something by itself.
     multiple
-        Every band starts at a multiple of this many rows; `band_rows` cuts accordingly.
+        The shell cuts between units of this many rows, so there are at most as many bands as units.
     """
     n_units = -(-height // multiple)
     return max(1, min(n_units, height // max(1, smallest), threads * _BANDS_PER_THREAD))
 
 
-def launch(shell: Shell, threads: int, *arguments: Any) -> Any:
+def launch(shell: Shell, threads: int, *arguments: Any) -> None:
     """Call a parallel kernel; whoever comes while another kernel runs in this process waits for it.
 
     Parameters
     ----------
     shell
-        A function made by `framencc.kernels.compilation.parallel_kernel`.
+        A function made by `framencc.kernels.compilation.parallel_kernel`; it must be valid as plain Python, too.
     threads
         How many threads to use, this one included; at most NUMBA_NUM_THREADS take part.
     arguments
         What the shell takes.
     """
+    threads = min(threads, default_threads())
+    if threads <= 1 or _state["alone"]:
+        shell.py_func(*arguments)  # type: ignore[attr-defined]
+        return
     with _lock:
-        if _state["alone"] and numba.threading_layer() != "workqueue":
-            return _in_series(shell)(*arguments)
         before = numba.get_num_threads()
-        numba.set_num_threads(max(1, min(threads, default_threads())))
         try:
-            return shell(*arguments)
+            numba.set_num_threads(threads)
+            shell(*arguments)
         finally:
             numba.set_num_threads(before)
 
 
-def _in_series(shell: Shell) -> Shell:
-    """Compile the same shell without threads."""
-    if shell not in _serial:
-        _serial[shell] = numba.njit(nogil=True, error_model="numpy")(shell.py_func)  # type: ignore[attr-defined]
-    return _serial[shell]
-
-
-def _layer_is_in_use() -> bool:
-    try:
-        numba.threading_layer()
-    except ValueError:  # nothing parallel has run yet, so the child may begin as any process does
-        return False
-    return True
-
-
 def _begin_as_a_child() -> None:
-    _state["alone"] = _state["alone"] or _layer_is_in_use()
-    _lock.release()
+    global _lock  # noqa: PLW0603
+    try:
+        _lock.release()
+    except RuntimeError:  # the wait was interrupted, and a thread that this process does not have may hold the lock
+        _lock = threading.RLock()
+    try:
+        _state["alone"] = numba.threading_layer() != "workqueue"
+    except ValueError:  # nothing parallel has run yet, so the child may begin as any process does
+        _state["alone"] = False
 
 
 if hasattr(os, "register_at_fork"):
+    # The lock's own methods: between them and the fork no signal handler's exception can come.
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_begin_as_a_child)

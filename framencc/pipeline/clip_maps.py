@@ -13,13 +13,18 @@ from typing import Any
 import numpy as np
 
 from framencc.frames import Picture, frozen
-from framencc.kernels.clip_maps import add_rows, lower_rows
+from framencc.kernels.clip_maps import add_map
+from framencc.kernels.launch import count_bands, default_threads, launch
 from framencc.kernels.rating import UNITS_PER_ONE
-from framencc.kernels.threads import default_threads, share_rows
 from framencc.spec import MEAN, MINIMUM
 from framencc.staging import hidden_name, sync_file, sync_folder
 
 __all__ = ["MEAN", "MINIMUM", "ClipMaps"]
+
+# What stands for a state that is not kept.
+_NOTHING = {"lowest": np.empty((0, 0), np.float32)} | {
+    name: np.empty((0, 0), dtype) for name, dtype in (("totals", np.int64), ("counts", np.int32))
+}
 
 
 class ClipMaps:
@@ -48,15 +53,9 @@ class ClipMaps:
 
     def add(self, rho: Picture, validity: Picture) -> None:
         """Add the next map."""
-        rho, validity, state = frozen(rho), frozen(validity), self._state
-
-        def work(y0: int, y1: int) -> None:
-            if "lowest" in state:
-                lower_rows(rho, validity, y0, y1, state["lowest"])
-            if "totals" in state:
-                add_rows(rho, validity, y0, y1, state["totals"], state["counts"])
-
-        share_rows(work, self._shape[0], self._threads)
+        wanted = [self._state.get(name, empty) for name, empty in _NOTHING.items()]
+        n_bands = count_bands(self._shape[0], self._threads)
+        launch(add_map, self._threads, frozen(rho), frozen(validity), n_bands, *wanted)
 
     def keep(self, n_maps: int) -> None:
         """Remember the state after so many maps for `seal`, which comes when the last of them has been written."""

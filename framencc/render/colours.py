@@ -89,6 +89,12 @@ def doubt(strength: float) -> Tint:
     return tint
 
 
+def opaque(palette: Table) -> Tint:
+    """Return the tint, as `doubt` does, that leaves nothing of the frame and adds the colours of a palette."""
+    tint: Tint = np.hstack([np.zeros((len(palette), 1), np.int32), palette.astype(np.int32) << 16])
+    return tint
+
+
 def over_gray(tint: Tint, shade: int = 128) -> Table:
     """Return the palette, (257, 3) uint8, that a tint makes of one shade of gray."""
     palette: Table = (tint[:, :1] * shade + tint[:, 1:] + (1 << 15) >> 16).astype(np.uint8)

@@ -5,15 +5,15 @@ import numpy as np
 from framencc.channels import DEFAULT_MATRIX, LUMA_WEIGHTS
 from framencc.engine import DAMAGED, NO_WARP
 from framencc.frames import Picture, frozen
-from framencc.kernels.area_mean import area_mean_rows
-from framencc.kernels.preview import paint_rows, reduce_map_rows, shade_rows, tint_rows
-from framencc.kernels.threads import default_threads, share_rows
-from framencc.render.colours import GRAY, HEAT, doubt, over_gray
+from framencc.kernels.launch import count_bands, default_threads, launch
+from framencc.kernels.preview import draw_frame, draw_map
+from framencc.render.colours import GRAY, HEAT, doubt, opaque, over_gray
 from framencc.render.layout import INK, PAPER, PreviewLayout
 from framencc.render.text import Writer
 from framencc.shades import Shades
 from framencc.spec import PreviewStyle
 
+_GRAY = opaque(GRAY)
 _NOTHING = {int(DAMAGED): "no frame", int(NO_WARP): "no warp"}
 """What there is to say of a map all of whose pixels have this validity code: nothing of its frame can be shown."""
 
@@ -53,16 +53,15 @@ class Preview:
         self._layout = layout
         self._dynamic = dynamic
         self._threads = threads or default_threads()
-        self._tint = doubt(strength)
-        self._palette = {"heat": HEAT, "overlay": over_gray(self._tint)}.get(style, GRAY)
+        tint = doubt(strength)
+        palette = {"heat": HEAT, "overlay": over_gray(tint)}.get(style, GRAY)
+        self._tint = tint if style == "overlay" else opaque(palette)
         self._writer = Writer(layout.size, INK, PAPER)
-        self._codes = np.empty(layout.shape, np.uint16)
+        self._n_bands = count_bands(layout.shape[0], self._threads)
         self._shades = np.empty(layout.shape, np.uint16)
-        self._small = np.empty(layout.shape, np.float32)
-        self._empty = layout.empty(self._palette)
+        self._empty = layout.empty(palette)
         if style == "panel":
-            self._shade(reference if reference.ndim == 3 else reference[np.newaxis], static)
-            self._paint(self._shades, 0, self._empty)
+            self._draw_frame(reference if reference.ndim == 3 else reference[np.newaxis], static, 0, self._empty)
         self._struck: dict[int, Picture] = {}
         for code, why in _NOTHING.items():
             self._struck[code] = self._empty.copy()
@@ -106,44 +105,19 @@ class Preview:
             self._writer.write(out, line, layout.margin, layout.footer + number * layout.line, layout.text_width)
 
     def _draw_pictures(self, planes: Picture, rho: Picture, validity: Picture, out: Picture) -> None:
-        rows, codes = self._layout.shape[0], self._codes
-        given = frozen(rho), frozen(validity)
-        share_rows(lambda y0, y1: reduce_map_rows(*given, y0, y1, codes), rows, self._threads)
+        layout = self._layout
         if self._style in ("overlay", "panel"):
-            self._shade(planes, self._dynamic)
-        if self._style == "overlay":
-            tint, place, zoom = self._tint, self._layout.places[0], self._layout.zoom
-            share_rows(
-                lambda y0, y1: tint_rows(self._shades, codes, tint, place, zoom, y0, y1, out), rows, self._threads
-            )
-            return
-        if self._style == "panel":
-            self._paint(self._shades, -2, out)
-        self._paint(codes, -1, out)
+            self._draw_frame(planes, self._dynamic, -2, out)
+        shades = self._shades if self._style == "overlay" else self._shades[:0]
+        where = layout.places[-1], layout.zoom, layout.shape, self._n_bands, out
+        launch(draw_map, self._threads, frozen(rho), frozen(validity), shades, self._tint, *where)
 
-    def _shade(self, planes: Picture, shades: Shades) -> None:
-        """Fill the shades of gray, 0 to 255, of a smaller frame."""
-        rows = self._layout.shape[0]
-        weights = LUMA_WEIGHTS[DEFAULT_MATRIX] if len(planes) == 3 else (1.0,)
-        total = self._small
-        for number, (weight, plane) in enumerate(zip(weights, planes, strict=True)):
-            given, part = frozen(plane), total if number == 0 else np.empty_like(total)
-            share_rows(
-                lambda y0, y1, given=given, part=part: area_mean_rows(given, y0, y1, part),  # type: ignore[misc]
-                rows,
-                self._threads,
-            )
-            if len(planes) == 3:
-                part *= np.float32(weight)
-                if number:
-                    total += part
-        black, gain = np.float32(shades.black), np.float32(255 / (shades.white - shades.black))
-        shade_rows(total, black, gain, 0, rows, self._shades)
-
-    def _paint(self, codes: Picture, number: int, canvas: Picture) -> None:
-        palette, place, zoom = self._palette, self._layout.places[number], self._layout.zoom
-        share_rows(
-            lambda y0, y1: paint_rows(codes, palette, place, zoom, y0, y1, canvas),
-            self._layout.shape[0],
-            self._threads,
-        )
+    def _draw_frame(self, planes: Picture, shades: Shades, number: int, canvas: Picture) -> None:
+        """Shade a frame; in a panel, draw it as well."""
+        layout, is_panel = self._layout, self._style == "panel"
+        weights = np.array(LUMA_WEIGHTS[DEFAULT_MATRIX] if len(planes) == 3 else (1.0,), np.float32)
+        levels = np.float32(shades.black), np.float32(255 / (shades.white - shades.black))
+        where = (layout.places[number], layout.zoom) if is_panel else ((0, 0), 0)
+        small = np.empty((len(planes), *layout.shape), np.float32)
+        outputs = self._n_bands, small, self._shades, canvas
+        launch(draw_frame, self._threads, frozen(planes), weights, *levels, _GRAY, *where, *outputs)
