@@ -16,10 +16,18 @@ from typing import Any
 
 import numba
 
+from framencc.kernels.calls import compile_calls_apart, separate_wrapper
+
 logger = logging.getLogger(__name__)
 
 CACHE_SWITCH = "FRAMENCC_CACHE"
-_state = {"warned": False}
+_OPTIONS = {"nogil": True, "error_model": "numpy"}
+_state: dict[str, Any] = {"warned": False, "listener": None}
+
+
+def tell_of_compiling(listener: Callable[[], None] | None) -> None:
+    """Have `listener` called when the first kernel is about to be compiled that will be kept on disk; None: nobody."""
+    _state["listener"] = listener
 
 
 def kernel() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -33,13 +41,18 @@ def kernel() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 def parallel_kernel() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Compile a function whose `prange` over bands is shared among threads; call it with `framencc.kernels.launch`.
 
-    It should do nothing itself but call one plain kernel for each band, because all that it holds is compiled twice.
+    It should do nothing itself but call one plain kernel for each band: what it holds is compiled three times, what it
+    calls is compiled once, by itself (`framencc.kernels.calls`).
     """
     return functools.partial(_compile, parallel=True)
 
 
 def _compile(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    dispatcher = numba.njit(nogil=True, error_model="numpy", **options)(function)
+    dispatcher = numba.njit(no_cfunc_wrapper=True, **_OPTIONS, **options)(function)
+    if options.get("parallel"):
+        compile_calls_apart(dispatcher)
+    else:
+        separate_wrapper(dispatcher, function, **_OPTIONS)
     if os.environ.get(CACHE_SWITCH, "1") != "0":
         _enable_cache(dispatcher)
     result: Callable[..., Any] = dispatcher
@@ -73,12 +86,16 @@ def _enable_cache(dispatcher: Any) -> None:
 
     def load_or_compile(signature: Any, target_context: Any) -> Any:
         try:
-            return load(signature, target_context)
+            found = load(signature, target_context)
         except Exception as error:  # noqa: BLE001  (a damaged pickle can raise anything)
             logger.info("a cached kernel cannot be read (%s) and is compiled again", error)
             with contextlib.suppress(OSError):
                 cache.flush()  # a damaged index would otherwise stop every later save
-            return None
+            found = None
+        if found is None and (listener := _state["listener"]) is not None:
+            _state["listener"] = None
+            listener()
+        return found
 
     def save_or_go_on(signature: Any, data: Any) -> None:
         try:
