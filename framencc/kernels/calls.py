@@ -1,122 +1,71 @@
-"""How compiled kernels call each other, which decides how often the same code is compiled.
+"""Calls of kernels whose machine code is not copied into the caller.
 
-Numba copies the code of a callee into every caller and optimises it there again. That is wanted where a band calls the
-kernels of its rows. A `parallel=True` shell, however, consists of three functions, so its band would be compiled three
-times more, for nothing. Here a shell calls a band that was compiled by itself, like a function of a foreign library.
-
-A kernel that is called from kernels only needs no wrapper that converts Python's objects: it has a twin without one.
+Numba links the code of every function that a function calls into it, and optimises it there again; a parallel shell
+does so three times. `call` refers to the other kernel by a name instead, which is made known when that one has been
+compiled, or found on disk. Each kernel is then optimised once, however many call it, and stays a function of its own.
 """
 
-import contextlib
-import copy
-import hashlib
 import importlib
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
-import numba
-from llvmlite import binding
+import llvmlite.binding as llvm
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
-_here = threading.local()
-
-
-def compile_calls_apart(shell: Any) -> None:
-    """Let a parallel shell call its kernels like functions of a foreign library."""
-    compile_own = shell.compile
-
-    def compile_shell(signature: Any) -> Any:
-        with _within_shell(True):
-            return compile_own(signature)
-
-    shell.compile = compile_shell
+_known: dict[str, tuple[str, str, Any]] = {}
 
 
-def separate_wrapper(kernel: Any, function: Callable[..., Any], **options: Any) -> None:
-    """Give a kernel a twin, without wrappers for Python, that takes the calls of other kernels."""
-    twin = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)(function)
-    own_template = kernel.get_call_template
-
-    def get_call_template(arguments: Any, keywords: Any) -> Any:
-        if not _is_within_shell():
-            return twin.get_call_template(arguments, keywords)
-        with _within_shell(False):
-            template = own_template(arguments, keywords)
-            for types in kernel.overloads:
-                Foreign.of(function, types).introduce(kernel)
-        return template
-
-    def get_overload(types: Any) -> Any:
-        if not _is_within_shell():
-            return twin.get_overload(types)
-        return Foreign.of(function, types)
-
-    kernel.twin, kernel.get_call_template, kernel.get_overload = twin, get_call_template, get_overload
+def _name(dispatcher: Any, argument_types: Any) -> str:
+    function = dispatcher.py_func
+    return f"framencc:{function.__module__}.{function.__qualname__}{argument_types}"
 
 
-@dataclass(frozen=True)
-class Foreign:
-    """A compiled kernel that other compiled code calls by the name of its symbol.
-
-    Parameters
-    ----------
-    module, name
-        Where the kernel is found.
-    types
-        Numba's types of its arguments.
-    symbol
-        What calling code names it; unlike Numba's own name it does not depend on what else the process has compiled.
-    """
-
-    module: str
-    name: str
-    types: tuple[Any, ...]
-    symbol: str
-
-    @classmethod
-    def of(cls, function: Callable[..., Any], types: Iterable[Any]) -> "Foreign":
-        """Describe a kernel by the function that it is made of."""
-        where, types = (function.__module__, function.__qualname__), tuple(types)
-        return cls(*where, types, "framencc." + hashlib.sha256(repr((*where, types)).encode()).hexdigest())
-
-    def __call__(self) -> None:
-        """Make the symbol known in a process that has read the calling code from disk; Numba calls this before."""
-        kernel = getattr(importlib.import_module(self.module), self.name)
-        with _within_shell(False):
-            kernel.compile(self.types)
-        self._make_known(kernel)
-
-    def introduce(self, kernel: Any) -> None:
-        """Make the symbol known, and tell Numba how to compile a call."""
-        context = kernel.targetctx
-        if self in context._defns:
-            return
-        self._make_known(kernel)
-        description = copy.copy(kernel.overloads[self.types].fndesc)
-        description.mangled_name = self.symbol
-
-        def call(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            context.active_code_library._reload_init.add(self)
-            return context.call_internal(builder, description, signature, arguments)
-
-        context.insert_func_defn([(call, self, description.argtypes)])
-
-    def _make_known(self, kernel: Any) -> None:
-        compiled = kernel.overloads[self.types]
-        address = compiled.library.get_pointer_to_function(compiled.fndesc.mangled_name)
-        assert address, f"{self.name} has no machine code"
-        binding.add_symbol(self.symbol, address)
+def make_known(dispatcher: Any, argument_types: Any) -> str:
+    """Give the machine code for these types the name by which `call` refers to it; compile it if that is necessary."""
+    name = _name(dispatcher, argument_types)
+    if name not in _known:
+        dispatcher = dispatcher.inner
+        dispatcher.compile(argument_types)
+        compiled = dispatcher.overloads[argument_types]
+        llvm.add_symbol(name, compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
+        function = dispatcher.py_func
+        _known[name] = function.__module__, function.__qualname__, argument_types
+    return name
 
 
-def _is_within_shell() -> bool:
-    return bool(getattr(_here, "is_within_shell", False))
+def called_by(compiled: Any) -> list[tuple[str, str, Any]]:
+    """Return what compiled code refers to, for `make_known_again`."""
+    module = compiled.library._final_module
+    return [_known[one.name] for one in module.functions if one.is_declaration and one.name in _known]
 
 
-@contextlib.contextmanager
-def _within_shell(value: bool) -> Iterator[None]:
-    before, _here.is_within_shell = _is_within_shell(), value
-    try:
-        yield
-    finally:
-        _here.is_within_shell = before
+def make_known_again(needed: list[tuple[str, str, Any]]) -> None:
+    """Make known what code from the disk refers to."""
+    for module, qualname, argument_types in needed:
+        make_known(getattr(importlib.import_module(module), qualname), argument_types)
+
+
+@intrinsic
+def call(typing_context, kernel, *arguments):
+    """Call a kernel of a module's top level without copying its code."""
+    given = arguments[0] if len(arguments) == 1 and isinstance(arguments[0], types.BaseTuple) else arguments
+    wanted = kernel.get_call_type(typing_context, tuple(given), {})
+
+    def generate(context, builder, signature, values):
+        name = make_known(kernel.dispatcher, wanted.args)
+        convention = context.call_conv
+        function = cgutils.get_or_insert_function(
+            builder.module, convention.get_function_type(wanted.return_type, wanted.args), name
+        )
+        items = cgutils.unpack_tuple(builder, values[1])
+        passed = [
+            context.cast(builder, item, one, other)
+            for item, one, other in zip(items, given, wanted.args, strict=True)
+        ]
+        status, result = convention.call_function(builder, function, wanted.return_type, wanted.args, passed)
+        with cgutils.if_unlikely(builder, status.is_error):
+            convention.return_status_propagate(builder, status)
+        return result
+
+    return wanted.return_type(kernel, types.Tuple(tuple(given))), generate

@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core.caching import IndexDataCacheFile
 
-from framencc.kernels.calls import compile_calls_apart, separate_wrapper
+from framencc.kernels.calls import called_by, make_known_again
 
 logger = logging.getLogger(__name__)
 
 CACHE_SWITCH = "FRAMENCC_CACHE"
-_OPTIONS = {"nogil": True, "error_model": "numpy"}
 _state: dict[str, Any] = {"warned": False, "listener": None}
 
 
 def tell_of_compiling(listener: Callable[[], None] | None) -> None:
-    """Have `listener` called when the first kernel is about to be compiled that will be kept on disk; None: nobody."""
+    """Have `listener` called before the first kernel is compiled that is going to be kept on disk; None: nobody."""
     _state["listener"] = listener
 
 
@@ -41,20 +41,21 @@ def kernel() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 def parallel_kernel() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Compile a function whose `prange` over bands is shared among threads; call it with `framencc.kernels.launch`.
 
-    It should do nothing itself but call one plain kernel for each band: what it holds is compiled three times, what it
-    calls is compiled once, by itself (`framencc.kernels.calls`).
+    It should do nothing itself but call one plain kernel for each band, because all that it holds is compiled twice.
     """
     return functools.partial(_compile, parallel=True)
 
 
 def _compile(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    dispatcher = numba.njit(no_cfunc_wrapper=True, **_OPTIONS, **options)(function)
-    if options.get("parallel"):
-        compile_calls_apart(dispatcher)
-    else:
-        separate_wrapper(dispatcher, function, **_OPTIONS)
+    options |= {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+    dispatcher = numba.njit(**options)(function)
+    # Calls of other kernels go to a twin, which is not compiled to take Python's objects: that saves almost half.
+    inner = numba.njit(no_cpython_wrapper=True, **options)(function)
+    dispatcher.inner, inner.inner = inner, inner
+    dispatcher.get_call_template, dispatcher.get_overload = inner.get_call_template, inner.get_overload
     if os.environ.get(CACHE_SWITCH, "1") != "0":
         _enable_cache(dispatcher)
+        _enable_cache(inner, "inner")
     result: Callable[..., Any] = dispatcher
     return result
 
@@ -66,7 +67,7 @@ def _folder_stamp() -> tuple[tuple[str, float, int], ...]:
     return tuple((file.name, file.stat().st_mtime, file.stat().st_size) for file in files)
 
 
-def _enable_cache(dispatcher: Any) -> None:
+def _enable_cache(dispatcher: Any, suffix: str = "") -> None:
     try:
         dispatcher.enable_caching()
     except RuntimeError as error:
@@ -81,7 +82,19 @@ def _enable_cache(dispatcher: Any) -> None:
         return
     cache = dispatcher._cache
     # Numba looks for changes in the kernel's own file only, but a kernel is made of what it calls, too.
-    cache._cache_file._source_stamp = _folder_stamp()
+    stamp, implementation = _folder_stamp(), cache._impl
+    if suffix:
+        cache._cache_file = IndexDataCacheFile(cache._cache_path, f"{implementation.filename_base}.{suffix}", stamp)
+    cache._cache_file._source_stamp = stamp
+    # Nor does it know what a kernel refers to by name.
+    reduce, rebuild = implementation.reduce, implementation.rebuild
+    implementation.reduce = lambda data: (called_by(data), reduce(data))
+
+    def rebuild_with_what_it_calls(target_context: Any, payload: Any) -> Any:
+        make_known_again(payload[0])
+        return rebuild(target_context, payload[1])
+
+    implementation.rebuild = rebuild_with_what_it_calls
     load, save = cache.load_overload, cache.save_overload
 
     def load_or_compile(signature: Any, target_context: Any) -> Any:
