@@ -9,9 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from framencc.frames import Picture, Use
-from framencc.kernels import maps
-from framencc.kernels.colour import mix_planes
-from framencc.kernels.threads import share_rows
 from framencc.spec.ncc import Channel
 
 LUMA_WEIGHTS = {
@@ -48,6 +45,8 @@ def to_luma(picture: Picture, matrix: str = DEFAULT_MATRIX) -> Picture:
         return picture if picture.ndim == 2 else picture[:, :, 0]
     weights = LUMA_WEIGHTS[matrix]
     if picture.dtype in (np.uint8, np.uint16):
+        from framencc.kernels.colour import mix_planes  # noqa: PLC0415  (Numba is slow to import)
+
         luma: Picture = np.empty(picture.shape[:2], picture.dtype)
         mix_planes(*_split(picture[:, :, :3]), np.array([*weights, 0.0]), float(np.iinfo(picture.dtype).max), luma)
         return luma
@@ -159,6 +158,9 @@ def rgb_weights(matrix: str, *, limited: bool, bits: int) -> npt.NDArray[np.floa
 
 
 def _split(picture: Picture, threads: int = 1) -> Picture:
+    from framencc.kernels import maps  # noqa: PLC0415  (Numba is slow to import)
+    from framencc.kernels.threads import share_rows  # noqa: PLC0415
+
     height, width, n_channels = picture.shape
     planes = np.empty((n_channels, height, width), picture.dtype)
     source = np.ascontiguousarray(picture)

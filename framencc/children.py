@@ -32,7 +32,7 @@ from typing import Any, Protocol
 
 Process = subprocess.Popen[bytes]
 
-# Where setpriv is missing. Python ignores SIGPIPE and SIGXFSZ, and what is ignored stays so in the program that follows.
+# Python ignores SIGPIPE and SIGXFSZ, and what is ignored stays so in the program that follows.
 _PREPARATION = """
 import ctypes, os, resource, signal, sys
 PR_SET_PDEATHSIG = 1

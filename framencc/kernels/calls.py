@@ -60,8 +60,7 @@ def call(typing_context, kernel, *arguments):
         )
         items = cgutils.unpack_tuple(builder, values[1])
         passed = [
-            context.cast(builder, item, one, other)
-            for item, one, other in zip(items, given, wanted.args, strict=True)
+            context.cast(builder, item, one, other) for item, one, other in zip(items, given, wanted.args, strict=True)
         ]
         status, result = convention.call_function(builder, function, wanted.return_type, wanted.args, passed)
         with cgutils.if_unlikely(builder, status.is_error):

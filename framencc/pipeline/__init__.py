@@ -40,6 +40,7 @@ from framencc.sources import (
     read_reference,
     read_regions,
 )
+from framencc.sources.opening import Opening
 from framencc.spec import RunSpec, parse_frames
 from framencc.staging import sidecar_path
 from framencc.warps import WarpStage, open_warp
@@ -100,7 +101,7 @@ class RunReport:
     warnings: tuple[str, ...] = ()
 
 
-def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
+def run(spec: RunSpec, *, progress: bool = False, opening: Opening | None = None) -> RunReport:
     """Carry out a job.
 
     Parameters
@@ -109,6 +110,8 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
         What to do.
     progress
         Show a progress bar on stderr, if that is a terminal.
+    opening
+        The input, if it is being opened already; not for a job with `resume`.
 
     Returns
     -------
@@ -133,7 +136,8 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
         work = cleanup.enter_context(_workplace(spec))
         left, tally = work.left, Tally(spec.scores.threshold)
         nothing_left = left.ended or Selection.parse(spec.frames).exhausted_by(left.n_maps)
-        stages = Stages(spec, cleanup, 0 if nothing_left else left.n_maps, left.points, ahead=not nothing_left)
+        n_done = 0 if nothing_left else left.n_maps
+        stages = Stages(spec, cleanup, n_done, left.points, ahead=not nothing_left, opening=opening)
         work.begin(stages.description.identity(), tally)
         outputs = cleanup.enter_context(contextlib.closing(Outputs(spec, stages.formats, work)))
         outputs.warnings = lambda: tuple(dict.fromkeys([*left.warnings, *stages.warnings]))
@@ -205,6 +209,8 @@ class Stages:
         Frames of the input that have been read before.
     ahead
         Whether frames are going to be read.
+    opening
+        The input, if it is being opened already.
     """
 
     def __init__(
@@ -215,8 +221,9 @@ class Stages:
         points: Sequence[SeekPoint] = (),
         *,
         ahead: bool = False,
+        opening: Opening | None = None,
     ) -> None:
-        source = cleanup.enter_context(open_source(spec, done, points))
+        source = cleanup.enter_context(open_source(spec, done, points) if opening is None else opening.take())
         if ahead:
             source.read_ahead()  # the reference, if it is a frame, takes as long to fetch as the first one
         picture, source.info = settle_depths(read_reference(spec, source), source.info, spec)

@@ -162,6 +162,9 @@ class SelectedSource(Source):
         self._started = False
         self._closed = False
         self._larger: tuple[str, ...] = ()
+        self._allocate: Allocate = allocate_new
+        self._reading: Iterator[Frame] | None = None
+        self._first: Frame | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -173,8 +176,34 @@ class SelectedSource(Source):
         self._refuse_closed()
         if self._started:
             raise SourceError(f"input {self._path!r} can be read only once; open it again")
-        self._started = True
-        return self._watched(self._read_frames(allocate))
+        self._started, self._allocate = True, allocate
+        return self._watched(self._all_frames())
+
+    def begins_with(self, index: int) -> bool:
+        """Whether the first frame that is read is frame `index`, and selected."""
+        return self._selection.first_read == index and index in self._selection
+
+    def first(self) -> Frame:
+        """Read the first frame before its turn; `frames` yields it again. Not to be called while `frames` is used."""
+        self._refuse_closed()
+        if self._first is None:
+            self._first = next(self._frames_to_come())
+        return self._first
+
+    def _frames_to_come(self) -> Iterator[Frame]:
+        if self._reading is None:
+            self._reading = self._read_frames(lambda shape, dtype: self._allocate(shape, dtype))
+        return self._reading
+
+    def _all_frames(self) -> Iterator[Frame]:
+        first, self._first = self._first, None
+        if first is not None:
+            copies = [None if one is None else self._allocate(one.shape, one.dtype) for one in (first.data, first.use)]
+            for copy, one in zip(copies, (first.data, first.use), strict=True):
+                if copy is not None:
+                    np.copyto(copy, one)
+            yield dataclasses.replace(first, data=copies[0], use=copies[1])
+        yield from self._frames_to_come()
 
     def _watched(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         """Take note of the first frame that shows a guess at the significant bits, from a few frames, to be wrong."""
