@@ -1,7 +1,6 @@
 """What happens before the first frame: what is imported, what is configured, and how an input is opened meanwhile."""
 
-import os
-import sys
+import json
 import threading
 
 import numpy as np
@@ -30,8 +29,6 @@ def end_of_command(*words, **environment):
     program = f"import sys; sys.argv = ['framencc', *sys.argv[1:]]\n{COMMAND}"
     result = python(program, *words, **environment)
     assert result.returncode == 0, result.stderr
-    import json
-
     return json.loads(result.stdout.splitlines()[-1])
 
 
@@ -77,7 +74,9 @@ def test_a_host_process_keeps_its_threading(unset):
 
 def test_a_run_uses_the_layer_that_the_command_chooses(clip, tmp_path, unset):
     path, _ = clip
-    program = f"import sys; sys.argv = {['framencc', 'run', str(path), str(tmp_path / 'o.npy'), '--reference', '0', '-q']}"
+    program = (
+        f"import sys; sys.argv = {['framencc', 'run', str(path), str(tmp_path / 'o.npy'), '--reference', '0', '-q']}"
+    )
     program += "\nfrom framencc.cli import main\nassert main() == 0\nimport numba; print(numba.config.THREADING_LAYER)"
     assert python(program).stdout.split()[-1] == "workqueue"
 

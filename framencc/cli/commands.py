@@ -311,7 +311,7 @@ def _set_up_messages(verbose: bool) -> None:
 
 
 def _tell_of_compiling(*, quiet: bool, verbose: bool = False) -> None:
-    """Say when kernels have to be compiled, which takes seconds; where a progress bar would be shown, or all is said."""
+    """Say when kernels have to be compiled, which takes seconds: where a progress bar would be shown, and with -v."""
     from framencc.kernels.compilation import tell_of_compiling  # noqa: PLC0415  (brings Numba)
 
     if verbose or (not quiet and sys.stderr is not None and sys.stderr.isatty()):

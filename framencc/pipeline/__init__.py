@@ -20,7 +20,14 @@ from framencc.pipeline.description import (
     output_formats,
     preview_layout,
 )
-from framencc.pipeline.fit import code_scale, fit_reference, open_preview, require_fit, settle_depths
+from framencc.pipeline.fit import (
+    code_scale,
+    fit_reference,
+    open_preview,
+    require_fit,
+    selected_numbers,
+    settle_depths,
+)
 from framencc.pipeline.job import Job
 from framencc.pipeline.left import MAPS
 from framencc.pipeline.outputs import LostWorkError, Outputs
@@ -41,7 +48,7 @@ from framencc.sources import (
     read_regions,
 )
 from framencc.sources.opening import Opening
-from framencc.spec import RunSpec, parse_frames
+from framencc.spec import RunSpec
 from framencc.staging import sidecar_path
 from framencc.warps import WarpStage, open_warp
 
@@ -376,16 +383,6 @@ def describe(spec: RunSpec) -> dict[str, Any]:
         }
 
 
-def _selected(spec: RunSpec, source: Source) -> Sequence[int] | None:
-    """Return the numbers of the selected frames; None where all are, or only reading tells."""
-    if spec.frames is None:
-        return None
-    frames = parse_frames(spec.frames)
-    if source.n_input_frames is not None:
-        return range(source.n_input_frames)[frames]
-    return None if frames.stop is None else range(frames.start, frames.stop, frames.step)
-
-
 def _open_warp(spec: RunSpec, source: Source, picture: ReferencePicture, mask: Use | None) -> WarpStage | None:
     try:
         return open_warp(
@@ -393,7 +390,7 @@ def _open_warp(spec: RunSpec, source: Source, picture: ReferencePicture, mask: U
             picture.data,
             code_range=source.info.code_range,
             reference_range=picture.code_range,
-            selected=_selected(spec, source),
+            selected=selected_numbers(spec, source),
             region=mask,
             n_frames=source.n_input_frames,
             threads=spec.threads,

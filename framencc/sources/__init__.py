@@ -212,4 +212,5 @@ def _open(
         tolerant=spec.tolerant,
         limits=SizeLimits.of(spec.limits),
         bits=spec.input_bits,
+        threads=spec.threads,
     )

@@ -192,17 +192,22 @@ class SelectedSource(Source):
 
     def _frames_to_come(self) -> Iterator[Frame]:
         if self._reading is None:
-            self._reading = self._read_frames(lambda shape, dtype: self._allocate(shape, dtype))
+            self._reading = self._read_frames(self._allocated)
         return self._reading
+
+    def _copied(self, picture: Picture) -> Picture:
+        copy = self._allocate(picture.shape, picture.dtype)
+        np.copyto(copy, picture)
+        return copy
+
+    def _allocated(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Picture:
+        return self._allocate(shape, dtype)  # another than when the first frame was read
 
     def _all_frames(self) -> Iterator[Frame]:
         first, self._first = self._first, None
         if first is not None:
-            copies = [None if one is None else self._allocate(one.shape, one.dtype) for one in (first.data, first.use)]
-            for copy, one in zip(copies, (first.data, first.use), strict=True):
-                if copy is not None:
-                    np.copyto(copy, one)
-            yield dataclasses.replace(first, data=copies[0], use=copies[1])
+            data = self._copied(first.data)
+            yield dataclasses.replace(first, data=data, use=None if first.use is None else self._copied(first.use))
         yield from self._frames_to_come()
 
     def _watched(self, frames: Iterator[Frame]) -> Iterator[Frame]:
