@@ -262,9 +262,7 @@ class Stages:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user should know of the inputs although the job can use them; complete once all has been read."""
-        found = [*self.source.warnings, *self._reference_warnings]
-        if self.warp is not None:
-            found += self.warp.warnings
+        found = [*self.source.warnings, *self._reference_warnings, *(self.warp.warnings if self.warp else ())]
         return tuple(dict.fromkeys(found))
 
 
