@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from framencc.cli import process
 from framencc.cli.signals import MESSAGE, Handlers, Interrupted
 from framencc.cli.streams import escaped_output, flush_results, forget, say
 from framencc.errors import FramenccError
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if own_process and not sys.warnoptions:
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of metadata, past our own lines on stderr
     if own_process:
-        _choose_threading()
+        process.claim()
     try:
         with escaped_output(), Handlers(own_process=own_process):
             return _run(words)
@@ -45,16 +46,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # The work has undone itself, but a compiler that was interrupted can crash when Python takes it apart.
             os._exit(code)
         return code
-
-
-def _choose_threading() -> None:
-    """Choose how kernels use threads, for a process that is the command's own; Numba reads it when it is imported.
-
-    The workqueue layer survives a fork, and its threads sleep between kernels. Threads of OpenMP, in whatever brings
-    them, would otherwise spin on the cores that ffmpeg needs.
-    """
-    os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def _run(words: Sequence[str]) -> int:

@@ -13,6 +13,7 @@ from cyclopts import App, CycloptsError, Parameter
 from framencc import __version__
 from framencc.cli.config_text import config_text
 from framencc.cli.flags import with_spec_flags
+from framencc.cli.process import load_compiler
 from framencc.cli.signals import work_begins
 from framencc.cli.streams import flush_results, results, say
 from framencc.config import load_config, make_spec
@@ -90,7 +91,7 @@ def run(
             opening = cleanup.enter_context(Opening(spec))  # goes on while Numba is being loaded
         from framencc import pipeline  # noqa: PLC0415  (brings Numba)
 
-        _tell_of_compiling(quiet=quiet, verbose=verbose)
+        _prepare_kernels(quiet=quiet, verbose=verbose)
         work_begins()
         if dry_run:
             _print_json(pipeline.describe(spec))
@@ -124,7 +125,7 @@ def demo(
     """Make a face clip with known motion, run the whole job on it, and say where to look."""
     from framencc.demo import run_demo  # noqa: PLC0415  (brings Numba)
 
-    _tell_of_compiling(quiet=quiet)
+    _prepare_kernels(quiet=quiet)
     work_begins()
     report = run_demo(directory, overwrite=overwrite, progress=not quiet)
     if not quiet:
@@ -310,10 +311,11 @@ def _set_up_messages(verbose: bool) -> None:
         logging.getLogger(talkative).setLevel(logging.WARNING)
 
 
-def _tell_of_compiling(*, quiet: bool, verbose: bool = False) -> None:
-    """Say when kernels have to be compiled, which takes seconds: where a progress bar would be shown, and with -v."""
+def _prepare_kernels(*, quiet: bool, verbose: bool = False) -> None:
+    """Have it said when kernels are compiled, which takes seconds: where a progress bar would be shown, and with -v."""
     from framencc.kernels.compilation import tell_of_compiling  # noqa: PLC0415  (brings Numba)
 
+    load_compiler()
     if verbose or (not quiet and sys.stderr is not None and sys.stderr.isatty()):
         tell_of_compiling(lambda: say("compiling kernels for this machine; this happens once"))
 

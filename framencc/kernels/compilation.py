@@ -7,8 +7,10 @@ compiling again. ``FRAMENCC_CACHE=0`` turns the cache off.
 
 import contextlib
 import functools
+import importlib
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +30,20 @@ _state: dict[str, Any] = {"warned": False, "listener": None}
 def tell_of_compiling(listener: Callable[[], None] | None) -> None:
     """Have `listener` called before the first kernel is compiled that is going to be kept on disk; None: nobody."""
     _state["listener"] = listener
+
+
+def leave_out_linear_algebra() -> None:
+    """Keep Numba from importing SciPy's linear algebra, 0.15 s for what no kernel uses.
+
+    For a process of our own: whatever else it compiles cannot multiply matrices then.
+    """
+    if "scipy.linalg" not in sys.modules:
+        sys.modules["scipy.linalg"] = None  # type: ignore[assignment]
+        try:
+            importlib.import_module("numba.np.arraymath")
+            importlib.import_module("numba.np.linalg")
+        finally:
+            del sys.modules["scipy.linalg"]
 
 
 def kernel() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
