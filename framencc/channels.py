@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from framencc.frames import Picture, Use
-from framencc.kernels.colour import mix_planes
 from framencc.spec.ncc import Channel
 
 LUMA_WEIGHTS = {
@@ -46,6 +45,8 @@ def to_luma(picture: Picture, matrix: str = DEFAULT_MATRIX) -> Picture:
         return picture if picture.ndim == 2 else picture[:, :, 0]
     weights = LUMA_WEIGHTS[matrix]
     if picture.dtype in (np.uint8, np.uint16):
+        from framencc.kernels.colour import mix_planes  # noqa: PLC0415  (Numba is slow to import)
+
         luma: Picture = np.empty(picture.shape[:2], picture.dtype)
         mix_planes(*_split(picture[:, :, :3]), np.array([*weights, 0.0]), float(np.iinfo(picture.dtype).max), luma)
         return luma

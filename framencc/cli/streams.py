@@ -14,8 +14,12 @@ def say(message: str) -> None:
     """Write one line to stderr, if there is one that takes it."""
     if sys.stderr is None:  # print would take stdout instead
         return
+    line = f"framencc: {' '.join(message.split())}"
     try:
-        print(f"framencc: {' '.join(message.split())}", file=sys.stderr, flush=True)  # noqa: T201
+        if (bars := sys.modules.get("tqdm")) is not None:
+            bars.tqdm.write(line, file=sys.stderr)  # above a progress bar, if there is one
+        else:
+            print(line, file=sys.stderr, flush=True)  # noqa: T201
     except OSError:  # a full disk, a terminal that is gone
         forget(sys.stderr)
 

@@ -3,6 +3,7 @@
 from framencc.ffmpeg.child import INPUT_SAFETY, FfmpegChild, file_url
 from framencc.ffmpeg.messages import FRAME_STAMPS, MARK, PACKET_STAMPS, WORK_BEGINS, FrameStamp, is_error
 from framencc.ffmpeg.program import executable, what_is_wrong
+from framencc.ffmpeg.threads import thread_options
 
 __all__ = [
     "FRAME_STAMPS",
@@ -15,5 +16,6 @@ __all__ = [
     "executable",
     "file_url",
     "is_error",
+    "thread_options",
     "what_is_wrong",
 ]

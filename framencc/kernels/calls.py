@@ -25,6 +25,7 @@ def make_known(dispatcher: Any, argument_types: Any) -> str:
     """Give the machine code for these types the name by which `call` refers to it; compile it if that is necessary."""
     name = _name(dispatcher, argument_types)
     if name not in _known:
+        dispatcher = dispatcher.inner
         dispatcher.compile(argument_types)
         compiled = dispatcher.overloads[argument_types]
         llvm.add_symbol(name, compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))

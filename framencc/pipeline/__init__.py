@@ -20,7 +20,14 @@ from framencc.pipeline.description import (
     output_formats,
     preview_layout,
 )
-from framencc.pipeline.fit import code_scale, fit_reference, open_preview, require_fit, settle_depths
+from framencc.pipeline.fit import (
+    code_scale,
+    fit_reference,
+    open_preview,
+    require_fit,
+    selected_numbers,
+    settle_depths,
+)
 from framencc.pipeline.job import Job
 from framencc.pipeline.left import MAPS
 from framencc.pipeline.outputs import LostWorkError, Outputs
@@ -40,7 +47,8 @@ from framencc.sources import (
     read_reference,
     read_regions,
 )
-from framencc.spec import RunSpec, parse_frames
+from framencc.sources.opening import Opening
+from framencc.spec import RunSpec
 from framencc.staging import sidecar_path
 from framencc.warps import WarpStage, open_warp
 
@@ -100,7 +108,7 @@ class RunReport:
     warnings: tuple[str, ...] = ()
 
 
-def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
+def run(spec: RunSpec, *, progress: bool = False, opening: Opening | None = None) -> RunReport:
     """Carry out a job.
 
     Parameters
@@ -109,6 +117,8 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
         What to do.
     progress
         Show a progress bar on stderr, if that is a terminal.
+    opening
+        The input, if it is being opened already; not for a job with `resume`.
 
     Returns
     -------
@@ -133,7 +143,8 @@ def run(spec: RunSpec, *, progress: bool = False) -> RunReport:
         work = cleanup.enter_context(_workplace(spec))
         left, tally = work.left, Tally(spec.scores.threshold)
         nothing_left = left.ended or Selection.parse(spec.frames).exhausted_by(left.n_maps)
-        stages = Stages(spec, cleanup, 0 if nothing_left else left.n_maps, left.points, ahead=not nothing_left)
+        n_done = 0 if nothing_left else left.n_maps
+        stages = Stages(spec, cleanup, n_done, left.points, ahead=not nothing_left, opening=opening)
         work.begin(stages.description.identity(), tally)
         outputs = cleanup.enter_context(contextlib.closing(Outputs(spec, stages.formats, work)))
         outputs.warnings = lambda: tuple(dict.fromkeys([*left.warnings, *stages.warnings]))
@@ -205,6 +216,8 @@ class Stages:
         Frames of the input that have been read before.
     ahead
         Whether frames are going to be read.
+    opening
+        The input, if it is being opened already.
     """
 
     def __init__(
@@ -215,8 +228,9 @@ class Stages:
         points: Sequence[SeekPoint] = (),
         *,
         ahead: bool = False,
+        opening: Opening | None = None,
     ) -> None:
-        source = cleanup.enter_context(open_source(spec, done, points))
+        source = cleanup.enter_context(open_source(spec, done, points) if opening is None else opening.take())
         if ahead:
             source.read_ahead()  # the reference, if it is a frame, takes as long to fetch as the first one
         picture, source.info = settle_depths(read_reference(spec, source), source.info, spec)
@@ -248,9 +262,7 @@ class Stages:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user should know of the inputs although the job can use them; complete once all has been read."""
-        found = [*self.source.warnings, *self._reference_warnings]
-        if self.warp is not None:
-            found += self.warp.warnings
+        found = [*self.source.warnings, *self._reference_warnings, *(self.warp.warnings if self.warp else ())]
         return tuple(dict.fromkeys(found))
 
 
@@ -369,16 +381,6 @@ def describe(spec: RunSpec) -> dict[str, Any]:
         }
 
 
-def _selected(spec: RunSpec, source: Source) -> Sequence[int] | None:
-    """Return the numbers of the selected frames; None where all are, or only reading tells."""
-    if spec.frames is None:
-        return None
-    frames = parse_frames(spec.frames)
-    if source.n_input_frames is not None:
-        return range(source.n_input_frames)[frames]
-    return None if frames.stop is None else range(frames.start, frames.stop, frames.step)
-
-
 def _open_warp(spec: RunSpec, source: Source, picture: ReferencePicture, mask: Use | None) -> WarpStage | None:
     try:
         return open_warp(
@@ -386,7 +388,7 @@ def _open_warp(spec: RunSpec, source: Source, picture: ReferencePicture, mask: U
             picture.data,
             code_range=source.info.code_range,
             reference_range=picture.code_range,
-            selected=_selected(spec, source),
+            selected=selected_numbers(spec, source),
             region=mask,
             n_frames=source.n_input_frames,
             threads=spec.threads,

@@ -1,6 +1,7 @@
 """Whether a reference and an input can be compared, and by which factor their code values differ."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,8 +10,8 @@ from framencc.frames import CodeRange, StreamInfo, Use
 from framencc.ncc import Reference
 from framencc.render import Preview, PreviewLayout
 from framencc.shades import Shades
-from framencc.sources import ReferencePicture, same_depth
-from framencc.spec import RunSpec
+from framencc.sources import ReferencePicture, Source, same_depth
+from framencc.spec import RunSpec, parse_frames
 
 _FULL_BITS = 16
 
@@ -123,3 +124,13 @@ def open_preview(
 
 def _depth(bits: int | None) -> str:
     return "floating-point samples" if bits is None else f"{bits}-bit samples"
+
+
+def selected_numbers(spec: RunSpec, source: Source) -> Sequence[int] | None:
+    """Return the numbers of the selected frames; None where all are, or only reading tells."""
+    if spec.frames is None:
+        return None
+    frames = parse_frames(spec.frames)
+    if source.n_input_frames is not None:
+        return range(source.n_input_frames)[frames]
+    return None if frames.stop is None else range(frames.start, frames.stop, frames.step)

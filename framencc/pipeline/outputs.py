@@ -82,6 +82,7 @@ class Outputs:
                 codec=spec.codec_of(name),
                 quality=qualities.get(name, spec.output_format.quality),
                 stall_seconds=spec.limits.stall_seconds,
+                threads=spec.threads,
             )
         self._moves = work.moves
         self.clip_maps = self._open_clip_maps()

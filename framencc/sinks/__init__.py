@@ -58,6 +58,7 @@ def _open(target: Path, spec: RunSpec, map_format: MapFormat, codec: Codec | Non
             quality=spec.output_format.quality,
             overwrite=spec.overwrite,
             stall_seconds=spec.limits.stall_seconds,
+            threads=spec.threads,
         )
     if is_numbered(target):
         return ImageSink(target, map_format, overwrite=spec.overwrite)

@@ -177,10 +177,18 @@ class VideoParts(SinkParts):
     """A video; parameters as of `Parts` and `VideoSink`."""
 
     def __init__(
-        self, work: WorkFolder, map_format: MapFormat, *, codec: Codec, quality: int, stall_seconds: float
+        self,
+        work: WorkFolder,
+        map_format: MapFormat,
+        *,
+        codec: Codec,
+        quality: int,
+        stall_seconds: float,
+        threads: int | None,
     ) -> None:
         super().__init__(work, map_format)
         self._options: dict[str, Any] = {"codec": codec, "quality": quality, "stall_seconds": stall_seconds}
+        self._options["threads"] = threads
         self._codec: Codec = codec
         self._clock = VideoClock(self.target, map_format, codec)
 
@@ -332,11 +340,18 @@ class ArrayParts(Parts):
 
 
 def open_parts(
-    work: WorkFolder, map_format: MapFormat, *, codec: Codec | None, quality: int, stall_seconds: float
+    work: WorkFolder,
+    map_format: MapFormat,
+    *,
+    codec: Codec | None,
+    quality: int,
+    stall_seconds: float,
+    threads: int | None = None,
 ) -> Parts:
     """Open the parts of an output, of the kind that its name asks for; `codec` is None where it is no video."""
     if codec is not None:
-        return VideoParts(work, map_format, codec=codec, quality=quality, stall_seconds=stall_seconds)
+        options: dict[str, Any] = {"quality": quality, "stall_seconds": stall_seconds, "threads": threads}
+        return VideoParts(work, map_format, codec=codec, **options)
     return ImageParts(work, map_format) if is_numbered(work.target) else ArrayParts(work, map_format)
 
 

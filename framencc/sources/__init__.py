@@ -1,5 +1,6 @@
 """Sources yield the frames of an input: a video, a sequence of pictures, or an array."""
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -163,9 +164,15 @@ def read_reference(spec: RunSpec, source: Source | None = None) -> ReferencePict
     if spec.reference_bits is not None:
         raise SpecError(f"reference_bits = {spec.reference_bits} cannot apply to a frame of the input; use input_bits")
     selection = Selection.single(spec.reference, f"reference = {spec.reference}")
-    with _open(spec, selection, wanted, source) as opened:
+    with contextlib.ExitStack() as cleanup:
+        if type(source) is VideoSource and source.wanted == wanted and source.begins_with(spec.reference):
+            opened: Source = source
+            read = source.first  # its decoder serves both
+        else:
+            opened = cleanup.enter_context(_open(spec, selection, wanted, source))
+            read = lambda: next(opened.frames())  # noqa: E731
         try:
-            frame = next(opened.frames())
+            frame = read()
         except DamagedInputError as error:
             raise SourceError(f"reference = {spec.reference}: {error}") from None
         if frame.damaged is not None:
@@ -205,4 +212,5 @@ def _open(
         tolerant=spec.tolerant,
         limits=SizeLimits.of(spec.limits),
         bits=spec.input_bits,
+        threads=spec.threads,
     )

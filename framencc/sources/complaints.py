@@ -21,36 +21,34 @@ _APP = "damaged application segments (APP) of its JPEG frames"
 _CHAPTERS = "damaged chapters"
 _INVALID = "Invalid data found when processing input"
 # (component, text, what it is about): complaints after which the decoded samples are the same as without their cause.
-_HARMLESS = tuple(
-    (re.compile(component), re.compile(text), about)
-    for component, text, about in (
-        (_INPUT, r"Referenced QT chapter track not found", "a missing chapter track"),
-        (_INPUT, r"Chapter end time -?\d+ before start -?\d+", _CHAPTERS),
-        ("h264|hevc", r"SEI type \d+ (?:size \d+ )?truncated at -?\d+", _SEI),
-        ("h264|hevc", r"SEI type \d+ overread by \d+ bits", _SEI),
-        ("h264", r"Picture timing SEI payload too large", _SEI),
-        ("h264", r"Error processing (?:the|a) picture timing SEI", _SEI),
-        ("h264", r"non-existing SPS \d+ referenced in buffering period", _SEI),
-        ("hevc", r"num_sps_ids_minus1 -?\d+ invalid", _SEI),
-        ("hevc", r"active_parameter_set_id \d+ invalid", _SEI),
-        ("vvc", rf"Failure to parse \w+ SEI \d+: {_INVALID}", _SEI),
-        ("hevc|av1|libdav1d", r"RPU validation failed: [\w\[\]>.-]+ <= [\w\[\]>.-]+ = -?\d+ <= [\w\[\]>. -]+", _DOLBY),
-        ("hevc|av1|libdav1d", r"RPU CRC mismatch: [0-9A-F]+", _DOLBY),
-        ("hevc|av1|libdav1d", r"(?:Unsupported|Unexpected) RPU format(?: 0x[0-9a-f]+)?", _DOLBY),
-        ("mjpeg", r"app: invalid len -?\d+", _APP),
-        ("mjpeg", rf"unable to decode APP fields: {_INVALID}", _APP),
-        ("mjpeg", r"mjpeg: error, decode_app parser read over the end", _APP),
-        ("mjpeg", r"Invalid (?:ICC_PROFILE header|sequence number|number of markers coded) in APP2", _APP),
-        ("mjpeg", r"Mismatch(?:ing sequence number and| in) coded number of ICC markers(?: between markers)?", _APP),
-        ("mjpeg", r"Duplicate ICC sequence number", _APP),
-        ("mjpeg", r"Read more ICC markers than are supposed to be coded", _APP),
-        ("mjpeg", rf"invalid TIFF header in EXIF data: {_INVALID}", _EXIF),
-        ("mjpeg", r"not enough bytes remaining in EXIF buffer(?:: 2 required|\. entries: \d+)", _EXIF),
-        ("mjpeg", rf"(?:error decoding|could not parse) EXIF data: {_INVALID}", _EXIF),
-        ("mjpeg", rf"[uU]nable to (?:parse|process) EXIF (?:buffer|frame data)(?:: {_INVALID})?", _EXIF),
-        # The raw output has no times, so those that meet in its coarse unit, or go back, do no harm.
-        ("rawvideo|null", r"Application provided invalid, non monotonically increasing dts to muxer in stream 0.*", ""),
-    )
+# Compiled when the first of them is heard: few files have any.
+_HARMLESS = (
+    (_INPUT, r"Referenced QT chapter track not found", "a missing chapter track"),
+    (_INPUT, r"Chapter end time -?\d+ before start -?\d+", _CHAPTERS),
+    ("h264|hevc", r"SEI type \d+ (?:size \d+ )?truncated at -?\d+", _SEI),
+    ("h264|hevc", r"SEI type \d+ overread by \d+ bits", _SEI),
+    ("h264", r"Picture timing SEI payload too large", _SEI),
+    ("h264", r"Error processing (?:the|a) picture timing SEI", _SEI),
+    ("h264", r"non-existing SPS \d+ referenced in buffering period", _SEI),
+    ("hevc", r"num_sps_ids_minus1 -?\d+ invalid", _SEI),
+    ("hevc", r"active_parameter_set_id \d+ invalid", _SEI),
+    ("vvc", rf"Failure to parse \w+ SEI \d+: {_INVALID}", _SEI),
+    ("hevc|av1|libdav1d", r"RPU validation failed: [\w\[\]>.-]+ <= [\w\[\]>.-]+ = -?\d+ <= [\w\[\]>. -]+", _DOLBY),
+    ("hevc|av1|libdav1d", r"RPU CRC mismatch: [0-9A-F]+", _DOLBY),
+    ("hevc|av1|libdav1d", r"(?:Unsupported|Unexpected) RPU format(?: 0x[0-9a-f]+)?", _DOLBY),
+    ("mjpeg", r"app: invalid len -?\d+", _APP),
+    ("mjpeg", rf"unable to decode APP fields: {_INVALID}", _APP),
+    ("mjpeg", r"mjpeg: error, decode_app parser read over the end", _APP),
+    ("mjpeg", r"Invalid (?:ICC_PROFILE header|sequence number|number of markers coded) in APP2", _APP),
+    ("mjpeg", r"Mismatch(?:ing sequence number and| in) coded number of ICC markers(?: between markers)?", _APP),
+    ("mjpeg", r"Duplicate ICC sequence number", _APP),
+    ("mjpeg", r"Read more ICC markers than are supposed to be coded", _APP),
+    ("mjpeg", rf"invalid TIFF header in EXIF data: {_INVALID}", _EXIF),
+    ("mjpeg", r"not enough bytes remaining in EXIF buffer(?:: 2 required|\. entries: \d+)", _EXIF),
+    ("mjpeg", rf"(?:error decoding|could not parse) EXIF data: {_INVALID}", _EXIF),
+    ("mjpeg", rf"[uU]nable to (?:parse|process) EXIF (?:buffer|frame data)(?:: {_INVALID})?", _EXIF),
+    # The raw output has no times, so those that meet in its coarse unit, or go back, do no harm.
+    ("rawvideo|null", r"Application provided invalid, non monotonically increasing dts to muxer in stream 0.*", ""),
 )
 # Formats that an APP segment has no say in; of others, an Adobe segment decides what their channels mean.
 _PLAIN_JPEG = re.compile(r"yuvj?4(?:11|20|22|40)p|gray")
@@ -180,7 +178,7 @@ class Complaints:
         if name == "mjpeg" and not _PLAIN_JPEG.fullmatch(pixel_format):
             return False
         for known, shape, about in _HARMLESS:
-            if known.fullmatch(name) and shape.fullmatch(text):
+            if re.fullmatch(known, name) and re.fullmatch(shape, text):
                 if about:
                     self._harmless[about] = None
                 return True

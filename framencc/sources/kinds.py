@@ -35,6 +35,7 @@ def open_kind(
     tolerant: bool = False,
     limits: SizeLimits = DEFAULT_LIMITS,
     bits: int | None = None,
+    threads: int | None = None,
 ) -> Source:
     """Open a path as the source that it is; options that do not apply to its kind are not used.
 
@@ -68,6 +69,7 @@ def open_kind(
         points=points,
         limits=limits,
         bits=bits,
+        threads=threads,
     )
 
 

@@ -63,6 +63,7 @@ def open_mask(spec: RunSpec, source: Source, done: int = 0) -> tuple[Source, Use
             memory_mib=spec.limits.decoder_memory_mib,
             tolerant=spec.tolerant,
             limits=SizeLimits.of(spec.limits),
+            threads=spec.threads,
         )
         try:
             return MaskedSource(source, masks, path), None

@@ -4,7 +4,6 @@ import numpy as np
 
 from framencc.channels import COLOURS, LUMA_WEIGHTS, rgb_weights
 from framencc.frames import Conversion, Picture, Use
-from framencc.kernels.colour import mix_planes
 from framencc.sources.pixel_formats import Layout
 from framencc.sources.wanted import WantedChannels, WantedMask, refuse_transparency
 
@@ -69,6 +68,8 @@ class ChannelPlanes:
             if len(stored) == 1 and weights[stored[0]] == 1.0:
                 np.copyto(out, raw[self._order[stored[0]]])
             else:
+                from framencc.kernels.colour import mix_planes  # noqa: PLC0415  (Numba is slow to import)
+
                 mix_planes(*(raw[plane] for plane in self._order), weights, self._maximum, out)
         if use is not None:
             np.greater(raw[-1], self._alpha_loss, out=use)

@@ -162,6 +162,9 @@ class SelectedSource(Source):
         self._started = False
         self._closed = False
         self._larger: tuple[str, ...] = ()
+        self._allocate: Allocate = allocate_new
+        self._reading: Iterator[Frame] | None = None
+        self._first: Frame | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -173,8 +176,39 @@ class SelectedSource(Source):
         self._refuse_closed()
         if self._started:
             raise SourceError(f"input {self._path!r} can be read only once; open it again")
-        self._started = True
-        return self._watched(self._read_frames(allocate))
+        self._started, self._allocate = True, allocate
+        return self._watched(self._all_frames())
+
+    def begins_with(self, index: int) -> bool:
+        """Whether the first frame that is read is frame `index`, and selected."""
+        return self._selection.first_read == index and index in self._selection
+
+    def first(self) -> Frame:
+        """Read the first frame before its turn; `frames` yields it again. Not to be called while `frames` is used."""
+        self._refuse_closed()
+        if self._first is None:
+            self._first = next(self._frames_to_come())
+        return self._first
+
+    def _frames_to_come(self) -> Iterator[Frame]:
+        if self._reading is None:
+            self._reading = self._read_frames(self._allocated)
+        return self._reading
+
+    def _copied(self, picture: Picture) -> Picture:
+        copy = self._allocate(picture.shape, picture.dtype)
+        np.copyto(copy, picture)
+        return copy
+
+    def _allocated(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Picture:
+        return self._allocate(shape, dtype)  # another than when the first frame was read
+
+    def _all_frames(self) -> Iterator[Frame]:
+        first, self._first = self._first, None
+        if first is not None:
+            data = self._copied(first.data)
+            yield dataclasses.replace(first, data=data, use=None if first.use is None else self._copied(first.use))
+        yield from self._frames_to_come()
 
     def _watched(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         """Take note of the first frame that shows a guess at the significant bits, from a few frames, to be wrong."""

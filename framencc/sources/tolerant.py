@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,9 @@ class TolerantVideoSource(VideoSource):
     Where another recording follows in the same file, each has a decoder of its own, so that nothing of one touches the
     other, and its times go on behind those of the one before.
     """
+
+    def __init__(self, path: str, **options: Any) -> None:
+        super().__init__(path, **options | {"threads": 1})
 
     def _read_frames(self, allocate: Allocate) -> Iterator[Frame]:
         self._n_good = n_placed = 0
@@ -247,4 +251,4 @@ class TolerantVideoSource(VideoSource):
         if "-frames:v" in arguments:  # frames are counted here, as some may be missing
             place = arguments.index("-frames:v")
             del arguments[place : place + 2]
-        return ["-threads", "1", *arguments]
+        return arguments

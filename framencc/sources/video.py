@@ -10,7 +10,7 @@ import numpy as np
 
 from framencc.children import ChildGroup
 from framencc.errors import DamagedInputError, SourceError, UnreadableNowError
-from framencc.ffmpeg import FRAME_STAMPS, FfmpegChild
+from framencc.ffmpeg import FRAME_STAMPS, FfmpegChild, thread_options
 from framencc.frames import Frame, Picture, Use
 from framencc.lookup import require_file
 from framencc.sources.base import Allocate
@@ -64,6 +64,8 @@ class VideoSource(SelectedSource):
     bits
         How many bits of its codes are significant; by default all that its pixel format has, of 16-bit gray as few as
         hold those of the first frames.
+    threads
+        How many threads the decoder may use; see `framencc.ffmpeg.thread_options`.
 
     Raises
     ------
@@ -87,9 +89,10 @@ class VideoSource(SelectedSource):
         beginning: Beginning | None = None,
         untimed: Untimed | None = None,
         bits: int | None = None,
+        threads: int | None = None,
     ) -> None:
         super().__init__(path, selection)
-        self.wanted = wanted
+        self.wanted, self._threads = wanted, threads
         self._stall_seconds = stall_seconds
         self._points = points
         self._memory_mib = memory_mib
@@ -144,6 +147,7 @@ class VideoSource(SelectedSource):
             limits=self._limits,
             beginning=self._beginning,
             untimed=self._untimed,
+            threads=self._threads,
         )
 
     @property
@@ -224,9 +228,10 @@ class VideoSource(SelectedSource):
         self._child = FfmpegChild(self._given, stdout=True, **options)
         return self._child
 
-    def _input_arguments(self) -> tuple[str, ...]:
-        options = self._take.options if self._take else ()
-        return input_arguments(self._path, self._limits, (*self._probe.decoder, *options))
+    def _input_arguments(self, *, whole: bool = False) -> tuple[str, ...]:
+        options = self._take.options if self._take and not whole else ()
+        given = (*self._probe.decoder, *thread_options(self._threads), *options)
+        return input_arguments(self._path, self._limits, given)
 
     def _find(self, child: FfmpegChild, point: SeekPoint) -> bool:
         """Read up to a frame that is known; whether it is found, the same as before, and nothing complained about."""
@@ -336,8 +341,7 @@ class VideoSource(SelectedSource):
         layout = self._probe.layout
         # Everything from the key frame before it on, so that what is dropped is decided by its time, and here.
         seek = [] if point is None else ["-noaccurate_seek", "-seek_timestamp", "1", "-ss", f"{point.pts_seconds:.6f}"]
-        opening = input_arguments(self._path, self._limits, self._probe.decoder) if point else self._input_arguments()
-        arguments = [*seek, *opening, *FRAME_STAMPS]
+        arguments = [*seek, *self._input_arguments(whole=point is not None), *FRAME_STAMPS]
         if layout.filter is not None:
             arguments += ["-vf", layout.filter]
         if self._selection.end is not None and point is None:

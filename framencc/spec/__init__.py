@@ -158,7 +158,7 @@ class RunSpec(Model):
     threads: Integer | None = Field(
         None,
         ge=1,
-        description="threads of the kernels and of OpenCV; unset: NUMBA_NUM_THREADS or all cores",
+        description="threads of the kernels, of OpenCV, and of each video codec; unset: NUMBA_NUM_THREADS or all cores",
         examples=[2],
     )
     ncc: NccSpec = NccSpec()
