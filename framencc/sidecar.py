@@ -43,6 +43,7 @@ class _Row(_Part):
     index: int | None = None
     pts_seconds: float | None = None
     digests: dict[str, str | None] = {}
+    imprints: dict[str, list[int]] = {}
 
 
 class _Content(_Part):

@@ -23,7 +23,8 @@ from framencc.pipeline.description import (
 from framencc.pipeline.fit import code_scale, fit_reference, open_preview, require_fit, settle_depths
 from framencc.pipeline.job import Job
 from framencc.pipeline.left import MAPS
-from framencc.pipeline.outputs import LostWorkError, Outputs
+from framencc.pipeline.outputs import Outputs
+from framencc.pipeline.readback import LostWorkError
 from framencc.pipeline.tally import Tally, worst_region
 from framencc.pipeline.workplace import Workplace, look, require_same, tidy_up
 from framencc.scores import Scorer

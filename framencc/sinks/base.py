@@ -1,5 +1,6 @@
 """The contract that every sink keeps; tests/contracts/test_sinks.py runs over all of them."""
 
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,14 @@ import numpy as np
 
 from framencc.errors import SinkError
 from framencc.frames import Picture
+
+Imprint = list[int]
+"""By what a packet or file is known again: its size in bytes and its CRC-32, as JSON has them."""
+
+
+def imprint(content: bytes | memoryview) -> Imprint:
+    """Return the imprint of a packet or of a file's content."""
+    return [memoryview(content).nbytes, zlib.crc32(content)]
 
 
 @dataclass(frozen=True, slots=True)
