@@ -51,8 +51,8 @@ def stored_imprints(path: Path, indices: Iterable[int]) -> Iterator[tuple[Imprin
             raise SourceError(f"{str(path)!r} is damaged: {error}") from None
 
 
-def codec_facts(path: Path) -> tuple[bytes, int]:
-    """Return what a decoder of a video has to know besides its packets, and how many of them can be decoded alone.
+def codec_private(path: Path) -> bytes:
+    """Return what a decoder of a video has to know besides its packets.
 
     Raises
     ------
@@ -63,11 +63,10 @@ def codec_facts(path: Path) -> tuple[bytes, int]:
     """
     try:
         if path.suffix.lower() != ".mkv":
-            samples = _samples(path)
-            return samples.codec_private, samples.n_keys
+            return _samples(path).codec_private
         with MatroskaFile(path) as video:
-            n_keys = sum(packet.is_key for packet in video.packets())
-            return video.codec_private, n_keys
+            next(video.packets(), None)
+            return video.codec_private
     except _NOT_WHOLE as error:
         raise SourceError(f"{str(path)!r} is damaged: {error}") from None
 
@@ -121,7 +120,7 @@ def decode_frames(
 
 
 def count_key_frames(path: Path, *, stall_seconds: float) -> int | None:
-    """Decode the frames of a video that need no other; return how many there were.
+    """Decode the frames at which a decoder of a video can begin; return how many there were.
 
     Raises
     ------

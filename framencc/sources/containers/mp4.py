@@ -87,8 +87,6 @@ class Samples:
         Of each sample, in bytes.
     seconds
         When each is shown.
-    n_keys
-        How many can be decoded alone.
     codec_private
         The configuration of an H.264 decoder (avcC); empty for any other codec.
     """
@@ -96,7 +94,6 @@ class Samples:
     begins: Integers
     ends: Integers
     seconds: Sequence[float]
-    n_keys: int
     codec_private: bytes
 
 
@@ -124,8 +121,7 @@ def read_samples(window: Window) -> Samples:
         raise ValueError("frames lie beyond its end")
     edit, scale = _edit(window, movie, track), _time_scale(window, media[b"mdhd"])
     seconds = [edit.seconds(int(time), scale) for time in _times(window, tables, len(sizes))]
-    n_keys = len(_table(window, tables[b"stss"], 1)) if b"stss" in tables else len(sizes)
-    return Samples(ends - sizes, ends, seconds, n_keys, _avc_configuration(window, tables[b"stsd"]))
+    return Samples(ends - sizes, ends, seconds, _avc_configuration(window, tables[b"stsd"]))
 
 
 def _avc_configuration(window: Window, descriptions: Box) -> bytes:
