@@ -47,11 +47,10 @@ def digest(data: Picture) -> str:
 
     Samples count in C order and little-endian; of a displacement field, NaN counts as one value whatever its bits.
     """
-    if data.ndim == 3 and data.dtype.kind == "f":
-        unknown = np.isnan(data).any(axis=2)
-        if unknown.any():
-            data = data.copy()
-            data[unknown] = np.nan
+    if data.ndim == 3 and data.dtype.kind == "f" and np.isnan(data).any():
+        data = data.copy()
+        # One component after the other: a reduction over the last axis takes a hundred times as long.
+        data[np.logical_or.reduce([np.isnan(data[..., part]) for part in range(data.shape[2])])] = np.nan
     data = np.ascontiguousarray(data, data.dtype.newbyteorder("<"))
     total = hashlib.sha256(f"{data.dtype.kind}{data.dtype.itemsize}{data.shape}".encode())
     total.update(data.data.cast("B"))
