@@ -6,9 +6,7 @@ again; a later run goes on behind the sealed parts, and the parts are the same w
 
 import contextlib
 import hashlib
-import json
 import shutil
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 from framencc.errors import SinkError
 from framencc.frames import Picture
 from framencc.sinks.arrays import GrowingArray
-from framencc.sinks.base import Imprint, MapFormat, Sink, imprint, sink_error
+from framencc.sinks.base import Imprint, MapFormat, Sink, imprint, sink_error, summary
 from framencc.sinks.images import ImageSink
 from framencc.sinks.joining import join_videos
 from framencc.sinks.matroska_file import MatroskaFile
@@ -257,14 +255,14 @@ class ImageParts(SinkParts[ImageSink]):
         if len(files) != sink.n_written:
             raise SinkError(f"output {str(self.target)!r}: {len(files)} of {sink.n_written} files are there")
         sync_folder(self._work.path)
-        return Sealed({"file": path.parent.name, **_summary(sink.imprints)}, sink.imprints)
+        return Sealed({"file": path.parent.name, **summary(sink.imprints)}, sink.imprints)
 
     def look_at(self, record: Mapping[str, Any]) -> Path:
         """Return where a sealed part is; see `Parts.look_at`."""
         folder = self._work.path / str(record["file"])
         files = self._files(folder) if folder.is_dir() else []
-        summary = _summary([imprint(file.read_bytes()) for file in files])
-        if summary != {name: record[name] for name in summary}:
+        found = summary([imprint(file.read_bytes()) for file in files])
+        if found != {name: record[name] for name in found}:
             raise ValueError(f"part {folder.name!r} is missing or has changed")
         return folder
 
@@ -374,15 +372,6 @@ def open_parts(
 def _folders(work: Path) -> list[Path]:
     """List the folders of the parts of a sequence, in their order."""
     return sorted(path for path in work.iterdir() if path.is_dir() and path.name.isdigit())
-
-
-def _summary(imprints: Sequence[Imprint]) -> Record:
-    """Say how to know many files again, in their order."""
-    return {
-        "maps": len(imprints),
-        "bytes": sum(n_bytes for n_bytes, _ in imprints),
-        "crc32": zlib.crc32(json.dumps(imprints).encode()),
-    }
 
 
 def _sha256(path: Path) -> str:
