@@ -21,7 +21,7 @@ Each part works alone on the same clip: ffmpeg decodes it to nowhere; OpenCV fin
 the plain pictures, from a cold start, with all threads; ffmpeg encodes the maps of the run. framencc does all three
 side by side, the flow with half of the threads, and besides evens out both pictures, samples the frame, correlates,
 scores and writes the sidecar. Before its first frame it asks what the clip is and fetches the reference, which takes
-about half a second however long the clip is. It does not decode the maps again (--no-verify), which is no part of
+about half a second however long the clip is. It does not verify the maps (--no-verify), which is no part of
 either side."""
 
 
@@ -59,7 +59,7 @@ def time_parts(clip: Path, folder: Path, rounds: int, threads: int, n_frames: in
         reference=0,
         threads=threads,
         overwrite=True,
-        verify=False,
+        verify="off",
         warp=WarpSpec(method="flow"),
     )
     run(spec)

@@ -15,7 +15,7 @@ OURS, FFMPEG = "framencc: decode, correlate, encode", "ffmpeg alone: decode, enc
 
 NOTES = """\
 Both decode the same clip and write FFV1 with the same settings; `framencc` also probes the clip, prepares its
-reference (frame 0), scores each map and writes the sidecar; it does not decode the maps again (`--no-verify`). Maps and
+reference (frame 0), scores each map and writes the sidecar; it does not verify the maps (`--no-verify`). Maps and
 gray planes are different pictures, so the files differ in size, and with it the work of the encoder. Starting Python
 and compiling are not included: see below."""
 
@@ -61,7 +61,7 @@ def time_runs(folder: Path, options: argparse.Namespace) -> tuple[dict[str, Timi
     clip = make_clip(folder, width, height, options.frames)
     outputs = {OURS: folder / "maps.mkv", FFMPEG: folder / "gray.mkv"}
     spec = RunSpec(
-        input=str(clip), output=str(outputs[OURS]), reference=0, threads=options.threads, overwrite=True, verify=False
+        input=str(clip), output=str(outputs[OURS]), reference=0, threads=options.threads, overwrite=True, verify="off"
     )
     candidates: dict[str, Callable[[], object]] = {
         OURS: lambda: run(spec),

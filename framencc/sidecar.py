@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from framencc.errors import SinkError, SourceError
 from framencc.lookup import read_file
@@ -43,6 +43,7 @@ class _Row(_Part):
     index: int | None = None
     pts_seconds: float | None = None
     digests: dict[str, str | None] = {}
+    imprints: dict[str, Annotated[list[int], Field(min_length=2, max_length=2)]] = {}
 
 
 class _Content(_Part):

@@ -140,6 +140,7 @@ def test_reliability_prints_what_each_guarantee_costs() -> None:
         "one file, written straight",
         "framencc --no-verify",
         "framencc",
+        "framencc --verify full",
     ]
 
 

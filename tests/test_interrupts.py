@@ -50,10 +50,12 @@ def hang(folder, monkeypatch, pattern):
 
 WAITING = {
     "the packets of a damaged video are listed": ("*framecrc*", "out.npy", ["--tolerant"]),
-    "a sealed segment is probed": ("*.framencc*showinfo*", "out.mp4", []),
-    "a sealed segment is decoded": ("*.framencc*rawvideo*", "out.mp4", []),
+    "a sealed segment is probed": ("*.framencc*showinfo*", "out.mp4", ["--verify=full"]),
+    "a sealed segment is decoded": ("*.framencc*rawvideo*", "out.mp4", ["--verify"]),
     "parts are joined": ("*pipe:0*whole*", "out.mp4", ["--no-verify"]),
     "the result is read back": ("*.framencc*rawvideo*", "out.mkv", []),
+    "all of the result is read back": ("*whole*showinfo*", "out.mkv", ["--verify", "full"]),
+    "key frames are decoded": ("*nokey*", "out.mp4", []),
     "the input is probed": ("*in.mkv*showinfo*", "out.npy", []),
 }
 

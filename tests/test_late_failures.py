@@ -62,7 +62,7 @@ DECODES, LOOKS = "*.framencc*rawvideo*", "*.framencc*showinfo*"
 @pytest.mark.parametrize(("pattern", "action"), [(DECODES, KILLED), (LOOKS, KILLED), (DECODES, STALLED)])
 def test_a_result_that_cannot_be_read_back_now_is_kept(output, pattern, action, here, disturbed, monkeypatch):
     whole = np.array(0) if output == "out.mp4" else run(job("whole.mkv")).output.read_bytes()
-    options = {"limits": {"stall_seconds": 1}}
+    options = {"limits": {"stall_seconds": 1}, "verify": "full"}
     if output == "out.mp4":  # a segment in H.264 is read as soon as it is sealed
         cut_off(job(output, **options), monkeypatch, 6)
         options["resume"] = True
@@ -81,6 +81,19 @@ def test_a_result_that_cannot_be_read_back_now_is_kept(output, pattern, action, 
     assert verification.verify(output).problems == []
     if output == "out.mkv":
         assert Path(output).read_bytes() == whole
+
+
+@POSIX
+@pytest.mark.parametrize("action", [KILLED, STALLED, LIMITED])
+@pytest.mark.parametrize(("output", "pattern"), [("out.mkv", DECODES), ("out.mp4", "*nokey*")])
+def test_so_is_one_whose_key_or_end_frames_cannot_be_decoded_now(output, pattern, action, here, disturbed, monkeypatch):
+    disturbed(pattern, action)
+    with pytest.raises(SinkError, match="could not be read back now") as caught:
+        run(job(output, limits={"stall_seconds": 1}))
+    assert caught.value.__notes__ == ["9 maps are kept; --resume goes on from there"]
+    monkeypatch.delenv("IMAGEIO_FFMPEG_EXE")
+    assert run(job(output, resume=True)).n_resumed == N_FRAMES
+    assert verification.verify(output).problems == []
 
 
 def test_nor_is_one_lost_whose_reader_cannot_be_started(here, monkeypatch):
@@ -143,7 +156,7 @@ def test_a_result_that_differs_is_still_lost_work(here, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(verification, "digest", lambda _: "0" * 32)
         with pytest.raises(SinkError, match=r"does not read back as it should.*does not hold what was written.*anew"):
-            run(job())
+            run(job(verify="full"))
 
 
 @pytest.mark.parametrize(

@@ -407,7 +407,7 @@ def test_deep_clips_in_which_frames_are_warped(dtype, here):
 
 
 def test_a_preview_is_read_back_and_damage_to_it_is_found(here):
-    make(output_format={"preview_style": "heat"})
+    make(output_format={"preview_style": "heat"}, verify="full")
     rows = json.loads(Path("out.mkv.json").read_text())["frames"]
     assert all(row["digests"]["preview"] for row in rows)
     assert len({row["digests"]["preview"] for row in rows}) == len(rows)

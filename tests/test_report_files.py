@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from report_runs import real_run, seen
+from report_runs import change, real_run, seen
 from running import thinned
 
 from framencc import RunSpec, run
@@ -58,3 +58,19 @@ def test_warped_frames_that_are_gone_are_not_said_never_to_have_been_kept(tmp_pa
     assert f"Note: output {str(warped)!r} is gone." in text
     assert "were not kept" not in text
     assert "frame, not warped" in text
+
+
+@pytest.mark.parametrize("verify", ["packets", "full"])
+def test_lossy_maps_that_are_not_the_runs_own_are_not_shown(verify, tmp_path):
+    for name, radius in (("a", 3), ("b", 1)):
+        real_run(tmp_path, f"{name}.mp4", ncc={"radius": radius}, verify=verify)
+    output = tmp_path / "a.mp4"
+    assert "does not hold what the run has written" not in seen(write_report(output)).text
+    shutil.copy(tmp_path / "b.mp4", output)
+    assert "a.mp4' does not hold what the run has written" in seen(write_report(output, overwrite=True)).text
+
+
+def test_lossy_maps_of_which_nothing_is_known_are_shown(tmp_path):
+    output = real_run(tmp_path, "maps.mp4", verify=False)
+    change(output, lambda content: [row.pop("imprints") for row in content["frames"]])
+    assert "does not hold what the run has written" not in seen(write_report(output)).text

@@ -16,7 +16,8 @@ from framencc.config import make_spec
 from framencc.errors import SinkError, SourceError, SpecError
 from framencc.journal import Journal, read_journal
 from framencc.pipeline import describe, run, workplace
-from framencc.pipeline.outputs import LostWorkError, Outputs
+from framencc.pipeline.outputs import Outputs
+from framencc.pipeline.readback import LostWorkError
 from framencc.verification import verify
 from framencc.workfolder import WorkFolder
 

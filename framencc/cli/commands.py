@@ -12,7 +12,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from framencc import __version__
 from framencc.cli.config_text import config_text
-from framencc.cli.flags import with_spec_flags
+from framencc.cli.flags import spell_out, with_spec_flags
 from framencc.cli.process import load_compiler
 from framencc.cli.signals import work_begins
 from framencc.cli.streams import flush_results, results, say
@@ -46,7 +46,7 @@ def carry_out(words: Sequence[str]) -> None:
         As the command does.
     """
     try:
-        app(words, exit_on_error=False, print_error=False)
+        app(spell_out(words), exit_on_error=False, print_error=False)
     except CycloptsError as error:
         raise SpecError(str(error)) from None
     except OSError as error:

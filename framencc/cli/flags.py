@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from cyclopts import Parameter, Token
 from pydantic.fields import FieldInfo
 
-from framencc.spec import RunSpec, leaf_fields
+from framencc.spec import RunSpec, Verification, leaf_fields, verification_of_switch
 
 SHORTCUTS = {"ncc.radius": "--radius", "warp.method": "--warp", "scores.path": "--scores"}
 POSITIONAL = ("input", "output")
@@ -37,6 +37,22 @@ def with_spec_flags(function: Callable[..., Any]) -> Callable[..., Any]:
     command.__name__ = function.__name__
     command.__doc__ = function.__doc__
     return command
+
+
+def spell_out(words: Sequence[str]) -> list[str]:
+    """Give every ``--verify`` its value: the flag was a switch, and still is one where no value follows it."""
+    switches = {
+        "--no-verify": f"--verify={verification_of_switch(False)}",
+        "--verify=false": f"--verify={verification_of_switch(False)}",
+        "--verify=true": f"--verify={verification_of_switch(True)}",
+    }
+    spelled: list[str] = []
+    for place, word in enumerate(words):
+        if word == "--":
+            return [*spelled, *words[place:]]
+        is_alone = word == "--verify" and (place + 1 == len(words) or words[place + 1] not in get_args(Verification))
+        spelled.append(switches["--verify=true"] if is_alone else switches.get(word, word))
+    return spelled
 
 
 def range_text(field: FieldInfo) -> str:

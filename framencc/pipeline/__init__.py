@@ -30,7 +30,8 @@ from framencc.pipeline.fit import (
 )
 from framencc.pipeline.job import Job
 from framencc.pipeline.left import MAPS
-from framencc.pipeline.outputs import LostWorkError, Outputs
+from framencc.pipeline.outputs import Outputs
+from framencc.pipeline.readback import LostWorkError
 from framencc.pipeline.tally import Tally, worst_region
 from framencc.pipeline.workplace import Workplace, look, require_same, tidy_up
 from framencc.scores import Scorer

@@ -147,6 +147,7 @@ class RunDescription:
             "summary": tally.summary(),
             "complete": damage is None,
             "error": damage,
+            "verification": self._spec.verify,
             "warnings": list(warnings),
         }
 

@@ -17,7 +17,7 @@ from framencc.staging import require_plain_name, sidecar_path
 from framencc.workfolder import find_work_folder, work_folder_path
 
 MAPS, CLIP_MAPS = "output", "clip_maps"
-JOURNAL_FORMAT = 2
+JOURNAL_FORMAT = 3
 # What comes of using an entry that no run has written.
 JOURNAL_ERRORS = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 _FIRST_LINE_BYTES = 1 << 20
@@ -129,6 +129,9 @@ def check_row(row: Any) -> None:
     _seconds(row["pts_seconds"])
     if not all(digest is None or isinstance(digest, str) for digest in dict.values(row["digests"])):
         raise TypeError("a digest is no text")
+    for name, imprint in dict.items(row.get("imprints", {})):
+        if not isinstance(name, str) or [_whole_number(number) for number in list.__iter__(imprint)][2:]:
+            raise TypeError("an imprint is none")
     json.dumps(row, allow_nan=False)
 
 

@@ -10,17 +10,16 @@ import errno
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from framencc.children import ChildGroup
-from framencc.errors import FramenccError, SinkError, UnreadableNowError
+from framencc.errors import FramenccError, SinkError
 from framencc.frames import Frame, Picture
 from framencc.pipeline.clip_maps import MEAN, MINIMUM, ClipMaps
 from framencc.pipeline.left import CLIP_MAPS, JOURNAL_ERRORS, MAPS
-from framencc.pipeline.progress import open_bar
 from framencc.pipeline.publishing import Move, all_names, identity_of, publish, write_sidecar
+from framencc.pipeline.readback import LostWorkError, ReadBack
 from framencc.pipeline.results import seal_result, write_clip_map, write_scores
 from framencc.pipeline.workplace import Workplace
 from framencc.sinks import MapFormat, Parts, open_parts, partial_path
@@ -28,17 +27,10 @@ from framencc.sinks.base import sink_error
 from framencc.sources import SeekPoint
 from framencc.spec import RunSpec
 from framencc.staging import sidecar_path, sync_file, sync_folder
-from framencc.verification import StoredMap, digest, find_problems, open_stored, stored_maps
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
+from framencc.verification import digest, open_stored
 
 _LOSSY = "h264"  # the only codec that changes what it is given
 _SEALING_SECONDS = 1.0
-
-
-class LostWorkError(SinkError):
-    """What has been kept cannot be gone on with."""
 
 
 class Outputs:
@@ -232,12 +224,15 @@ class Outputs:
         self._rows, self._point, n_sealed = [], None, self._n_sealed
 
         def seal() -> None:
-            records = entry["parts"] = {name: one() for name, one in seals.items()}
-            for name, record in records.items():
+            entry["parts"] = {}
+            for name, one in seals.items():
+                record, imprints = one()
+                entry["parts"][name] = record
                 self._records[name].append(record)
-            if self._spec.verify:
-                for name in filter(self._is_lossy, records):
-                    self._look_up_digests(name, entry["rows"], records[name])
+                for row, found in zip(entry["rows"], imprints or (), strict=imprints is not None):
+                    row.setdefault("imprints", {})[name] = found
+                if self._is_lossy(name) and self._spec.verify == "full":
+                    self._look_up_digests(name, entry["rows"], record)
             with self._explained():
                 folder = self._work.folders[MAPS].path
                 if self.clip_maps is not None:
@@ -294,8 +289,7 @@ class Outputs:
             whole[name] = parts.complete(self._records[name], times)
             if whole[name].is_file():
                 sync_file(whole[name])
-        if self._spec.verify:
-            self._verify(whole, progress=progress)
+        ReadBack(self._spec, self._work, self._parts, self._records).require_as_written(whole, progress=progress)
         results = self._write_results()
         moves = [
             _move(name, self._result_path(name), self._work.folders[name].folder / names[name].name) for name in results
@@ -312,7 +306,9 @@ class Outputs:
             for name in names
         }
         maps = self._work.folders[MAPS]
-        sidecar = write_sidecar(maps, {**head, "sizes": sizes, "results": results}, self._work.rows(), names)
+        sidecar = write_sidecar(
+            maps, {**head, "sizes": sizes, "results": results}, map(_described, self._work.rows()), names
+        )
         moves.append(_move(MAPS, sidecar, maps.folder / sidecar_path(names[MAPS]).name))
         for folder in self._work.folders.values():
             sync_folder(folder.path)
@@ -335,35 +331,6 @@ class Outputs:
             results[name] = how | seal_result(path)
         return results
 
-    def _verify(self, whole: Mapping[str, Path], *, progress: bool) -> None:
-        for name, parts in self._parts.items():
-            n_maps = sum(int(record["maps"]) for record in self._records[name])
-            with contextlib.ExitStack() as cleanup:
-                bar = open_bar(f"verifying {parts.target.name}", total=n_maps, shown=progress)
-                if bar is not None:
-                    cleanup.enter_context(bar)
-                stored = self._stored(name, parts.pieces(whole[name], self._records[name]), bar)
-                try:
-                    problem = next(find_problems(stored, self._work.rows(), name, parts.target), None)
-                except UnreadableNowError as error:
-                    raise SinkError(str(error)) from None
-            if problem is not None:
-                raise LostWorkError(
-                    f"what was written does not read back as it should: {problem}; give --overwrite instead of "
-                    f"--resume to start anew, on another disk"
-                )
-
-    def _stored(self, name: str, pieces: Iterator[tuple[Path, int]], bar: "tqdm[Any] | None") -> Iterator[StoredMap]:
-        given = self.formats[name]
-        size = (given.height, given.width) if given.components == 2 else None
-        indices = (int(row["index"]) for row in self._work.rows())
-        for path, n_maps in pieces:
-            numbers = islice(indices, n_maps)
-            for one in stored_maps(path, numbers, size=size, stall_seconds=self._spec.limits.stall_seconds):
-                if bar is not None:
-                    bar.update()
-                yield one
-
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
         try:
@@ -372,6 +339,13 @@ class Outputs:
             raise
         except OSError as error:
             raise sink_error(Path(self._spec.output), error) from error
+
+
+def _described(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the sidecar says of a frame: no imprint where there is a digest, which outlives another encoding."""
+    imprints = {name: one for name, one in row.get("imprints", {}).items() if row["digests"][name] is None}
+    rest = {key: value for key, value in row.items() if key != "imprints"}
+    return rest | {"imprints": imprints} if imprints else rest
 
 
 @contextlib.contextmanager

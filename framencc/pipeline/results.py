@@ -17,6 +17,7 @@ from framencc.spec import RunSpec
 from framencc.staging import sync_file
 
 Row = Mapping[str, Any]
+_CHECKSUMS = ("digests", "imprints")
 _PASSED_ON = ("index", "pts_seconds", "file", "damaged", *BADNESS)
 
 
@@ -39,7 +40,7 @@ def write_scores(path: Path, rows: Callable[[], Iterator[Row]]) -> None:
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
         if path.suffix.lower() == ".jsonl":
             for row in rows():
-                kept = {name: value for name, value in row.items() if name != "digests"}
+                kept = {name: value for name, value in row.items() if name not in _CHECKSUMS}
                 file.write(json.dumps(kept, allow_nan=False) + "\n")
             return
         columns = list(dict.fromkeys(name for row in rows() for name in _flat(row)))

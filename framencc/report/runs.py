@@ -13,6 +13,7 @@ import numpy.typing as npt
 from framencc.errors import FramenccError, SourceError, SpecError
 from framencc.lookup import is_file
 from framencc.sidecar import fingerprint, read_sidecar
+from framencc.sinks.base import summary
 from framencc.sinks.targets import left_partial
 from framencc.sources import probe_source
 from framencc.sources.kinds import kind_of, open_kind
@@ -81,6 +82,8 @@ class Run:
     digests
         What `framencc.verification.digest` makes of each picture of an output, by the output's name; None where the
         sidecar does not say.
+    imprints
+        What `framencc.sinks.base.summary` makes of the packets of an output that has no digests, by its name.
     files
         Names of the files that frames of an image sequence come from, by place.
     """
@@ -96,6 +99,7 @@ class Run:
     damaged: Mapping[int, str]
     regions: Mapping[str, Region]
     digests: Mapping[str, Sequence[str | None]]
+    imprints: Mapping[str, Mapping[str, int]]
     files: Mapping[int, str]
 
     @property
@@ -182,6 +186,7 @@ def read_run(run: str | Path) -> Run:
         *(path, head, index.astype(np.int64), pts, scores, shares, failures, invalid, damaged),
         regions=_regions(head, rows),
         digests=_digests(rows),
+        imprints=_imprints(rows),
         files={place: str(row["file"]) for place, row in enumerate(rows) if "file" in row},
     )
 
@@ -248,7 +253,13 @@ def _shares(row: Mapping[str, Any], n_codes: int) -> list[float]:
 def _digests(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str | None]]:
     parts = [section(row, "digests") for row in rows]
     names = dict.fromkeys(name for part in parts for name in part)
-    return {name: [str(part[name]) if name in part else None for part in parts] for name in names}
+    return {name: [None if part.get(name) is None else str(part[name]) for part in parts] for name in names}
+
+
+def _imprints(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    parts = [section(row, "imprints") for row in rows]
+    names = [name for name in (parts[0] if parts else ()) if all(name in part for part in parts)]
+    return {name: summary([part[name] for part in parts]) for name in names}
 
 
 def _regions(head: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Region]:

@@ -1,7 +1,9 @@
 """The contract that every sink keeps; tests/contracts/test_sinks.py runs over all of them."""
 
+import json
+import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +14,23 @@ import numpy as np
 
 from framencc.errors import SinkError
 from framencc.frames import Picture
+
+Imprint = list[int]
+"""By what a packet or file is known again: its size in bytes and its CRC-32, as JSON has them."""
+
+
+def imprint(content: bytes | memoryview) -> Imprint:
+    """Return the imprint of a packet or of a file's content."""
+    return [memoryview(content).nbytes, zlib.crc32(content)]
+
+
+def summary(imprints: Sequence[Imprint]) -> dict[str, int]:
+    """Return by what many packets or files are known again, in their order."""
+    return {
+        "maps": len(imprints),
+        "bytes": sum(n_bytes for n_bytes, _ in imprints),
+        "crc32": zlib.crc32(json.dumps(imprints).encode()),
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from PIL import Image, PngImagePlugin
 from framencc.errors import SpecError
 from framencc.fields import write_field
 from framencc.frames import Picture
-from framencc.sinks.base import MapFormat
+from framencc.sinks.base import Imprint, MapFormat, imprint
 from framencc.sinks.staged import StagedSink
 from framencc.sinks.targets import NumberedFiles
 from framencc.staging import sync_file, sync_folder, write_all
@@ -40,6 +40,11 @@ class ImageSink(StagedSink):
         removed.
     shown
         What messages call the target; its own name if omitted.
+
+    Attributes
+    ----------
+    imprints
+        Those of the files so far, taken as they were encoded.
     """
 
     def __init__(
@@ -53,14 +58,17 @@ class ImageSink(StagedSink):
         super().__init__(target, map_format, overwrite=overwrite, folder=True, shown=shown)
         self._files = NumberedFiles(target)
         self._indices = array("q")
+        self.imprints: list[Imprint] = []
 
     def _write(self, data: Picture, index: int, pts_seconds: float) -> None:  # noqa: ARG002  (pictures have no time)
         # Encoded in memory first: the picture libraries hide why a write to the disk failed.
         path = self._staged_file(index)
         if self.format.components == 2:
             write_field(path, data)
+            self.imprints.append(imprint(path.read_bytes()))
         else:
             content = self._encode(np.ascontiguousarray(data), self.format.metadata)
+            self.imprints.append(imprint(content))
             with path.open("xb", buffering=0) as file:
                 write_all(file, content)
         self._indices.append(index)

@@ -79,8 +79,12 @@ def header_of(tracks: bytes) -> bytes:
         + _element("4D80", b"framencc")  # MuxingApp
         + _element("5741", b"framencc"),  # WritingApp
     )
-    segment = bytes.fromhex("18538067") + _UNKNOWN_SIZE
-    return ebml + segment + info + tracks
+    return header_like(ebml, info, tracks)
+
+
+def header_like(ebml: bytes, info: bytes, tracks: bytes) -> bytes:
+    """Open a stream of which these elements, as another file has them, say everything."""
+    return ebml + bytes.fromhex("18538067") + _UNKNOWN_SIZE + info + tracks
 
 
 def picture_header(nanoseconds: int, n_bytes: int, *, is_key: bool = True) -> bytes:
@@ -89,7 +93,7 @@ def picture_header(nanoseconds: int, n_bytes: int, *, is_key: bool = True) -> by
     Parameters
     ----------
     nanoseconds
-        Its time, from 0.
+        Its time, from 0; in the stream's own unit where that is another.
     n_bytes
         Size of its content, which has to follow: pixels, little-endian, without padding, or a packet.
     is_key

@@ -10,14 +10,15 @@ import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from framencc.errors import SinkError
 from framencc.frames import Picture
 from framencc.sinks.arrays import GrowingArray
-from framencc.sinks.base import MapFormat, Sink, sink_error
+from framencc.sinks.base import Imprint, MapFormat, Sink, imprint, sink_error, summary
 from framencc.sinks.images import ImageSink
 from framencc.sinks.joining import join_videos
+from framencc.sinks.matroska_file import MatroskaFile
 from framencc.sinks.targets import NumberedFiles, is_numbered
 from framencc.sinks.video import VideoClock, VideoSink
 from framencc.spec import Codec
@@ -25,8 +26,17 @@ from framencc.staging import sync_folder
 from framencc.workfolder import WorkFolder
 
 Record = dict[str, Any]
-Seal = Callable[[], Record]
-_READ_BYTES = 1 << 20
+_AnySink = TypeVar("_AnySink", bound=Sink)
+
+
+class Sealed(NamedTuple):
+    """How to know a sealed part again, and the imprint of each of its packets or files (None: it has none)."""
+
+    record: Record
+    imprints: Sequence[Imprint] | None
+
+
+Seal = Callable[[], Sealed]
 
 
 class Parts(ABC):
@@ -38,7 +48,14 @@ class Parts(ABC):
         The locked work folder; it names the output.
     map_format
         What the output is going to be given.
+
+    Attributes
+    ----------
+    has_imprints
+        Whether each map becomes a packet or file of its own, with an imprint; the maps of an array do not.
     """
+
+    has_imprints: ClassVar[bool] = True
 
     def __init__(self, work: WorkFolder, map_format: MapFormat) -> None:
         self.format = map_format
@@ -112,12 +129,9 @@ class Parts(ABC):
         path = self._work.path / str(record["file"])
         if not path.is_file() or path.stat().st_size != record["bytes"]:
             raise ValueError(f"part {path.name!r} is missing or cut")
-        if _sha256([path]) != record["sha256"]:
+        if _sha256(path) != record["sha256"]:
             raise ValueError(f"part {path.name!r} has changed")
         return path
-
-    def _record(self, path: Path, n_maps: int) -> Record:
-        return {"file": path.name, "maps": n_maps, "bytes": path.stat().st_size, "sha256": _sha256([path])}
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -129,18 +143,19 @@ class Parts(ABC):
             raise sink_error(self.target, error) from error
 
 
-class SinkParts(Parts):
+class SinkParts(Parts, Generic[_AnySink]):
     """Parts that are written by one sink each."""
 
-    _sink: Sink | None = None
-    _sealing: Sink | None = None
+    _sink: _AnySink | None = None
+    _sealing: _AnySink | None = None
 
     @abstractmethod
-    def _open(self) -> Sink:
+    def _open(self) -> _AnySink:
         """Open the sink of the current part."""
 
-    def _describe(self, path: Path, n_maps: int) -> Record:
-        return self._record(path, n_maps)
+    @abstractmethod
+    def _describe(self, sink: _AnySink, path: Path) -> Sealed:
+        """Say how to know a part again that a sink has committed."""
 
     def write(self, data: Picture, index: int, pts_seconds: float) -> None:
         """Write the next map; see `Parts.write`."""
@@ -155,10 +170,9 @@ class SinkParts(Parts):
         self._sealing = sink
         self._number += 1
 
-        def finish() -> Record:
+        def finish() -> Sealed:
             with self._explained():
-                path = sink.commit()
-                return self._describe(path, sink.n_written)
+                return self._describe(sink, sink.commit())
 
         return finish
 
@@ -173,7 +187,7 @@ class SinkParts(Parts):
             self._sealing.abort()
 
 
-class VideoParts(SinkParts):
+class VideoParts(SinkParts[VideoSink]):
     """A video; parameters as of `Parts` and `VideoSink`."""
 
     def __init__(
@@ -192,9 +206,21 @@ class VideoParts(SinkParts):
         self._codec: Codec = codec
         self._clock = VideoClock(self.target, map_format, codec)
 
-    def _open(self) -> Sink:
+    def _open(self) -> VideoSink:
         path = self._work.path / f"{self._number:06d}.mkv"
         return VideoSink(path, self.format, overwrite=True, clock=self._clock, shown=self.target, **self._options)
+
+    def _describe(self, sink: VideoSink, path: Path) -> Sealed:
+        try:
+            with MatroskaFile(path) as video:
+                imprints = [imprint(video.read(packet.begin, packet.end)) for packet in video.packets()]
+                private = imprint(video.codec_private)
+            if len(imprints) != sink.n_written:
+                raise ValueError(f"it holds {len(imprints)} of {sink.n_written} maps")
+        except ValueError as error:
+            raise SinkError(f"output {str(self.target)!r}: part {path.name!r} is damaged: {error}") from None
+        known = {"bytes": path.stat().st_size, "sha256": _sha256(path), "codec_private": private}
+        return Sealed({"file": path.name, "maps": len(imprints), **known}, imprints)
 
     def complete(self, records: Sequence[Mapping[str, Any]], times: Iterable[tuple[int, float]]) -> Path:
         """Join the parts' packets; see `Parts.complete`."""
@@ -216,7 +242,7 @@ class VideoParts(SinkParts):
         return whole
 
 
-class ImageParts(SinkParts):
+class ImageParts(SinkParts[ImageSink]):
     """One picture file a map: a part is a folder of them. Parameters as of `Parts`."""
 
     def go_on(self, records: Sequence[Mapping[str, Any]]) -> None:
@@ -228,23 +254,23 @@ class ImageParts(SinkParts):
                 if folder.name not in sealed:
                     shutil.rmtree(folder)
 
-    def _open(self) -> Sink:
+    def _open(self) -> ImageSink:
         folder = self._work.path / f"{self._number:06d}"
         return ImageSink(folder / self.target.name, self.format, overwrite=True, shown=self.target)
 
-    def _describe(self, path: Path, n_maps: int) -> Record:
+    def _describe(self, sink: ImageSink, path: Path) -> Sealed:
         files = self._files(path.parent)
-        if len(files) != n_maps:
-            raise SinkError(f"output {str(self.target)!r}: {len(files)} of {n_maps} files are there")
+        if len(files) != sink.n_written:
+            raise SinkError(f"output {str(self.target)!r}: {len(files)} of {sink.n_written} files are there")
         sync_folder(self._work.path)
-        n_bytes = sum(file.stat().st_size for file in files)
-        return {"file": path.parent.name, "maps": n_maps, "bytes": n_bytes, "sha256": _sha256(files)}
+        return Sealed({"file": path.parent.name, **summary(sink.imprints)}, sink.imprints)
 
     def look_at(self, record: Mapping[str, Any]) -> Path:
         """Return where a sealed part is; see `Parts.look_at`."""
         folder = self._work.path / str(record["file"])
         files = self._files(folder) if folder.is_dir() else []
-        if len(files) != record["maps"] or _sha256(files) != record["sha256"]:
+        found = summary([imprint(file.read_bytes()) for file in files])
+        if found != {name: record[name] for name in found}:
             raise ValueError(f"part {folder.name!r} is missing or has changed")
         return folder
 
@@ -266,11 +292,14 @@ class ImageParts(SinkParts):
 
     def _files(self, folder: Path) -> list[Path]:
         names = NumberedFiles(self.target)
-        return sorted(file for file in folder.iterdir() if names.names(file.name))
+        found = (file for file in folder.iterdir() if names.names(file.name))
+        return sorted(found, key=lambda file: names.index(file.name))
 
 
 class ArrayParts(Parts):
     """One .npy array, in one file that grows; a part is a stretch of it. Parameters as of `Parts`."""
+
+    has_imprints = False
 
     def __init__(self, work: WorkFolder, map_format: MapFormat) -> None:
         super().__init__(work, map_format)
@@ -299,10 +328,10 @@ class ArrayParts(Parts):
         self._n_sealed = n_maps
         self._number += 1
 
-        def finish() -> Record:
+        def finish() -> Sealed:
             with self._explained():
                 array.sync()
-            return {"file": self._path.name, "maps": n_maps - before, "end": n_maps}
+            return Sealed({"file": self._path.name, "maps": n_maps - before, "end": n_maps}, None)
 
         return finish
 
@@ -360,10 +389,6 @@ def _folders(work: Path) -> list[Path]:
     return sorted(path for path in work.iterdir() if path.is_dir() and path.name.isdigit())
 
 
-def _sha256(files: Iterable[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb", buffering=0) as file:
-            while chunk := file.read(_READ_BYTES):
-                digest.update(chunk)
-    return digest.hexdigest()
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

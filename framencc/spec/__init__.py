@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from framencc.sequences import FRAME_NUMBER_PATTERN, is_sequence_pattern, refuse_other_notation
@@ -39,6 +39,7 @@ __all__ = [
     "PreviewStyle",
     "RunSpec",
     "ScoresSpec",
+    "Verification",
     "WarpSpec",
     "is_sequence_pattern",
     "leaf_fields",
@@ -47,6 +48,7 @@ __all__ = [
     "require_field_output",
     "require_lossless_output",
     "resolve_encoding",
+    "verification_of_switch",
 ]
 
 VIDEO_OUTPUT_SUFFIXES = (".mkv", ".mp4", ".mov")
@@ -58,7 +60,13 @@ WRITTEN_FIELDS = (
 )
 PATH_FIELDS = ("input", "reference", "ncc.mask", "warp.field", "scores.regions", *WRITTEN_FIELDS)
 
+Verification = Literal["packets", "full", "off"]
 MIN_FRAME_RATE, MAX_FRAME_RATE = Fraction(1, 86400), 1_000_000
+
+
+def verification_of_switch(value: object) -> object:
+    """Read the switch that this option once was: true decoded every frame."""
+    return ("full" if value else "off") if isinstance(value, bool) else value
 
 
 class RunSpec(Model):
@@ -152,8 +160,11 @@ class RunSpec(Model):
         le=MAX_FRAME_NUMBER,
         description="maps are sealed in segments of so many: what a run that is cut off has to do again at most",
     )
-    verify: bool = Field(
-        True, description="decode every output before it takes its name, and compare it with what was written"
+    verify: Annotated[Verification, BeforeValidator(verification_of_switch)] = Field(
+        "packets",
+        description="how outputs are checked before they take their names. packets: every packet or file is compared "
+        "with what the encoder gave, and the first and last frame of each segment are decoded; full: every frame is "
+        "decoded; off: nothing is checked. true means full (as does --verify alone), false means off (--no-verify)",
     )
     threads: Integer | None = Field(
         None,

@@ -5,7 +5,7 @@ A file whose index stands before its pictures can be cut anywhere among them, an
 
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -25,6 +25,7 @@ _ONE_FRAME_A_SAMPLE = (
     *(b"apch", b"apcn", b"apcs", b"apco", b"ap4h", b"ap4x", b"AVdn", b"AVdh"),
     *(b"FFV1", b"jpeg", b"png ", b"v210"),
 )
+_VISUAL_ENTRY_BYTES = 78  # of a description of samples, before the boxes inside it
 # What an image is for that holds the alpha of another, in AVIF and in HEIC.
 _ALPHA_IMAGES = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
 _ONE = 1 << 16  # of a 16.16 fixed-point number
@@ -56,7 +57,7 @@ def read_mp4(window: Window, stream: int) -> Promise:
         return Promise(cut=top.cut, good_seconds=edit.seconds(good, scale))
     tables = _children(window, _children(window, media[b"minf"])[b"stbl"])
     sizes, times = _sample_sizes(window, tables), None
-    beyond = _beyond(window, tables, sizes)
+    beyond = _sample_ends(window, tables, sizes) > window.size
     try:
         times = _times(window, tables, len(sizes))
     except (ValueError, LookupError):
@@ -74,6 +75,61 @@ def read_mp4(window: Window, stream: int) -> Promise:
         and edit.hides_none(times, scale)
     )
     return Promise(len(sizes) if is_counted else None, len(sizes), cut, good_seconds)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Where the samples of a track lie in the file, and what a decoder has to know of them.
+
+    Parameters
+    ----------
+    begins, ends
+        Of each sample, in bytes.
+    seconds
+        When each is shown.
+    codec_private
+        The configuration of an H.264 decoder (avcC); empty for any other codec.
+    """
+
+    begins: Integers
+    ends: Integers
+    seconds: Sequence[float]
+    codec_private: bytes
+
+
+def read_samples(window: Window) -> Samples:
+    """Read where the samples of a file's only track are.
+
+    Raises
+    ------
+    ValueError, LookupError, struct.error
+        When the tables make no sense.
+    """
+    top = _top_level(window)
+    if top.cut is not None:
+        raise ValueError(top.cut)
+    movie = _children(window, top.movie)
+    tracks = [box for name, box in _boxes(window, top.movie) if name == b"trak"]
+    if len(tracks) != 1 or b"mvex" in movie:
+        raise ValueError(f"it holds {len(tracks)} tracks")
+    track = _children(window, tracks[0])
+    media = _children(window, track[b"mdia"])
+    tables = _children(window, _children(window, media[b"minf"])[b"stbl"])
+    sizes = _sample_sizes(window, tables)
+    ends = _sample_ends(window, tables, sizes)
+    if (ends > window.size).any():
+        raise ValueError("frames lie beyond its end")
+    edit, scale = _edit(window, movie, track), _time_scale(window, media[b"mdhd"])
+    seconds = [edit.seconds(int(time), scale) for time in _times(window, tables, len(sizes))]
+    return Samples(ends - sizes, ends, seconds, _avc_configuration(window, tables[b"stsd"]))
+
+
+def _avc_configuration(window: Window, descriptions: Box) -> bytes:
+    start = descriptions[0] + 8
+    name, first, end = _header(window, start, descriptions[1])
+    boxes = _children(window, (first + _VISUAL_ENTRY_BYTES, end)) if name == b"avc1" else {}
+    place = boxes.get(b"avcC", (0, 0))
+    return window.read(place[0], place[1] - place[0])
 
 
 def has_alpha_image(window: Window) -> bool:
@@ -187,8 +243,8 @@ def _sample_sizes(window: Window, tables: dict[bytes, Box]) -> Integers:
     return np.frombuffer(packed, ">u2" if bits == 16 else np.uint8).astype(np.int64)
 
 
-def _beyond(window: Window, tables: dict[bytes, Box], sizes: Integers) -> npt.NDArray[np.bool_]:
-    """Tell which samples end beyond the end of the file."""
+def _sample_ends(window: Window, tables: dict[bytes, Box], sizes: Integers) -> Integers:
+    """Return where each sample ends in the file."""
     wide = b"co64" in tables
     offsets = _table(window, tables[b"co64" if wide else b"stco"], 1, dtype=">u8" if wide else ">u4")[:, 0]
     offsets = np.minimum(offsets, np.uint64(1 << 62)).astype(np.int64)
@@ -196,7 +252,7 @@ def _beyond(window: Window, tables: dict[bytes, Box], sizes: Integers) -> npt.ND
     first = runs[:, 0] - 1
     n_chunks = np.diff(np.append(first, len(offsets)))
     if not len(sizes):
-        return np.zeros(0, np.bool_)
+        return np.zeros(0, np.int64)
     if not len(runs) or first[0] != 0 or (n_chunks < 0).any() or (runs[:, 1] > len(sizes)).any():
         raise ValueError("chunks that cannot be")
     if int((n_chunks * runs[:, 1]).sum()) != len(sizes):
@@ -205,7 +261,7 @@ def _beyond(window: Window, tables: dict[bytes, Box], sizes: Integers) -> npt.ND
     ends = np.cumsum(sizes)
     before = np.concatenate([[0], np.cumsum(per_chunk)[:-1]])  # samples before each chunk
     base = np.where(before > 0, ends[before - 1], 0)
-    result: npt.NDArray[np.bool_] = np.repeat(offsets - base, per_chunk) + ends > window.size
+    result: Integers = np.repeat(offsets - base, per_chunk) + ends
     return result
 
 
