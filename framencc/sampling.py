@@ -1,5 +1,6 @@
 """Frames on another grid: the values of a frame where a displacement field or a matrix says, and why some have none."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy.typing as npt
 
 from framencc.errors import SpecError
 from framencc.frames import PICTURE_DTYPES, Picture, Use, frozen
+from framencc.kernels import area_mean as kernel
 from framencc.kernels import warp_sampling
 from framencc.kernels.launch import count_bands, launch
 
@@ -17,6 +19,33 @@ _LARGEST_SIDE, _MOST_PIXELS = 1 << 24, (1 << 31) - 1
 def fixed_point_gain(dtype: npt.DTypeLike, bits: int | None = None) -> int:
     """Tell by what the codes of an integer picture are multiplied in 16 bits: 256 for 8 bits, 64 for 10, 1 for 16."""
     return 1 << (16 - (8 * np.dtype(dtype).itemsize if bits is None else bits))
+
+
+def area_mean(
+    planes: Picture,
+    out: npt.NDArray[np.float32],
+    threads: int,
+    *,
+    weights: Sequence[float] = (1.0,),
+    squares: npt.NDArray[np.float32] | None = None,
+) -> None:
+    """Make a picture smaller: every new pixel is the mean of the area that it covers.
+
+    Parameters
+    ----------
+    planes
+        (C, H, W) channels of any real kind.
+    out
+        (h, w) with h <= H and w <= W, filled.
+    threads
+        How many threads to use.
+    weights
+        C factors by which the channels are added up.
+    squares
+        (h, w), filled with the means of the squares of one channel; None: they are not wanted.
+    """
+    n_bands, factors = count_bands(len(out), threads, smallest=1), frozen(np.array(weights, np.float32))
+    launch(kernel.area_mean, threads, frozen(planes), factors, n_bands, out, squares)
 
 
 class Sampler:

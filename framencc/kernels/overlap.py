@@ -6,15 +6,6 @@ from framencc.kernels.compilation import kernel
 
 
 @kernel()
-def _range_of(shift, size):
-    """Return the first and the end of the places that a shift, whole part and rest, keeps inside the size."""
-    whole = int(np.floor(shift))
-    rest = shift - whole
-    beyond = 1 if rest > 0.0 else 0
-    return whole, np.float32(rest), max(0, -whole), min(size, size - whole - beyond)
-
-
-@kernel()
 def overlap_sums(reference, frame, dx, dy, step, sums):
     """Add up what the correlation of reference (x, y) and frame (x + dx, y + dy) takes, of every `step`-th row.
 
@@ -22,8 +13,10 @@ def overlap_sums(reference, frame, dx, dy, step, sums):
     sums of both pictures, of their squares and of their product, all float64.
     """
     height, width = reference.shape
-    across, part_x, left, right = _range_of(dx, width)
-    down, part_y, top, bottom = _range_of(dy, height)
+    across, down = int(np.floor(dx)), int(np.floor(dy))
+    part_x, part_y = np.float32(dx - across), np.float32(dy - down)
+    left, right = max(0, -across), min(width, width - across - int(dx > across))
+    top, bottom = max(0, -down), min(height, height - down - int(dy > down))
     sums[:] = 0.0
     for y in range((top + step - 1) // step * step, bottom, step):
         r, f, rr, ff, rf = 0.0, 0.0, 0.0, 0.0, 0.0

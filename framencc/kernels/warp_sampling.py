@@ -18,6 +18,7 @@ import numpy as np
 
 from framencc.kernels.accesses import get, put, tap
 from framencc.kernels.compilation import kernel, parallel_kernel
+from framencc.kernels.displacement import displace
 
 BEFORE, AFTER, BELOW = 1, 2, 2  # columns and rows of the margin
 OUTSIDE, MASKED = np.uint8(3), np.uint8(4)
@@ -37,23 +38,6 @@ class SamplingSettings(NamedTuple):
     maximum: np.float32  # largest code of an integer picture
     holes: bool | None  # not None for float pictures, whose taps of zero weight may be NaN
     gain: np.float32 | None  # output is round(gain * value) in uint16, or where None the value in float32
-
-
-@kernel()
-def displace(matrix, x0, x1, y, out, at):
-    """Write the float32 (dx, dy) that a (3, 3) matrix means from out[at] on; NaN where it divides by 0 or less."""
-    v = np.float64(y)
-    plain = matrix[2, 0] == 0.0 and matrix[2, 1] == 0.0 and matrix[2, 2] == 1.0
-    for x in range(x0, x1):
-        u = np.float64(np.int32(x))
-        across = matrix[0, 0] * u + matrix[0, 1] * v + matrix[0, 2]
-        down = matrix[1, 0] * u + matrix[1, 1] * v + matrix[1, 2]
-        if not plain:  # two divisions cost as much as all the rest
-            divisor = matrix[2, 0] * u + matrix[2, 1] * v + matrix[2, 2]
-            across = across / divisor if divisor > 0.0 else np.nan
-            down = down / divisor if divisor > 0.0 else np.nan
-        put(out, at + 2 * (x - x0), np.float32(across - u))
-        put(out, at + 2 * (x - x0) + 1, np.float32(down - v))
 
 
 @kernel()

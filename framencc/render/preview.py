@@ -5,12 +5,12 @@ import numpy as np
 from framencc.channels import DEFAULT_MATRIX, LUMA_WEIGHTS
 from framencc.engine import DAMAGED, NO_WARP
 from framencc.frames import Picture, frozen
-from framencc.kernels.area_mean import area_mean_rows
 from framencc.kernels.preview import paint_rows, reduce_map_rows, shade_rows, tint_rows
 from framencc.kernels.threads import default_threads, share_rows
 from framencc.render.colours import GRAY, HEAT, doubt, over_gray
 from framencc.render.layout import INK, PAPER, PreviewLayout
 from framencc.render.text import Writer
+from framencc.sampling import area_mean
 from framencc.shades import Shades
 from framencc.spec import PreviewStyle
 
@@ -123,22 +123,11 @@ class Preview:
 
     def _shade(self, planes: Picture, shades: Shades) -> None:
         """Fill the shades of gray, 0 to 255, of a smaller frame."""
-        rows = self._layout.shape[0]
         weights = LUMA_WEIGHTS[DEFAULT_MATRIX] if len(planes) == 3 else (1.0,)
         total = self._small
-        for number, (weight, plane) in enumerate(zip(weights, planes, strict=True)):
-            given, part = frozen(plane), total if number == 0 else np.empty_like(total)
-            share_rows(
-                lambda y0, y1, given=given, part=part: area_mean_rows(given, y0, y1, part),  # type: ignore[misc]
-                rows,
-                self._threads,
-            )
-            if len(planes) == 3:
-                part *= np.float32(weight)
-                if number:
-                    total += part
+        area_mean(planes, total, self._threads, weights=weights)
         black, gain = np.float32(shades.black), np.float32(255 / (shades.white - shades.black))
-        shade_rows(total, black, gain, 0, rows, self._shades)
+        shade_rows(total, black, gain, 0, len(total), self._shades)
 
     def _paint(self, codes: Picture, number: int, canvas: Picture) -> None:
         palette, place, zoom = self._palette, self._layout.places[number], self._layout.zoom

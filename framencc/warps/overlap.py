@@ -13,9 +13,8 @@ import numpy.typing as npt
 from scipy import fft
 
 from framencc.frames import frozen
-from framencc.kernels.area_mean import area_mean_rows
 from framencc.kernels.overlap import overlap_sums
-from framencc.kernels.threads import share_rows
+from framencc.sampling import area_mean
 
 _LEAST_SHARE = 0.1
 _SMALL_SIDE = 256
@@ -213,7 +212,7 @@ class Overlap:
         shape = plane.shape
         scale = min(1.0, _SMALL_SIDE / max(shape))
         small = np.empty([max(1, round(scale * side)) for side in shape], np.float32)
-        share_rows(lambda y0, y1: area_mean_rows(plane, y0, y1, small), len(small), self.threads)
+        area_mean(plane[np.newaxis], small, self.threads)
         return small
 
 
