@@ -139,7 +139,7 @@ def _median(counts: npt.NDArray[np.int64]) -> float | None:
         low, high = edges.astype(np.int32).view(np.float32).tolist()
         within = (rank - (int(ends[place]) - int(counts[place])) + 0.5) / int(counts[place])
         middle.append((low if place else 0.0) + within * (high - (low if place else 0.0)))
-    return sum(middle) / 2
+    return float(sum(middle) / 2)
 
 
 class WarpMethod(ABC):
