@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from framencc.errors import MissingExtraError
-from framencc.frames import Frame, Picture, frozen
-from framencc.kernels.overlap import overlap_sums
+from framencc.frames import Frame, Picture
 from framencc.kernels.png_filters import undo_filters
 from framencc.kernels.unpacking import unpack_bits, unpack_lzw
 from framencc.ncc import Reference
@@ -84,12 +83,11 @@ def _warp() -> None:
     view = View.choose((64, 64), 32, None)
     for dtype in (np.uint8, np.uint16, np.float32):
         planes = np.arange(64 * 64, dtype=np.uint16).astype(dtype).reshape(1, 64, 64)
-        gray = view.gray(planes[0])
+        view.gray(planes[0])
         Sampler().sample(planes, field)
         Sampler().sample(planes, field, use=planes[0] > 3)
         Scorer((64, 64), planes).score(np.zeros((64, 64), np.float32), np.zeros((64, 64), np.uint8), planes, field)
     Sampler("cubic").sample(np.zeros((1, 64, 64), np.uint8), field)
-    overlap_sums(frozen(gray), frozen(gray), 0.5, 0.5, 1, np.empty(6))
     with contextlib.suppress(MissingExtraError):  # the kernels around the flow are of no use without OpenCV
         for dtype, size in ((np.uint8, None), (np.uint16, None), (np.float32, None), (np.uint8, 64)):
             noise = np.random.default_rng(0).integers(0, 256, (96, 96)).astype(dtype)

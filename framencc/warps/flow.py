@@ -6,6 +6,7 @@ assumes that a point keeps its brightness, so it looks at locally normalised pic
 
 import contextlib
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,18 +49,18 @@ class FlowMethod(WarpMethod):
         if None in levels:  # a point keeps its brightness only if both are scaled by the same rule
             levels = None, None
         self._levels = levels[1]
-        preset = {
+        self._preset = {
             "ultrafast": self._cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
             "fast": self._cv2.DISOPTICAL_FLOW_PRESET_FAST,
             "medium": self._cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
         }[spec.preset]
-        # A search that has once begun with a flow finds another one without than a search that never has; and the way
-        # there of a frame is looked for beside the way back of the frame before.
-        self._searches = {
-            (way, warm): self._cv2.DISOpticalFlow_create(preset) for way in ("there", "back") for warm in (False, True)
-        }
+        # The way there of a frame is looked for beside the way back of the frame before.
+        self._searches = {"there": self._create(), "back": self._create()}
         self._reference = self._prepare(reference, levels[0], "reference")
         self._back: Field = np.empty((*view.shape, 2), np.float32)
+
+    def _create(self) -> Any:
+        return self._cv2.DISOpticalFlow_create(self._preset)
 
     def limited(self, threads: int | None) -> contextlib.AbstractContextManager[None]:
         """Limit OpenCV to half of the threads; see `WarpMethod.limited`.
@@ -94,8 +95,11 @@ class FlowMethod(WarpMethod):
 
     def _flow(self, way: str, reference: Grays, frame: Grays, start: Field | None) -> Field:
         """Return the flow from the reference to the frame; `start` is where it begins, and what it is written to."""
+        # A search that has once begun with a flow finds another one without than a search that never has.
+        fresh = start is None and self._spec.warm_start
+        search = self._create() if fresh else self._searches[way]
         try:
-            flow: Field = self._searches[way, start is not None].calc(reference, frame, start)
+            flow: Field = search.calc(reference, frame, start)
         except self._cv2.error as error:
             raise WarpError(f"OpenCV found no flow: {' '.join(str(error).split())}") from None
         return flow
