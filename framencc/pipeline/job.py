@@ -65,7 +65,10 @@ class Map(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A frame, how it is brought onto the reference (None: it comes as it is), and how long finding that took."""
+    """A frame, how it is brought onto the reference (None: it comes as it is), and how long finding that took.
+
+    Two threads find warps side by side: the time is that of the one that took longer.
+    """
 
     frame: Frame
     warp: Warp | None = None
@@ -202,7 +205,7 @@ class Job:
             for found in self._begun:
                 began = time.perf_counter()
                 warp = None if found.warp is None else found.warp.complete()
-                self._found.put(Found(found.frame, warp, found.seconds + time.perf_counter() - began))
+                self._found.put(Found(found.frame, warp, max(found.seconds, time.perf_counter() - began)))
         except Stopped:
             return
         except BaseException as error:  # noqa: BLE001  (carried to the thread that can raise it)
