@@ -1,5 +1,6 @@
 """Frames on another grid: the values of a frame where a displacement field or a matrix says, and why some have none."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,17 +8,44 @@ import numpy.typing as npt
 
 from framencc.errors import SpecError
 from framencc.frames import PICTURE_DTYPES, Picture, Use, frozen
+from framencc.kernels import area_mean as kernel
 from framencc.kernels import warp_sampling
-from framencc.kernels.threads import share_rows
+from framencc.kernels.launch import count_bands, launch
 
 INTERPOLATIONS = ("linear", "nearest", "cubic")
-_NO_MASK: npt.NDArray[np.uint8] = np.empty((0, 0, 0), np.uint8)
 _LARGEST_SIDE, _MOST_PIXELS = 1 << 24, (1 << 31) - 1
 
 
 def fixed_point_gain(dtype: npt.DTypeLike, bits: int | None = None) -> int:
     """Tell by what the codes of an integer picture are multiplied in 16 bits: 256 for 8 bits, 64 for 10, 1 for 16."""
     return 1 << (16 - (8 * np.dtype(dtype).itemsize if bits is None else bits))
+
+
+def area_mean(
+    planes: Picture,
+    out: npt.NDArray[np.float32],
+    threads: int,
+    *,
+    weights: Sequence[float] = (1.0,),
+    squares: npt.NDArray[np.float32] | None = None,
+) -> None:
+    """Make a picture smaller: every new pixel is the mean of the area that it covers.
+
+    Parameters
+    ----------
+    planes
+        (C, H, W) channels of any real kind.
+    out
+        (h, w) with h <= H and w <= W, filled.
+    threads
+        How many threads to use.
+    weights
+        C factors by which the channels are added up.
+    squares
+        (h, w), filled with the means of the squares of one channel; None: they are not wanted.
+    """
+    n_bands, factors = count_bands(len(out), threads, smallest=1), frozen(np.array(weights, np.float32))
+    launch(kernel.area_mean, threads, frozen(planes), factors, n_bands, out, squares)
 
 
 class Sampler:
@@ -73,7 +101,8 @@ class Sampler:
             (C, H, W) uint8, uint16 or float32 channels of the frame.
         warp
             A field, (h, w, 2) float32: dx and dy in pixels at each pixel of the output. Or a matrix, (3, 3) float64,
-            from a pixel (x, y, 1) of the output to one of the frame; where it divides by 0 or less is outside.
+            from a pixel (x, y, 1) of the output to one of the frame; where it divides by 0 or less is outside. It gives
+            the same bits as the field of its displacements in float32.
         use
             (H, W) bool, False for the pixels of the frame that are masked.
         size
@@ -101,25 +130,20 @@ class Sampler:
         inputs = (planes, warp) if use is None else (planes, warp, use)
         out = _output("out", out, (len(planes), height, width), dtype, inputs)
         validity = _output("validity", validity, (height, width), np.dtype(np.uint8), (*inputs, out))
-        picture, masked, margin = frozen(planes), frozen(_NO_MASK), 0
+        picture, masked, margin = frozen(planes), None, False
         if use is not None and not use.all():
-            masked = frozen(np.logical_not(use).view(np.uint8)[np.newaxis])
+            masked = frozen(np.where(use, np.float32(0), np.float32(np.nan))[np.newaxis])
         # Cubic has taps beyond the edge. Words of four bytes need four bytes to lie in, and samples that are outside
         # look at the first pixel, or its neighbours to the right and below.
         if self._interpolation == "cubic" or planes[0].size < 4 or planes.shape[1] == 1:
-            picture, margin = self._pad("picture", picture), warp_sampling.BEFORE
-            masked = self._pad("mask", masked) if masked.size else masked
-        settings = self._settings(planes, margin)
+            picture, margin = self._pad("picture", picture), True
+            masked = None if masked is None else self._pad("mask", masked)
         nearest = True if self._interpolation == "nearest" else None
         cubic = True if self._interpolation == "cubic" else None
-        warps = (field, matrix, nearest, cubic, settings)
-
-        def work(y0: int, y1: int) -> None:
-            warp_sampling.sample_rows(picture, *warps, y0, y1, out, validity)
-            if masked.size:
-                warp_sampling.mark_rows(masked, *warps, y0, y1, out, validity)
-
-        share_rows(work, height, self._threads)
+        pixels = picture.reshape(len(planes), -1), None if masked is None else masked.reshape(-1)
+        settings, n_bands = self._settings(planes, margin), count_bands(height, self._threads)
+        arguments = (*pixels, field, matrix, nearest, cubic, settings, n_bands, out, validity)
+        launch(warp_sampling.sample, self._threads, *arguments)
         return out, validity
 
     def _check(self, planes: Picture, use: Use | None) -> None:
@@ -137,26 +161,32 @@ class Sampler:
         if self._bits is not None and planes.dtype == np.uint8 and self._bits > 8:
             raise SpecError(f"bits = {self._bits} cannot apply: the frame has dtype uint8")
 
-    def _settings(self, planes: Picture, margin: int) -> warp_sampling.SamplingSettings:
+    def _settings(self, planes: Picture, margin: bool) -> warp_sampling.SamplingSettings:
         _, height, width = planes.shape
         is_float = planes.dtype == np.float32
         gain = 1 if is_float else fixed_point_gain(planes.dtype, self._bits)
+        stride = _padded_shape(planes)[2] if margin else width
         return warp_sampling.SamplingSettings(
-            height,
-            width,
-            margin,
+            last_x=np.float32(width - 1),
+            last_y=np.float32(height - 1),
+            stride=np.int32(stride),
+            origin=np.int32(warp_sampling.BEFORE * (stride + 1) if margin else 0),
+            maximum=np.float32((1 << 16) // gain - 1),
             holes=True if is_float else None,
             gain=None if is_float or not self._fixed_point else np.float32(gain),
-            maximum=np.float32((1 << 16) // gain - 1),
         )
 
     def _pad(self, name: str, planes: Picture) -> Picture:
-        """Copy a picture into this sampler's own buffer, with a margin."""
+        """Copy a picture into this sampler's own buffer, with a margin that repeats its edge."""
         shape = _padded_shape(planes)
         padded = self._buffers.get(name)
         if padded is None or padded.shape != shape or padded.dtype != planes.dtype:
             padded = self._buffers[name] = np.empty(shape, planes.dtype)
-        share_rows(lambda y0, y1: warp_sampling.pad_rows(planes, y0, y1, padded), shape[1], self._threads)
+        first, (_, height, width) = warp_sampling.BEFORE, planes.shape
+        rows, columns = slice(first, first + height), slice(first, first + width)
+        padded[:, rows, columns] = planes
+        padded[:, rows, :first], padded[:, rows, first + width :] = planes[:, :, :1], planes[:, :, -1:]
+        padded[:, :first], padded[:, first + height :] = padded[:, rows][:, :1], padded[:, rows][:, -1:]
         return frozen(padded)
 
 
@@ -174,7 +204,7 @@ def _read_warp(
         height, width, _ = warp.shape
         if size is not None and tuple(size) != (height, width):
             raise SpecError(f"the field has shape {warp.shape}, the output {tuple(size)}; they must agree")
-        field, matrix = frozen(frozen(warp).reshape(height, 2 * width)), None
+        field, matrix = frozen(warp.reshape(-1)), None
     elif warp.shape == (3, 3) and warp.dtype == np.float64:
         height, width = planes.shape[1:] if size is None else size
         field, matrix = None, frozen(warp)

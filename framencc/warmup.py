@@ -1,14 +1,13 @@
 """Compiles the kernels, so that the first run of a machine does not wait for it."""
 
+import contextlib
 import time
 from typing import Any
 
 import numpy as np
 
-from framencc.frames import Picture, frozen
-from framencc.kernels.area_mean import area_moments_rows
-from framencc.kernels.normalisation import normalise_rows
-from framencc.kernels.overlap import overlap_sums
+from framencc.errors import MissingExtraError
+from framencc.frames import Frame, Picture
 from framencc.kernels.png_filters import undo_filters
 from framencc.kernels.unpacking import unpack_bits, unpack_lzw
 from framencc.ncc import Reference
@@ -21,7 +20,8 @@ from framencc.sources.pixel_formats import Layout
 from framencc.sources.planes import ChannelPlanes
 from framencc.sources.wanted import WantedChannels
 from framencc.spec import PreviewStyle
-from framencc.warps import Warp
+from framencc.spec.warp import WarpSpec
+from framencc.warps import Warp, open_warp
 from framencc.warps.base import field_statistics
 from framencc.warps.views import View
 
@@ -83,16 +83,18 @@ def _warp() -> None:
     view = View.choose((64, 64), 32, None)
     for dtype in (np.uint8, np.uint16, np.float32):
         planes = np.arange(64 * 64, dtype=np.uint16).astype(dtype).reshape(1, 64, 64)
-        gray = view.gray(planes[0])
+        view.gray(planes[0])
         Sampler().sample(planes, field)
         Sampler().sample(planes, field, use=planes[0] > 3)
         Scorer((64, 64), planes).score(np.zeros((64, 64), np.float32), np.zeros((64, 64), np.uint8), planes, field)
     Sampler("cubic").sample(np.zeros((1, 64, 64), np.uint8), field)
-    moments = np.empty_like(gray), np.empty_like(gray)
-    area_moments_rows(frozen(gray), 0, len(gray), *moments)
-    rows = [frozen(picture) for picture in (gray, *moments)]
-    normalise_rows(rows[0], np.float32(1), *rows[1:], 0, len(gray), np.empty(gray.shape, np.uint8))
-    overlap_sums(rows[0], rows[0], 0.5, 0.5, 1, np.empty(6))
+    with contextlib.suppress(MissingExtraError):  # the kernels around the flow are of no use without OpenCV
+        for dtype, size in ((np.uint8, None), (np.uint16, None), (np.float32, None), (np.uint8, 64)):
+            noise = np.random.default_rng(0).integers(0, 256, (96, 96)).astype(dtype)
+            spec = WarpSpec(method="flow", forward_backward="check", estimation_size=size)
+            stage = open_warp(spec, noise, code_range=None, reference_range=None)
+            assert stage is not None
+            stage.estimate(Frame(noise, 0, 0.0))
 
 
 def _draw(rho: Picture, validity: Picture) -> None:

@@ -164,7 +164,7 @@ def test_a_result_that_differs_is_still_lost_work(here, monkeypatch):
 )
 def test_a_mistake_in_mid_run_costs_no_sealed_map(error, here, monkeypatch):
     run(job("whole.npy", warp={"method": "translation"}))
-    estimate = WarpStage.estimate
+    estimate = WarpStage.begin
 
     def fail_late(stage, frame):
         if frame.index == 6:
@@ -172,7 +172,7 @@ def test_a_mistake_in_mid_run_costs_no_sealed_map(error, here, monkeypatch):
         return estimate(stage, frame)
 
     with monkeypatch.context() as patch:
-        patch.setattr(WarpStage, "estimate", fail_late)
+        patch.setattr(WarpStage, "begin", fail_late)
         with pytest.raises(type(error), match=str(error)) as caught:
             run(job("out.npy", warp={"method": "translation"}))
     assert caught.value.__notes__ == ["4 maps are kept; --resume goes on from there"]
@@ -181,7 +181,7 @@ def test_a_mistake_in_mid_run_costs_no_sealed_map(error, here, monkeypatch):
 
 
 def missing_warp(monkeypatch, index):
-    estimate = WarpStage.estimate
+    estimate = WarpStage.begin
 
     def estimate_or_fail(stage, frame):
         method = stage._method.estimate
@@ -192,7 +192,7 @@ def missing_warp(monkeypatch, index):
         finally:
             stage._method.estimate = method
 
-    monkeypatch.setattr(WarpStage, "estimate", estimate_or_fail)
+    monkeypatch.setattr(WarpStage, "begin", estimate_or_fail)
 
 
 @pytest.mark.parametrize("policy", ["invalid", "previous", "identity"])

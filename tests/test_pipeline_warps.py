@@ -25,7 +25,7 @@ pytest.importorskip("cv2", reason="OpenCV is an optional extra")
 FOOTAGE = media.footage()
 SHAPE = (144, 176)
 FIELDS = ["fields.npy", "fields/%03d.npy", "fields/%03d.flo", "fields/%03d.exr"]
-RUN_THREADS = ("framencc-reader", "framencc-estimator", "framencc-writer", "ffmpeg")
+RUN_THREADS = ("framencc-reader", "framencc-estimator", "framencc-completer", "framencc-writer", "ffmpeg")
 FACES = {"radius": 5, "noise_sigma": 3, "flat": 1}
 
 
@@ -160,7 +160,7 @@ def test_failures_are_recorded_and_counted(folder) -> None:
     assert "no warp was found for 1 of 5 frames" in result.stderr
 
 
-@pytest.mark.parametrize("step", ["estimate", "apply"])
+@pytest.mark.parametrize("step", ["begin", "_complete", "apply"])
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_whatever_stops_a_warp_stops_the_run_and_leaves_nothing(folder, monkeypatch, step: str, error: type) -> None:
     original = getattr(WarpStage, step)

@@ -12,7 +12,7 @@ from skimage.transform import resize_local_mean
 from framencc import Reference, local_ncc
 from framencc.errors import MissingExtraError, SpecError, WarpError
 from framencc.frames import CodeRange, Frame, frozen
-from framencc.kernels.area_mean import area_moments_rows
+from framencc.kernels.area_mean import area_mean_rows
 from framencc.kernels.normalisation import normalise_rows
 from framencc.spec.warp import WarpSpec
 from framencc.warps import Warp, WarpStage, open_warp
@@ -324,7 +324,7 @@ def test_moments_are_the_means_of_areas_of_the_picture_and_of_its_squares(shape:
     picture = np.random.default_rng(0).uniform(0, 1, (75, 100)).astype(np.float32)
     moments = np.empty(shape, np.float32), np.empty(shape, np.float32)
     for y0, y1 in ((0, shape[0] // 2), (shape[0] // 2, shape[0])):
-        area_moments_rows(frozen(picture), y0, y1, *moments)
+        area_mean_rows(frozen(picture[np.newaxis]), np.ones(1, np.float32), y0, y1, *moments)
     exact = picture.astype(np.float64)
     for moment, of in zip(moments, (exact, exact**2), strict=True):
         np.testing.assert_allclose(moment, resize_local_mean(of, shape), atol=1e-6)

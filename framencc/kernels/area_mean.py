@@ -1,28 +1,19 @@
 """Making a picture smaller: every new pixel is the mean of the area that it covers, perhaps of its squares as well."""
 
+import numba
 import numpy as np
 
-from framencc.kernels.compilation import kernel
+from framencc.kernels.accesses import get, put
+from framencc.kernels.compilation import kernel, parallel_kernel
 
 
 @kernel()
-def _add_row(row, weight, total):
+def _add_row(row, weight, total, squares, total_squares):
     for x in range(total.size):
-        total[x] += np.float32(row[x]) * weight
-
-
-@kernel()
-def _add_squares(row, weight, total):
-    for x in range(total.size):
-        value = np.float32(row[x])
-        total[x] += value * value * weight
-
-
-@kernel()
-def _rows_of(y, step, height):
-    """Return from where to where the new row `y` reaches, and the picture's rows there as a range."""
-    top, bottom = y * step, min(np.float64(height), (y + 1) * step)
-    return top, bottom, int(top), min(height, int(np.ceil(bottom)))
+        value = np.float32(get(row, x))
+        put(total, x, get(total, x) + value * weight)
+        if squares is not None:
+            put(total_squares, x, get(total_squares, x) + value * value * weight)
 
 
 @kernel()
@@ -44,32 +35,30 @@ def _join_columns(total, step, area, out):
 
 
 @kernel()
-def area_mean_rows(picture, y0, y1, out):
-    """Fill the rows y0 to y1 of `out`, (h, w) float32, from `picture`, (H, W) of any kind with h <= H and w <= W."""
-    height, width = picture.shape
-    step_y, step_x = height / out.shape[0], width / out.shape[1]
-    total = np.empty(width, np.float32)
-    for y in range(y0, y1):
-        top, bottom, first, end = _rows_of(y, step_y, height)
-        total[:] = 0.0
-        for row in range(first, end):
-            _add_row(picture[row], np.float32(min(row + 1.0, bottom) - max(np.float64(row), top)), total)
-        _join_columns(total, step_x, step_x * step_y, out[y])
-
-
-@kernel()
-def area_moments_rows(picture, y0, y1, out, squares):
-    """Do what `area_mean_rows` does, and fill `squares` with the means of the squares, in the same pass."""
-    height, width = picture.shape
+def area_mean_rows(planes, weights, y0, y1, out, squares):
+    """Fill the rows y0 to y1; see `area_mean`."""
+    height, width = planes.shape[1:]
     step_y, step_x = height / out.shape[0], width / out.shape[1]
     total, total_squares = np.empty(width, np.float32), np.empty(width, np.float32)
     for y in range(y0, y1):
-        top, bottom, first, end = _rows_of(y, step_y, height)
+        top, bottom = y * step_y, min(np.float64(height), (y + 1) * step_y)
         total[:] = 0.0
         total_squares[:] = 0.0
-        for row in range(first, end):
-            weight = np.float32(min(row + 1.0, bottom) - max(np.float64(row), top))
-            _add_row(picture[row], weight, total)
-            _add_squares(picture[row], weight, total_squares)
+        for row in range(int(top), min(height, int(np.ceil(bottom)))):
+            share = np.float32(min(row + 1.0, bottom) - max(np.float64(row), top))
+            for channel in range(len(planes)):
+                _add_row(planes[channel, row], share * weights[channel], total, squares, total_squares)
         _join_columns(total, step_x, step_x * step_y, out[y])
-        _join_columns(total_squares, step_x, step_x * step_y, squares[y])
+        if squares is not None:
+            _join_columns(total_squares, step_x, step_x * step_y, squares[y])
+
+
+@parallel_kernel()
+def area_mean(planes, weights, n_bands, out, squares):
+    """Fill `out`, (h, w) float32, with means of areas of `planes`, (C, H, W) of any kind with h <= H and w <= W.
+
+    Channels are added up by their `weights`, (C,) float32. `squares`, if not None, gets the means of the squares.
+    """
+    height = out.shape[0]
+    for i in numba.prange(n_bands):
+        area_mean_rows(planes, weights, height * i // n_bands, height * (i + 1) // n_bands, out, squares)

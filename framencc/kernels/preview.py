@@ -25,14 +25,10 @@ def _paint(codes, shades, tint, place, zoom, y, canvas):
 
 @kernel()
 def _draw_frame_rows(planes, weights, black, gain, tint, place, zoom, y0, y1, small, shades, canvas):
-    for channel in range(planes.shape[0]):
-        area_mean_rows(planes[channel], y0, y1, small[channel])
+    area_mean_rows(planes, weights, y0, y1, small, None)
     for y in range(y0, y1):
         for x in range(shades.shape[1]):
-            value = small[0, y, x] * weights[0]
-            for channel in range(1, planes.shape[0]):
-                value += small[channel, y, x] * weights[channel]
-            value = min((value - black) * gain, np.float32(255))
+            value = min((small[y, x] - black) * gain, np.float32(255))
             shades[y, x] = np.uint16(value + np.float32(0.5)) if value > 0 else 0
         _paint(shades[y], shades[y, :0], tint, place, zoom, y, canvas)
 
@@ -41,8 +37,7 @@ def _draw_frame_rows(planes, weights, black, gain, tint, place, zoom, y0, y1, sm
 def draw_frame(planes, weights, black, gain, tint, place, zoom, n_bands, small, shades, canvas):
     """Fill `shades`, (h, w) uint16, with the weighted sum of (C, H, W) planes: round(gain * (sum - black)), 0 to 255.
 
-    NaN becomes 0. `small`, (C, h, w) float32 with h <= H and w <= W, is filled with the means of the planes. Then the
-    shades are drawn, as `draw_map` draws codes; with `zoom` 0 they are not.
+    NaN becomes 0. `small`, (h, w) float32 with h <= H and w <= W, is filled with the sum's means. Then the shades are drawn, as `draw_map` draws codes; with `zoom` 0 they are not.
     """
     for i in numba.prange(n_bands):
         y0, y1 = len(shades) * i // n_bands, len(shades) * (i + 1) // n_bands

@@ -1,12 +1,13 @@
 """The threads of one run.
 
-A reader thread fills buffers, where frames are warped an estimator thread finds how, the calling thread samples and
+A reader thread fills buffers, where frames are warped two more threads find how, the calling thread samples and
 correlates, a writer thread feeds the encoder. Between them stand bounded queues, and the buffers come from pools, so
 memory does not grow with the clip. Whichever stage fails, the others stop, the children end, and the first cause is
 what the caller sees.
 
 The warp of a frame is found while the frame before is correlated: an estimator looks at one frame after the other and
-keeps one core busy at best, and what else has to be done fills the others.
+keeps one core busy at best, and what else has to be done fills the others. What the next warp does not begin with, the
+way back of a flow, is found by a thread of its own beside the next frame's way there.
 """
 
 import dataclasses
@@ -64,7 +65,10 @@ class Map(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A frame, how it is brought onto the reference (None: it comes as it is), and how long finding that took."""
+    """A frame, how it is brought onto the reference (None: it comes as it is), and how long finding that took.
+
+    Two threads find warps side by side: the time is that of the one that took longer.
+    """
 
     frame: Frame
     warp: Warp | None = None
@@ -115,9 +119,10 @@ class Job:
         self._progress = progress
         self._frames: Conveyor[Frame] = Conveyor(_QUEUE_LENGTH)
         self._maps: Conveyor[Map] = Conveyor(_QUEUE_LENGTH)
+        self._begun: Conveyor[Found] = Conveyor(_WARP_QUEUE_LENGTH)
         self._found: Conveyor[Found] = Conveyor(_WARP_QUEUE_LENGTH)
         # A stage holds one buffer more than its queue.
-        self._frame_buffers = BufferPool(_QUEUE_LENGTH + 2 + (0 if warp is None else _WARP_QUEUE_LENGTH + 1))
+        self._frame_buffers = BufferPool(_QUEUE_LENGTH + 2 + (0 if warp is None else 2 * (_WARP_QUEUE_LENGTH + 1)))
         self._output_buffers = {name: BufferPool(_QUEUE_LENGTH + 2) for name in spec.outputs}
         self._write_error: BaseException | None = None
 
@@ -127,6 +132,7 @@ class Job:
         others = [threading.Thread(target=self._read, name="framencc-reader", daemon=True)]
         if self._warp is not None:
             others.append(threading.Thread(target=self._estimate, name="framencc-estimator", daemon=True))
+            others.append(threading.Thread(target=self._complete, name="framencc-completer", daemon=True))
         for thread in (writer, *others):
             thread.start()
         damage: DamagedInputError | None = None
@@ -156,7 +162,7 @@ class Job:
             raise damage
 
     def _stop(self) -> None:
-        for queue in (self._frames, self._found, self._maps):
+        for queue in (self._frames, self._begun, self._found, self._maps):
             queue.stop()
         for pool in (self._frame_buffers, *self._output_buffers.values()):
             pool.stop()
@@ -181,11 +187,25 @@ class Job:
                 frame, warp = self._find_warp(given, self._warp)
                 if frame.wanted:
                     n_frames += 1
-                    self._found.put(Found(frame, warp, time.perf_counter() - began))
+                    self._begun.put(Found(frame, warp, time.perf_counter() - began))
                 else:  # it only led to one that is
                     self._give_back(frame)
             if self._spec.frames is None:
                 self._warp.finish(n_frames)
+        except Stopped:
+            return
+        except BaseException as error:  # noqa: BLE001  (carried to the thread that can raise it)
+            self._begun.end(error)
+        else:
+            self._begun.end()
+
+    def _complete(self) -> None:
+        """Find what is missing of warps."""
+        try:
+            for found in self._begun:
+                began = time.perf_counter()
+                warp = None if found.warp is None else found.warp.complete()
+                self._found.put(Found(found.frame, warp, max(found.seconds, time.perf_counter() - began)))
         except Stopped:
             return
         except BaseException as error:  # noqa: BLE001  (carried to the thread that can raise it)
@@ -201,7 +221,7 @@ class Job:
         if frame.damaged is not None:
             return frame, None
         try:
-            return frame, stage.estimate(frame)
+            return frame, stage.begin(frame)
         except SourceError as error:
             if not self._spec.tolerant:
                 raise

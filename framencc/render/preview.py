@@ -118,6 +118,6 @@ class Preview:
         weights = np.array(LUMA_WEIGHTS[DEFAULT_MATRIX] if len(planes) == 3 else (1.0,), np.float32)
         levels = np.float32(shades.black), np.float32(255 / (shades.white - shades.black))
         where = (layout.places[number], layout.zoom) if is_panel else ((0, 0), 0)
-        small = np.empty((len(planes), *layout.shape), np.float32)
+        small = np.empty(layout.shape, np.float32)
         outputs = self._n_bands, small, self._shades, canvas
         launch(draw_frame, self._threads, frozen(planes), weights, *levels, _GRAY, *where, *outputs)

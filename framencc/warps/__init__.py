@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from framencc.errors import SpecError
 from framencc.frames import CodeRange, Picture, Use
-from framencc.kernels.threads import default_threads
+from framencc.kernels.launch import default_threads
 from framencc.spec.warp import WarpSpec
 from framencc.warps.base import Warp, WarpMethod
 from framencc.warps.stage import Warped, WarpStage

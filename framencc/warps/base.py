@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from framencc.frames import Frame, frozen
-from framencc.kernels.displacement import length_rows, matrix_field_rows
-from framencc.kernels.threads import share_rows
+from framencc.kernels import displacement
+from framencc.kernels.launch import count_bands, launch
 
 Matrix = npt.NDArray[np.float64]
 Field = npt.NDArray[np.float32]
 
-LOST = np.float32(np.inf)
+LOST = displacement.LOST
 """The forward-backward distance of a pixel of which none is known: it fails every check, and weighs nothing."""
 
 
@@ -39,6 +41,9 @@ class Warp:
         What the sidecar says of it, JSON-ready.
     found
         False where there is no warp and nothing takes its place: the frame is not sampled, and nothing of it measured.
+    rest
+        Returns this warp with its distance and its report, which the next frame's warp does not wait for; None where
+        nothing is missing.
     """
 
     matrix: Matrix | None = None
@@ -46,32 +51,95 @@ class Warp:
     forward_backward: Field | None = None
     report: dict[str, Any] = dataclasses.field(default_factory=dict)
     found: bool = True
+    rest: "Callable[[], Warp] | None" = None
 
-    def field(self, shape: tuple[int, int], threads: int = 1) -> Field:
-        """Return the (H, W, 2) displacements of a picture of this shape: frames are sampled by these and nothing else.
+    def complete(self) -> "Warp":
+        """Return the warp with nothing missing."""
+        return self if self.rest is None else self.rest()
 
-        So a run whose fields were written can be repeated from them, to the same bytes.
-        """
+    @property
+    def transform(self) -> npt.NDArray[Any]:
+        """What frames are sampled by: the (H, W, 2) float32 field, or else the (3, 3) float64 matrix."""
         if self.displacement_field is not None:
             return self.displacement_field
-        matrix = np.eye(3) if self.matrix is None else self.matrix
-        field: Field = np.empty((*shape, 2), np.float32)
-        share_rows(lambda y0, y1: matrix_field_rows(matrix, y0, y1, field), shape[0], threads)
-        return field
+        return np.eye(3) if self.matrix is None else self.matrix
+
+    def field(self, shape: tuple[int, int], threads: int = 1) -> Field:
+        """Return the (H, W, 2) displacements of a picture of this shape."""
+        return displacements(self.transform, shape, threads)
 
 
-def field_statistics(field: Field, threads: int) -> dict[str, float]:
-    """Return the mean and the largest displacement of a field in pixels, and the share of pixels that have one."""
+def displacements(transform: npt.NDArray[Any], shape: tuple[int, int], threads: int) -> Field:
+    """Return what a field or a matrix means for a picture of this shape, (H, W, 2) float32.
+
+    Sampling by a matrix gives the same bits as by these, so a run whose fields were written can be repeated from them.
+    """
+    if transform.ndim == 3:
+        return transform
+    field: Field = np.empty((*shape, 2), np.float32)
+    launch(displacement.matrix_field, threads, frozen(transform), *shape, field.reshape(-1))
+    return field
+
+
+def field_statistics(
+    field: Field, threads: int, distance: Field | None = None, limit: float = math.inf
+) -> dict[str, float | None]:
+    """Describe a field and, if it is given, its forward-backward distance.
+
+    Parameters
+    ----------
+    field
+        (H, W, 2) displacements in pixels, NaN where there is none.
+    threads
+        Threads to use.
+    distance
+        (H, W) float32 in pixels, 0 or more, `LOST` or NaN, which does not count.
+    limit
+        The largest distance that passes the check.
+
+    Returns
+    -------
+    dict
+        The mean and the largest displacement, and the share of pixels that have one. Of a distance its median, None
+        where it is `LOST`, and the share of pixels that fail the check. The median comes from a histogram: it is off by
+        at most 1/1024 of itself, or by 1/1024 pixel below one pixel.
+    """
     height, width, _ = field.shape
-    totals, largest, counts = np.empty(height), np.empty(height), np.empty(height, np.int64)
-    rows = frozen(field).reshape(height, 2 * width)
-    share_rows(lambda y0, y1: length_rows(rows, y0, y1, totals, largest, counts), height, threads)
-    n_known = int(counts.sum())
-    return {
-        "mean_displacement": float(totals.sum()) / max(1, n_known),
+    totals, largest, n_known = np.empty(height), np.empty(height), np.empty(height, np.int64)
+    n_bands = count_bands(height, threads)
+    counts = np.zeros((n_bands, displacement.N_COUNTS), np.int32)
+    # Floats that are not negative are ordered like the integers that have the same bits.
+    bits = frozen((np.empty(0, np.float32) if distance is None else distance).reshape(-1)).view(np.int32)
+    limit_bits = np.float32(limit).view(np.int32)
+    arguments = (frozen(field.reshape(-1)), bits, limit_bits, width, n_bands, totals, largest, n_known, counts)
+    launch(displacement.measure, threads, *arguments)
+    share = int(n_known.sum()) / (height * width)
+    statistics: dict[str, float | None] = {
+        "mean_displacement": float(totals.sum()) / max(1, int(n_known.sum())),
         "largest_displacement": float(largest.max()),
-        "share_known": n_known / (height * width),
+        "share_known": share,
     }
+    if distance is not None:
+        total = counts.sum(axis=0, dtype=np.int64)
+        n_distances = int(total[: displacement.BEYOND + 1].sum())
+        statistics["median_forward_backward"] = _median(total[: displacement.BEYOND + 1])
+        statistics["share_failing_check"] = int(total[displacement.FAILING]) / max(1, n_distances)
+    return statistics
+
+
+def _median(counts: npt.NDArray[np.int64]) -> float | None:
+    """Return the median of the distances in these bins, None where it lies beyond them all."""
+    ends = np.cumsum(counts)
+    middle = []
+    for rank in ((int(ends[-1]) - 1) // 2, int(ends[-1]) // 2):
+        place = int(np.searchsorted(ends, rank, side="right"))
+        if place >= displacement.BEYOND:
+            return None
+        edges = (np.arange(place, place + 2) + displacement.FIRST_BIN) << displacement.BIN_BITS
+        low, high = edges.astype(np.int32).view(np.float32).tolist()
+        within = (rank - (int(ends[place]) - int(counts[place])) + 0.5) / int(counts[place])
+        middle.append((low if place else 0.0) + within * (high - (low if place else 0.0)))
+    return float(sum(middle) / 2)
 
 
 class WarpMethod(ABC):
@@ -95,7 +163,7 @@ class WarpMethod(ABC):
 
     @abstractmethod
     def estimate(self, frame: Frame, previous: Warp | None) -> Warp:
-        """Find the warp that brings a frame onto the reference.
+        """Find the warp that brings a frame onto the reference; what can wait is left to its `Warp.rest`.
 
         Raises
         ------

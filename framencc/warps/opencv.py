@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from framencc.errors import MissingExtraError
 from framencc.frames import Use, frozen
-from framencc.kernels.area_mean import area_mean_rows, area_moments_rows
-from framencc.kernels.normalisation import MIDDLE, normalise_rows
-from framencc.kernels.threads import share_rows
+from framencc.kernels.launch import count_bands, launch
+from framencc.kernels.normalisation import MIDDLE, normalise
+from framencc.sampling import area_mean
 
-Gray = npt.NDArray[np.float32]
+Gray = npt.NDArray[Any]  # uint8, uint16 or float32
 Levels = tuple[float, float]
 
 # Where a view holds less contrast than this share of full scale, it is not stretched any further.
@@ -80,7 +80,7 @@ def to_eight_bits(
     cv2
         OpenCV.
     gray
-        (H, W) float32.
+        (H, W) uint8, uint16 or float32.
     sigma
         Standard deviation in pixels of the Gaussian of the local normalisation
         128 + 40 (I - mean) / sqrt(variance + c^2), c = 1.5 % of full scale, mean and variance weighted by the Gaussian;
@@ -102,8 +102,8 @@ def to_eight_bits(
         mean, gain = (np.full((1, gray.shape[1]), value, np.float32) for value in (MIDDLE + unit * black, 1))
     else:
         mean, gain = _local_statistics(cv2, gray, unit, sigma, threads, use)
-    given = [frozen(picture) for picture in (gray, mean, gain)]
-    share_rows(lambda y0, y1: normalise_rows(given[0], unit, *given[1:], y0, y1, eight_bits), gray.shape[0], threads)
+    n_bands = count_bands(len(gray), threads)
+    launch(normalise, threads, frozen(gray), unit, frozen(mean), frozen(gain), n_bands, eight_bits)
     return eight_bits
 
 
@@ -117,12 +117,12 @@ def _local_statistics(
     factor = max(1.0, sigma / _SMALL_SIGMA)
     shape = (math.ceil(height / factor), math.ceil(width / factor))
     moments: tuple[Gray, Gray] = (np.empty(shape, np.float32), np.empty(shape, np.float32))
-    given = frozen(gray if use is None else np.where(use, gray, np.float32(0)))
-    share_rows(lambda y0, y1: area_moments_rows(given, y0, y1, *moments), shape[0], threads, smallest=1)
+    given = gray if use is None else np.where(use, gray, np.float32(0))
+    area_mean(given[np.newaxis], moments[0], threads, squares=moments[1])
     small, squares = (cv2.GaussianBlur(picture, (0, 0), sigma / factor) for picture in moments)
     if use is not None:
-        used, counted = np.empty(shape, np.float32), frozen(use.view(np.uint8))
-        share_rows(lambda y0, y1: area_mean_rows(counted, y0, y1, used), shape[0], threads, smallest=1)
+        used = np.empty(shape, np.float32)
+        area_mean(use.view(np.uint8)[np.newaxis], used, threads)
         share = np.maximum(cv2.GaussianBlur(used, (0, 0), sigma / factor), np.float32(1e-6))
         small, squares = small / share, squares / share
     small *= unit

@@ -13,9 +13,7 @@ import numpy.typing as npt
 from scipy import fft
 
 from framencc.frames import frozen
-from framencc.kernels.area_mean import area_mean_rows
-from framencc.kernels.overlap import overlap_sums
-from framencc.kernels.threads import share_rows
+from framencc.sampling import area_mean
 
 _LEAST_SHARE = 0.1
 _SMALL_SIDE = 256
@@ -213,7 +211,7 @@ class Overlap:
         shape = plane.shape
         scale = min(1.0, _SMALL_SIDE / max(shape))
         small = np.empty([max(1, round(scale * side)) for side in shape], np.float32)
-        share_rows(lambda y0, y1: area_mean_rows(plane, y0, y1, small), len(small), self.threads)
+        area_mean(plane[np.newaxis], small, self.threads)
         return small
 
 
@@ -232,14 +230,30 @@ class OverlapPair:
         share = max(0.0, 1 - abs(dx) / width) * max(0.0, 1 - abs(dy) / height)
         if share < _LEAST_SHARE:
             return Shift(dx, dy, 0.0, share)
-        sums = np.empty(6)
-        overlap_sums(self._overlap.reference, self._frame, float(dx), float(dy), self._step, sums)
-        n, first, second, *products = (float(value) for value in sums)
-        n = max(n, 1.0)
+        one, other = self._overlapping(dx, dy)
+        n, first, second = max(one.size, 1), float(one.sum()), float(other.sum())
+        products = [float((a * b).sum()) for a, b in ((one, one), (other, other), (one, other))]
         ours, theirs = products[0] - first * first / n, products[1] - second * second / n
         flat = ours <= _FLAT * products[0] or theirs <= _FLAT * products[1]
         correlation = 0.0 if flat else (products[2] - first * second / n) / math.sqrt(ours * theirs)
         return Shift(dx, dy, min(1.0, correlation), share)
+
+    def _overlapping(self, dx: float, dy: float) -> tuple[Plane, Plane]:
+        """Return every so many rows of the overlap, of the reference and of the frame, linearly interpolated."""
+        height, width = self._frame.shape
+        x, y = math.floor(dx), math.floor(dy)
+        beside, below = int(dx > x), int(dy > y)
+        left, right = max(0, -x), min(width, width - x - beside)
+        top, bottom = -(-max(0, -y) // self._step) * self._step, min(height, height - y - below)
+
+        def shifted(down: int) -> npt.NDArray[np.float32]:
+            rows = self._frame[top + y + down : max(top, bottom) + y + down : self._step]
+            first, second = (rows[:, left + x + more : right + x + more] for more in (0, beside))
+            return first + np.float32(dx - x) * (second - first)
+
+        upper, lower = shifted(0), shifted(below)
+        ours = self._overlap.reference[top : bottom : self._step, left:right]
+        return ours.astype(np.float64), (upper + np.float32(dy - y) * (lower - upper)).astype(np.float64)
 
     def climb(self, start: Shift, step: int) -> Shift:
         """Follow the correlation from a shift to its peak, in steps that are halved down to a pixel, then between."""

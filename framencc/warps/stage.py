@@ -3,16 +3,17 @@
 import contextlib
 import logging
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from framencc.errors import SpecError, WarpError
 from framencc.frames import CodeRange, Frame, Picture
-from framencc.kernels.threads import default_threads
+from framencc.kernels.launch import default_threads
 from framencc.sampling import Sampler, fixed_point_gain
 from framencc.spec.warp import WarpSpec
-from framencc.warps.base import LOST, Field, Warp, WarpMethod
+from framencc.warps.base import LOST, Field, Warp, WarpMethod, displacements
 
 logger = logging.getLogger(__name__)
 
@@ -30,13 +31,21 @@ class Warped:
         (C, H, W): of an integer frame uint16, its codes times the stage's gain; of a float frame float32.
     codes
         (H, W) uint8 validity codes of pixels that have no value (3, 4 or 7), 0 elsewhere; None where all have one.
-    field
-        (H, W, 2) displacements by which it was sampled.
+    transform
+        By what it was sampled: an (H, W, 2) float32 field, or a (3, 3) float64 matrix.
+    threads
+        Threads to use for `field`.
     """
 
     planes: Picture
     codes: Codes | None
-    field: Field
+    transform: npt.NDArray[Any]
+    threads: int = 1
+
+    @property
+    def field(self) -> Field:
+        """The (H, W, 2) displacements by which it was sampled; of a matrix they are computed at each call."""
+        return displacements(self.transform, self.planes.shape[1:], self.threads)
 
 
 class WarpStage:
@@ -84,16 +93,33 @@ class WarpStage:
         SourceError
             See `WarpMethod.estimate`.
         """
+        return self.begin(frame).complete()
+
+    def begin(self, frame: Frame) -> Warp:
+        """Find of the next frame's warp what the warp after it may begin with; the rest is found by `Warp.complete`.
+
+        Frames go through here in their order. Warps are completed in the same order, by another thread if that helps.
+        Raises what `estimate` raises, as does `Warp.complete`.
+        """
         continues = frame.index == self._previous_index + 1 and frame.index % self._spec.chain_length != 0
         previous = self._previous if continues else None
         try:
-            warp = self._method.estimate(frame, previous if self._spec.warm_start else None)
+            found = self._method.estimate(frame, previous if self._spec.warm_start else None)
         except WarpError as error:
             warp = self._fall_back(frame, previous, error)
+            self._previous = previous
         else:
-            warp = previous = replace(warp, report={"status": "estimated", **warp.report})
-        self._previous, self._previous_index = previous, frame.index
+            warp = replace(found, rest=lambda: self._complete(frame, found, previous))
+            self._previous = replace(found, rest=None)
+        self._previous_index = frame.index
         return warp
+
+    def _complete(self, frame: Frame, found: Warp, previous: Warp | None) -> Warp:
+        try:
+            warp = found.complete()
+        except WarpError as error:
+            return self._fall_back(frame, previous, error)
+        return replace(warp, report={"status": "estimated", **warp.report}, rest=None)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -114,12 +140,11 @@ class WarpStage:
         """
         planes = frame.data if frame.data.ndim == 3 else frame.data[np.newaxis]
         self._require_room(frame)
-        field = warp.field((planes.shape[1], planes.shape[2]), self._n_threads)
-        sampled, codes = self._sampler.sample(planes, field, use=frame.use, out=out)
+        sampled, codes = self._sampler.sample(planes, warp.transform, use=frame.use, out=out)
         if self._spec.forward_backward == "check" and warp.forward_backward is not None:
             failed = (warp.forward_backward > self._spec.forward_backward_limit) & (codes == 0)
-            codes[failed] = CHECK_FAILED
-        return Warped(sampled, codes if codes.any() else None, field)
+            np.copyto(codes, CHECK_FAILED, where=failed)
+        return Warped(sampled, codes if codes.any() else None, warp.transform, self._n_threads)
 
     def _require_room(self, frame: Frame) -> None:
         if self.gain == 1 or frame.data.dtype != np.uint16 or self._code_range is None:

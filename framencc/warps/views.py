@@ -1,20 +1,21 @@
 """What the estimation of a warp looks at: gray, perhaps a part of the picture, perhaps smaller, perhaps normalised."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from framencc.channels import DEFAULT_MATRIX, LUMA_WEIGHTS
 from framencc.errors import SpecError, WarpError
-from framencc.frames import Picture, Use, frozen
-from framencc.kernels.area_mean import area_mean_rows
-from framencc.kernels.threads import share_rows
+from framencc.frames import Picture, Use
+from framencc.sampling import area_mean
 from framencc.warps.base import Field, Matrix
 from framencc.warps.holes import fill_holes, known_pixels
 
-Gray = npt.NDArray[np.float32]
+Gray = npt.NDArray[Any]  # uint8, uint16 or float32
 
 _REGION_MARGIN = 0.1  # of the region's longer side: what moves may have come from outside
 SMALLEST_SIDE = 32
@@ -85,10 +86,15 @@ class View:
     @property
     def farthest(self) -> float:
         """The longer side of the whole picture in pixels of the view."""
-        return max(side * scale for side, scale in zip(self.full_shape, reversed(self._scale), strict=True))
+        return max(side * scale for side, scale in zip(self.full_shape, reversed(self.scale), strict=True))
 
     @property
-    def _scale(self) -> tuple[float, float]:
+    def is_full_size(self) -> bool:
+        """Whether a pixel of the view is one of the picture."""
+        return self.shape == (self.rows[1] - self.rows[0], self.columns[1] - self.columns[0])
+
+    @property
+    def scale(self) -> tuple[float, float]:
         """View pixels per picture pixel, along x and y."""
         height, width = self.shape
         return width / (self.columns[1] - self.columns[0]), height / (self.rows[1] - self.rows[0])
@@ -100,20 +106,20 @@ class View:
     def gray(self, picture: Picture) -> Gray:
         """Return the view of a picture: of three channels the luma, made smaller by averaging over areas.
 
-        Pixels that are not finite are filled from those around them.
+        Pixels that are not finite are filled from those around them. One channel that fits as it is keeps its dtype.
         """
         part = self.crop(picture)
         known = known_pixels(part)
-        if part.ndim == 2:
-            return self._shrink(part, known)
-        gray: Gray = np.zeros(self.shape, np.float32)
-        for weight, plane in zip(LUMA_WEIGHTS[DEFAULT_MATRIX], part, strict=True):
-            gray += np.float32(weight) * self._shrink(plane, known)
-        return gray
+        planes = part if part.ndim == 3 else part[np.newaxis]
+        if known is not None:
+            planes = np.stack([fill_holes(plane, known) for plane in planes])
+        if len(planes) == 1 and planes[0].shape == self.shape:
+            return np.ascontiguousarray(planes[0])
+        return self._shrink(planes, LUMA_WEIGHTS[DEFAULT_MATRIX] if len(planes) == 3 else (1.0,))
 
     def shares(self, region: Use) -> Gray:
         """Return how much of the area of each pixel of the view lies in a region, (h, w) from 0 to 1."""
-        return self._shrink(self.crop(region).view(np.uint8), None)
+        return self._shrink(self.crop(region).view(np.uint8)[np.newaxis])
 
     def corners(self, region: Use | None) -> Matrix:
         """Return the corners (x, y, 1) of a region's bounding box, or of all, in pixels of the view, (4, 3)."""
@@ -129,16 +135,11 @@ class View:
     def known(self, picture: Picture) -> Use | None:
         """Return where the view of a picture has a value of its own, (h, w) bool; None: everywhere."""
         known = known_pixels(self.crop(picture))
-        return None if known is None else self._shrink(known.view(np.uint8), None) > _NEARLY_ALL
+        return None if known is None else self._shrink(known.view(np.uint8)[np.newaxis]) > _NEARLY_ALL
 
-    def _shrink(self, plane: Picture, known: Use | None) -> Gray:
-        if known is not None:
-            plane = fill_holes(plane, known)
-        if plane.shape == self.shape:
-            return np.ascontiguousarray(plane, np.float32)
-        given = frozen(plane)
-        small: Gray = np.empty(self.shape, np.float32)
-        share_rows(lambda y0, y1: area_mean_rows(given, y0, y1, small), self.shape[0], self.threads)
+    def _shrink(self, planes: Picture, weights: Sequence[float] = (1.0,)) -> npt.NDArray[np.float32]:
+        small = np.empty(self.shape, np.float32)
+        area_mean(planes, small, self.threads, weights=weights)
         return small
 
     def to_full_size(self, matrix: Matrix) -> Matrix:
@@ -153,14 +154,14 @@ class View:
 
     def _into_view(self) -> Matrix:
         # Pixel centres are at integers, so a pixel of the view that covers k pixels lies (k - 1) / 2 into them.
-        (sx, sy), (top, left) = self._scale, (self.rows[0], self.columns[0])
+        (sx, sy), (top, left) = self.scale, (self.rows[0], self.columns[0])
         return np.array([[sx, 0, (0.5 - left) * sx - 0.5], [0, sy, (0.5 - top) * sy - 0.5], [0, 0, 1.0]])
 
     def scale_field(self, field: Field) -> Field:
         """Give displacements in view pixels in picture pixels."""
-        if self._scale == (1.0, 1.0):
+        if self.scale == (1.0, 1.0):
             return field
-        scaled: Field = (field / np.array(self._scale, np.float32)).astype(np.float32)
+        scaled: Field = (field / np.array(self.scale, np.float32)).astype(np.float32)
         return scaled
 
 
