@@ -19,18 +19,18 @@ from benchmarks.pictures import textured_pair
 from benchmarks.processes import run_framencc
 
 _KERNELS: dict[str, tuple[str, Any, dict[str, Any]]] = {
-    **{f"uint8, r = {radius}": ("uint8", radius, {}) for radius in (1, 3, 9, 31)},
-    "uint16, r = 3": ("uint16", 3, {}),
-    "float32, r = 3": ("float32", 3, {}),
-    "uint8, r = 3 and 5": ("uint8", (3, 5), {}),
-    "uint8, r = 3, mask": ("uint8", 3, {"mask": True}),
-    "uint8, r = 3, map and validity": ("uint8", 3, {"return_validity": True}),
-    "preparing a reference": ("uint8", 3, {"prepare": True}),
+    **{f"uint8-r{radius}": ("uint8", radius, {}) for radius in (1, 3, 9, 31)},
+    "uint16-r3": ("uint16", 3, {}),
+    "float32-r3": ("float32", 3, {}),
+    "uint8-r3-r5": ("uint8", (3, 5), {}),
+    "uint8-r3-mask": ("uint8", 3, {"mask": True}),
+    "uint8-r3-validity": ("uint8", 3, {"return_validity": True}),
+    "uint8-r3-prepare": ("uint8", 3, {"prepare": True}),
 }
 RUNS: dict[str, tuple[str, ...]] = {
     "run": (),
-    "run with flow": ("--warp", "flow", "--warp.forward-backward", "weight"),
-    "--help": ("--help",),
+    "run-flow": ("--warp", "flow", "--warp.forward-backward", "weight"),
+    "help": ("--help",),
 }
 CASES = (*_KERNELS, *RUNS)
 _LEAST_SECONDS = 0.02  # a kernel is called so often that one answer takes about this long
@@ -70,7 +70,7 @@ def kernel_case(name: str, size: tuple[int, int], threads: int) -> Callable[[], 
 
 def run_case(name: str, given: dict[str, Any], folder: Path) -> Callable[[], float]:
     """Return a function that measures the seconds of a whole process."""
-    if name == "--help":
+    if name == "help":
         return lambda: run_framencc("--help").seconds
     words = ("run", given["clip"], folder / "maps.mkv", "--reference", 0, "--threads", given["threads"])
     return lambda: run_framencc(*words, "--overwrite", "--quiet", *RUNS[name]).seconds
