@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.clip import count_slices, decode, encode_gray, make_clip, read_gray, require_frames, write_raw
-from benchmarks.processes import Recorded, run_framencc
+from benchmarks.processes import Recorded, Usage, run_framencc
 from benchmarks.tables import Findings, Options, caption, say, table
 from benchmarks.timing import Timing, describe, time_side_by_side
 
@@ -14,14 +14,14 @@ CONFIG = Path(__file__).resolve().parents[1] / "configs" / "faces_flow.toml"
 OURS = "framencc run: decode, flow, warp, correlate, score, encode"
 DECODE, ENCODE = "ffmpeg decodes the gray plane", "ffmpeg encodes the maps as FFV1"
 FLOW = "OpenCV DIS, preset fast, there and back"
-_SEARCHED = 60  # frames whose flow is searched alone; their time is scaled to the whole clip
+_PART = 60  # frames that are searched and encoded alone; their time is scaled to the whole clip
 
-NOTES = """\
+NOTES = f"""\
 Each part works alone on the same clip with as many threads: ffmpeg decodes it to nowhere; OpenCV searches the flow
 from the reference to each frame and back, in memory, from a cold start; ffmpeg encodes the maps of the run. A run of
 framencc is a whole process with the settings of configs/faces_flow.toml: it also starts Python, probes the clip,
 prepares both images for the search, samples the frame, correlates, scores, weights the confidence, writes the sidecar
-and checks what it has written."""
+and checks what it has written. Search and encoding alone are timed on the first {_PART} frames and scaled."""
 
 
 def measure(options: Options) -> Findings:
@@ -52,10 +52,15 @@ def time_parts(clip: Path, folder: Path, options: Options, n_frames: int) -> tup
     cv2.setNumThreads(options.threads)
     width, height = options.size
     raw, maps, gray = folder / "pictures.raw", folder / "maps.mkv", folder / "gray.mkv"
-    frames = read_gray(clip, raw, width, height)[:_SEARCHED].copy()
-    words = ["run", clip, maps, "--config", CONFIG, "--reference", 0, "--threads", options.threads]
-    ours = Recorded(lambda: run_framencc(*words, "--overwrite", "--quiet"))
-    ours()
+    n_part = min(_PART, n_frames)
+    part = make_clip(folder, width, height, n_part)
+    frames = read_gray(part, raw, width, height)
+
+    def run(video: Path) -> Usage:
+        words = ("run", video, maps, "--config", CONFIG, "--reference", 0, "--threads", options.threads)
+        return run_framencc(*words, "--overwrite", "--quiet")
+
+    run(part)  # its kernels are compiled from now on
     write_raw(maps, raw)
     slices = count_slices(maps)
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
@@ -66,15 +71,14 @@ def time_parts(clip: Path, folder: Path, options: Options, n_frames: int) -> tup
             search.calc(frame, frames[0], None)
 
     candidates: dict[str, Callable[[], object]] = {
-        OURS: ours,
+        OURS: (ours := Recorded(lambda: run(clip))),
         DECODE: lambda: decode(clip, threads=options.threads),
         FLOW: there_and_back,
         ENCODE: lambda: encode_gray(raw, width, height, gray, slices=slices, threads=options.threads),
     }
     timings = time_side_by_side(candidates, options.rounds, warm_ups=0)
-    factor = n_frames / len(frames)
-    timings[FLOW] = Timing(tuple(factor * seconds for seconds in timings[FLOW].seconds))
-    for output in (maps, gray):
-        require_frames(output, n_frames)
-    del ours.usages[0]
+    for name in (FLOW, ENCODE):
+        timings[name] = Timing(tuple(seconds * n_frames / n_part for seconds in timings[name].seconds))
+    require_frames(maps, n_frames)
+    require_frames(gray, n_part)
     return timings, ours
