@@ -1,7 +1,7 @@
 """Every bound that framencc is held to, in one place: what is measured, by which benchmark, and how much it may be.
 
-The bounds are meant for 1920 x 1080 and two threads. A bound in seconds is meant for a machine on which importing
-Numba, SciPy and scikit-image takes half a second; the table shows how long that takes here.
+The bounds are meant for 1920 x 1080 and two threads. Beside those in seconds the table shows how long it takes to
+import Numba, SciPy and scikit-image: on a machine where that is slow, so is every start.
 """
 
 from collections.abc import Mapping

@@ -47,7 +47,7 @@ def run_framencc(*arguments: object, environment: Mapping[str, str] | None = Non
     """Run the command to its end."""
     with tempfile.TemporaryDirectory(prefix="framencc-benchmark-") as folder:
         facts = Path(folder) / "facts.json"
-        words = [sys.executable, "-P", "-c", _PROGRAM, str(facts), *map(str, arguments)]
+        words = [sys.executable, "-c", _PROGRAM, str(facts), *map(str, arguments)]
         seconds = run_process(words, environment=environment)
         own, children, peak = json.loads(facts.read_text(encoding="utf-8"))
     return Usage(seconds, own, children, peak)

@@ -27,6 +27,8 @@ needs_peers = pytest.mark.skipif(
 def load(monkeypatch: pytest.MonkeyPatch):
     """Import modules of benchmarks/, which is not installed."""
     monkeypatch.syspath_prepend(ROOT)
+    for name, value in (("OMP_WAIT_POLICY", "passive"), ("NUMBA_THREADING_LAYER", "workqueue")):
+        monkeypatch.setenv(name, value)  # benchmarks sets both for its own process; here they must not outlive a test
 
     def load_module(name: str) -> ModuleType:
         return importlib.import_module(f"benchmarks.{name}")
