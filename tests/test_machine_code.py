@@ -15,68 +15,66 @@ from running import python
 _PROBLEM = unknown_processor()
 known_processor = pytest.mark.skipif(_PROBLEM is not None, reason=f"unknown machine code: {_PROBLEM}")
 
-# A row for each loop that the time goes into, of the kernels that Python calls; what these call is part of their code.
+# A row for each loop that the time goes into, and the kernel in whose code it lies. Code of a kernel that is called by
+# name is its own; code of any other that a kernel calls is also part of the caller's.
 # `python tests/test_machine_code.py` lists the loops of every kernel that PROGRAM compiles.
 _WIDENED = ("vpmuldq", "vpmuludq", "vpmullq")  # 32-bit arithmetic that became 64-bit arithmetic
+_INT32_SUMS, _INT64_SUMS = (rf"\(Array\(int32, 1[^)]*\), Array\({kind}" for kind in ("int32", "int64"))
 HOT_LOOPS = (
     HotLoop(
-        "integer_ncc.correlate_rows",
+        "box_sums.slide_products",
         "column sums of products of bytes",
         has=("vpmovzxb[wd]", "vpmaddwd|vpmulld|vpmullw", "vpadd[wd]"),
         lacks=_WIDENED,
-        signature=r"uint8, 3d",
+        signature="uint8",
     ),
+    HotLoop("box_sums._sum3", "row sums", has=("vpaddd",), lacks=("vpaddq",), signature="int32"),
     HotLoop(
-        "integer_ncc.correlate_rows",
-        "row sums of bytes' sums",
-        has=("vpaddd",),
-        lacks=_WIDENED,
-        signature=r"uint8, 3d",
-    ),
-    HotLoop(
-        "integer_ncc.correlate_rows",
-        "root and quotient of a row",
+        "integer_ncc._finish",
+        "root and quotient of bytes' sums",
         has=("vpmulld", "vcvtdq2ps", "vsqrtps", "vdivps"),
         lacks=_WIDENED,
-        signature=r"uint8, 3d",
+        signature=_INT32_SUMS,
     ),
     HotLoop(
-        "integer_ncc.correlate_rows",
+        "box_sums.slide_products",
         "column sums of products of 16-bit codes",
         has=("vpmovzxw[dq]", "vpmulu?dq|vpmulld|vpmaddwd", "vpaddq|vpsubq"),
-        signature=r"uint16, 3d",
+        signature="uint16",
     ),
     HotLoop(
-        "integer_ncc.correlate_rows",
-        "root and quotient of a row of 16-bit codes",
+        "integer_ncc._finish",
+        "root and quotient of 16-bit codes' sums",
         has=("vsqrtps", "vdivps"),
-        signature=r"uint16, 3d",
+        signature=_INT64_SUMS,
         feature="avx512dq",  # int64 to float
     ),
     HotLoop(
-        "plane_ncc.correlate_plane",
+        "plane_ncc._extend",
         "column sums of products of floats",
-        has=("vcvtps2pd", "vmulpd|vfn?m(add|sub)\\d+pd"),
+        has=("vcvtps2pd", r"vmulpd|vfn?m(add|sub)\d+pd"),
     ),
-    HotLoop("plane_ncc.correlate_plane", "root and quotient of a row of floats", has=("vsqrtp[sd]", "vdivp[sd]")),
+    HotLoop("plane_ncc._finish", "root and quotient of floats' sums", has=("vsqrtp[sd]", "vdivp[sd]")),
 )
 
-# What is to be compiled, through the public interface; then the assembly of every kernel, by its name and types.
+# What is to be compiled, through the public interface; then the assembly of every kernel, by its name and types. A
+# kernel may be compiled twice for the same types, to be called by Python and by other kernels.
 PROGRAM = """
-import importlib, json, pkgutil, sys
-import numpy as np
+import collections, json, sys
 from numba.core.dispatcher import Dispatcher
-import framencc, framencc.kernels
+import numpy as np
+found, add = collections.defaultdict(str), Dispatcher.add_overload
+def keep(self, compiled):
+    function = self.py_func
+    if function.__module__.startswith("framencc.kernels."):
+        name = f"{function.__module__.removeprefix('framencc.kernels.')}.{function.__qualname__}"
+        found[f"{name}{compiled.signature.args}"] += compiled.library.get_asm_str()
+    return add(self, compiled)
+Dispatcher.add_overload = keep
+import framencc
 picture = np.random.default_rng(0).integers(0, 256, (96, 256), dtype=np.uint8)
 for one in (picture, picture.astype(np.uint16) * 257, picture.astype(np.float32)):
     framencc.Reference(one, 3, threads=1).ncc(one)
-found = {}
-for file in pkgutil.iter_modules(framencc.kernels.__path__):
-    module = importlib.import_module(f"framencc.kernels.{file.name}")
-    for name, kernel in vars(module).items():
-        if isinstance(kernel, Dispatcher) and kernel.py_func.__module__ == module.__name__:
-            for types, assembly in kernel.inspect_asm().items():
-                found[f"{file.name}.{name}{types}"] = assembly
 with open(sys.argv[1], "w") as out:
     json.dump(found, out)
 """
