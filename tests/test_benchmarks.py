@@ -301,6 +301,21 @@ def test_a_process_tells_its_own_cpu_time_from_its_childrens(load) -> None:
         load("processes").run_framencc("run")
 
 
+def test_other_threads_wait_passively_unless_the_user_decides() -> None:
+    program = "import benchmarks, os, sys; print(os.environ['OMP_WAIT_POLICY'], 'numba' in sys.modules)"
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    for given, expected in (({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")):
+        result = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env=environment | given,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert result.stdout.split() == [expected, "False"]
+
+
 def test_an_unknown_benchmark_is_refused() -> None:
     result = run_benchmark("kernel")
     assert result.returncode == 2
