@@ -1,21 +1,18 @@
 """The benchmarks run, tiny, and print their tables. Nothing here depends on how long anything takes."""
 
 import argparse
-import importlib
 import json
 import math
 import os
-import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+from benchmark_runs import ROOT, load_benchmarks, rows, run_benchmark, tables
 
-ROOT = Path(__file__).resolve().parents[1]
 TINY = ("--size", "96x64", "--rounds", "2")
 
 needs_peers = pytest.mark.skipif(
@@ -25,33 +22,7 @@ needs_peers = pytest.mark.skipif(
 
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch):
-    """Import modules of benchmarks/, which is not installed."""
-    monkeypatch.syspath_prepend(ROOT)
-    for name, value in (("OMP_WAIT_POLICY", "passive"), ("NUMBA_THREADING_LAYER", "workqueue")):
-        monkeypatch.setenv(name, value)  # benchmarks sets both for its own process; here they must not outlive a test
-
-    def load_module(name: str) -> ModuleType:
-        return importlib.import_module(f"benchmarks.{name}")
-
-    return load_module
-
-
-def run_benchmark(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmarks", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def rows(markdown: str) -> list[list[str]]:
-    """The cells of every table row, heads included, rules left out."""
-    lines = [line for line in markdown.splitlines() if line.startswith("| ")]
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    return [row for row in cells if row[0] != "---"]
-
-
-def tables(markdown: str) -> list[list[list[str]]]:
-    """The rows of every table."""
-    parts = [rows(part) for part in markdown.split("\n\n")]
-    return [part for part in parts if part]
+    return load_benchmarks(monkeypatch)
 
 
 @pytest.mark.slow
@@ -222,43 +193,6 @@ def test_flow_prints_the_run_beside_its_parts() -> None:
         "framencc run: decode, flow, warp, correlate, score, encode",
     ]
     assert float(table[-1][2]) > 0
-
-
-@pytest.mark.slow
-def test_compare_measures_two_folders_and_tells_which_is_slower(tmp_path: Path) -> None:
-    """B is A with a pause in its public function."""
-    shutil.copytree(ROOT / "framencc", tmp_path / "framencc", ignore=shutil.ignore_patterns("__pycache__"))
-    with (tmp_path / "framencc" / "ncc.py").open("a") as out:
-        out.write(
-            "\n\n_quick = Reference.ncc\n\n\ndef _slow(*given, **more):\n"
-            "    import time\n    time.sleep(0.02)\n    return _quick(*given, **more)\n\n\nReference.ncc = _slow\n"
-        )
-    options = ("--size", "96x64", "--rounds", 5, "--cases", "uint8-r3")
-    result = run_benchmark("compare", ".", tmp_path, *options)
-    assert result.returncode == 1, result.stderr
-    ((name, before, after, _, verdict),) = rows(result.stdout)[1:]
-    assert (name, verdict) == ("uint8-r3", "slower")
-    assert float(after.split()[0]) > 20 > float(before.split()[0])
-    again = run_benchmark("compare", tmp_path, ".", *options)
-    assert again.returncode == 0, again.stderr
-    assert rows(again.stdout)[1][4] == "faster"
-
-
-def test_compare_refuses_what_is_no_commit(load, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="'nothing-of-the-sort' is neither a commit nor a folder"):
-        load("compare").lay_out("nothing-of-the-sort", tmp_path / "a")
-
-
-def test_verdicts_need_a_tenth_and_more_than_the_noise(load) -> None:
-    comparison = load("compare").Comparison
-    one = (1.0,) * 9
-    assert comparison("", one, (1.2,) * 9).verdict == "slower"
-    assert comparison("", one, (1.05,) * 9).verdict == "same"
-    assert comparison("", one, (0.8,) * 9).verdict == "faster"
-    scattered = (0.5, 0.8, 1.0, 1.1, 1.2, 1.5, 2.0, 2.5, 3.0)
-    assert comparison("", one, scattered).verdict == "too noisy"
-    assert comparison("", (1.0,), (1.2,)).verdict == "too noisy"  # nothing is known of the noise
-    assert comparison("", (1.0, 2.0), (3.0, 8.0)).ratios == (3.0, 4.0)
 
 
 def test_the_noise_of_a_median(load) -> None:
