@@ -39,7 +39,10 @@ class Judge:
             raise AssertionError(f"{name}, radius {self.radius}: off by {worst:.3g}, at most {tolerance:g} is expected")
 
 
-def make_judge(reference: Picture, frame: Picture, radius: int) -> Judge:
+def make_judge(
+    reference: Picture, frame: Picture, radius: int, *, constants: tuple[float, float] = (0.0, 0.0)
+) -> Judge:
+    """Take the correlation and SSIM (Wang et al. 2004, equation 12; its constants K1 and K2 as given)."""
     from scipy.ndimage import uniform_filter
 
     x, y = reference.astype(np.float64), frame.astype(np.float64)
@@ -49,12 +52,14 @@ def make_judge(reference: Picture, frame: Picture, radius: int) -> Judge:
 
     mean_x, mean_y = mean(x), mean(y)
     variance_x, variance_y = mean(x * x) - mean_x**2, mean(y * y) - mean_y**2
-    rho = (mean(x * y) - mean_x * mean_y) / np.sqrt(variance_x * variance_y)
-    # SSIM with both constants 0 (Wang et al. 2004, equation 12): luminance, contrast and structure, which is rho.
-    luminance = 2 * mean_x * mean_y / (mean_x**2 + mean_y**2)
-    contrast = 2 * np.sqrt(variance_x * variance_y) / (variance_x + variance_y)
-    least = (CONTRAST * full_scale(str(reference.dtype))) ** 2
-    return Judge(radius, rho, rho * luminance * contrast, (variance_x >= least) & (variance_y >= least))
+    covariance = mean(x * y) - mean_x * mean_y
+    rho = covariance / np.sqrt(variance_x * variance_y)
+    white = full_scale(str(reference.dtype))
+    c1, c2 = ((constant * white) ** 2 for constant in constants)
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
+    least = (CONTRAST * white) ** 2
+    return Judge(radius, rho, luminance * structure, (variance_x >= least) & (variance_y >= least))
 
 
 def inside(values: Picture, radius: int) -> Picture:

@@ -1,84 +1,84 @@
-"""A whole run with optical flow, beside the sum of its parts: decoding, the flow alone, encoding."""
+"""A whole run with optical flow and configs/faces_flow.toml, beside the sum of its parts, each measured alone."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
-from benchmarks.clip import count_frames, decode, encode_gray, make_clip
-from benchmarks.tables import machine, option_parser, positive, publish, say, table
+from benchmarks.clip import count_slices, decode, encode_gray, make_clip, read_gray, require_frames, write_raw
+from benchmarks.processes import Recorded, Usage, run_framencc
+from benchmarks.tables import Findings, Options, caption, say, table
 from benchmarks.timing import Timing, describe, time_side_by_side
-from framencc import RunSpec, run
-from framencc.sources import VideoSource
-from framencc.spec.warp import WarpSpec
 
-OURS = "framencc: decode, flow, warp, correlate, encode"
-DECODE, FLOW, ENCODE = "ffmpeg decodes the gray plane", "OpenCV DIS, preset fast", "ffmpeg encodes maps as FFV1"
+DEFAULTS = {"rounds": 3, "frames": (300,)}
+CONFIG = Path(__file__).resolve().parents[1] / "configs" / "faces_flow.toml"
+OURS = "framencc run: decode, flow, warp, correlate, score, encode"
+DECODE, ENCODE = "ffmpeg decodes the gray plane", "ffmpeg encodes the maps as FFV1"
+FLOW = "OpenCV DIS, preset fast, there and back"
+_PART = 60  # frames that are searched and encoded alone; their time is scaled to the whole clip
 
-NOTES = """\
-Each part works alone on the same clip: ffmpeg decodes it to nowhere; OpenCV finds the flow of each frame in memory, of
-the plain pictures, from a cold start, with all threads; ffmpeg encodes the maps of the run. framencc does all three
-side by side, the flow with half of the threads, and besides evens out both pictures, samples the frame, correlates,
-scores and writes the sidecar. Before its first frame it asks what the clip is and fetches the reference, which takes
-about half a second however long the clip is. It does not verify the maps (--no-verify), which is no part of
-either side."""
+NOTES = f"""\
+Each part works alone on the same clip with as many threads: ffmpeg decodes it to nowhere; OpenCV searches the flow
+from the reference to each frame and back, in memory, from a cold start; ffmpeg encodes the maps of the run. A run of
+framencc is a whole process with the settings of configs/faces_flow.toml: it also starts Python, probes the clip,
+prepares both images for the search, samples the frame, correlates, scores, weights the confidence, writes the sidecar
+and checks what it has written. Search and encoding alone are timed on the first {_PART} frames and scaled."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = option_parser("benchmarks.flow", __doc__, size="1920x1080", rounds=5)
-    parser.add_argument("--frames", type=positive, default=150, help="length of the clip; default: %(default)s")
-    options = parser.parse_args(arguments)
-    width, height = options.size
+def measure(options: Options) -> Findings:
+    n_frames = options.frames[0]
     with tempfile.TemporaryDirectory(prefix="framencc-benchmark-") as folder:
-        say(f"making a clip of {options.frames} frames")
-        clip = make_clip(Path(folder), width, height, options.frames)
-        timings = time_parts(clip, Path(folder), options.rounds, options.threads, options.frames)
+        say(f"making a clip of {n_frames} frames")
+        clip = make_clip(Path(folder), *options.size, n_frames)
+        timings, ours = time_parts(clip, Path(folder), options, n_frames)
     say(describe(timings, OURS))
     parts = [timings[name] for name in (DECODE, FLOW, ENCODE)]
     total = Timing(tuple(map(sum, zip(*(part.seconds for part in parts), strict=True))))
     rows = [[name, f"{timing.median:.2f}", ""] for name, timing in timings.items() if name != OURS]
     rows.append(["sum of the parts", f"{total.median:.2f}", "1"])
-    rows.append([OURS, f"{timings[OURS].median:.2f}", f"{timings[OURS].median_ratio(total):.2f}"])
-    head = [f"{options.frames} frames of {width} x {height}", "seconds", "time over the sum"]
-    caption = f"Medians of {options.rounds} rounds taken in turn, threads: {options.threads}. "
-    publish("flow", f"{table(head, rows)}\n\n{caption}{machine('numba', 'opencv-python')}.\n{NOTES}", options.write)
+    ratio, own_cpu = timings[OURS].median_ratio(total), 1000 * ours.own_cpu() / n_frames
+    rows.append([OURS, f"{timings[OURS].median:.2f}", f"{ratio:.2f}"])
+    head = [f"{n_frames} frames of {options.shape}", "seconds", "time over the sum"]
+    text = f"{table(head, rows)}\n\n{caption(options, 'numba', 'opencv-python')}\n{NOTES}"
+    name = f"flow/{n_frames}"
+    figures = {f"{name}/ratio": ratio, f"{name}/own_cpu_ms": own_cpu}
+    figures[f"{name}/ms_a_frame"] = 1000 * timings[OURS].median / n_frames
+    return Findings({"flow": text}, figures)
 
 
-def time_parts(clip: Path, folder: Path, rounds: int, threads: int, n_frames: int) -> dict[str, Timing]:
+def time_parts(clip: Path, folder: Path, options: Options, n_frames: int) -> tuple[dict[str, Timing], Recorded]:
     """Time the run and its parts in turn, and make sure that every frame arrived."""
     import cv2
 
-    cv2.setNumThreads(threads)
-    with VideoSource(str(clip)) as source:
-        frames = [frame.data for frame in source.frames()]
-    maps = folder / "maps.mkv"
-    spec = RunSpec(
-        input=str(clip),
-        output=str(maps),
-        reference=0,
-        threads=threads,
-        overwrite=True,
-        verify="off",
-        warp=WarpSpec(method="flow"),
-    )
-    run(spec)
-    with VideoSource(str(maps)) as source:
-        raw = np.stack([frame.data for frame in source.frames()])
-    raw.tofile(folder / "maps.raw")
+    cv2.setNumThreads(options.threads)
+    width, height = options.size
+    raw, maps, gray = folder / "pictures.raw", folder / "maps.mkv", folder / "gray.mkv"
+    n_part = min(_PART, n_frames)
+    part = make_clip(folder, width, height, n_part)
+    frames = read_gray(part, raw, width, height)
+
+    def run(video: Path) -> Usage:
+        words = ("run", video, maps, "--config", CONFIG, "--reference", 0, "--threads", options.threads)
+        return run_framencc(*words, "--overwrite", "--quiet")
+
+    run(part)  # its kernels are compiled from now on
+    write_raw(maps, raw)
+    slices = count_slices(maps)
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+
+    def there_and_back() -> None:
+        for frame in frames:
+            search.calc(frames[0], frame, None)
+            search.calc(frame, frames[0], None)
+
     candidates: dict[str, Callable[[], object]] = {
-        OURS: lambda: run(spec),
-        DECODE: lambda: decode(clip),
-        FLOW: lambda: [search.calc(frames[0], frame, None) for frame in frames],
-        ENCODE: lambda: encode_gray(folder / "maps.raw", raw.shape[2], raw.shape[1], folder / "gray.mkv"),
+        OURS: (ours := Recorded(lambda: run(clip))),
+        DECODE: lambda: decode(clip, threads=options.threads),
+        FLOW: there_and_back,
+        ENCODE: lambda: encode_gray(raw, width, height, gray, slices=slices, threads=options.threads),
     }
-    timings = time_side_by_side(candidates, rounds)
-    for output in (maps, folder / "gray.mkv"):
-        if (found := count_frames(output)) != n_frames:
-            raise AssertionError(f"{output.name}: {found} frames were written, {n_frames} are expected")
-    return timings
-
-
-if __name__ == "__main__":
-    main()
+    timings = time_side_by_side(candidates, options.rounds, warm_ups=0)
+    for name in (FLOW, ENCODE):
+        timings[name] = Timing(tuple(seconds * n_frames / n_part for seconds in timings[name].seconds))
+    require_frames(maps, n_frames)
+    require_frames(gray, n_part)
+    return timings, ours

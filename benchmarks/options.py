@@ -1,83 +1,127 @@
-"""What framencc's own options cost, beside the plain case: uint8, radius 3."""
+"""What framencc's own options cost, beside the plain case (uint8, radius 3) and a copy of the same bytes."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from benchmarks.agreement import EXACT_TOLERANCE, inside
+from benchmarks.copying import copier
+from benchmarks.measuring import measurement
 from benchmarks.pictures import Picture, textured_pair
-from benchmarks.tables import machine, say, table
+from benchmarks.tables import Findings, Options, caption, say, table
 from benchmarks.timing import Timing, describe, milliseconds, time_side_by_side
 from framencc import Reference
 
-PLAIN, SMALLEST = "uint8, r = 3", "uint8, r = 1"
-RADII = (3, 5, 10)
-# The name of a row, and that of the row it is compared with.
-ROWS = {
-    PLAIN: PLAIN,
-    "uint16, r = 3": PLAIN,
-    "float32, r = 3": PLAIN,
-    "uint8, r = 3, with a mask": PLAIN,
-    "uint8, r = 3, with a mask for each frame": PLAIN,
-    "uint8 RGB, r = 3, joint": PLAIN,
-    "uint8, r = 3, 5 and 10, mean": PLAIN,
-    "uint8, r = 3, 5 and 10, min": PLAIN,
-    SMALLEST: PLAIN,
-    "uint8, r = 31": SMALLEST,
-}
+DEFAULTS = {"rounds": 15}
+COPY, PLAIN, SMALLEST = "a parallel copy of 14 bytes a pixel", "uint8, r = 3", "uint8, r = 1"
+EVERYTHING, HALF = "uint8, r = 3, map, codes, validity and scores", "uint8, r = 3, a mask that covers half"
+RADII = (1, 3, 5, 9, 10, 18, 31)
+MANY = (3, 5, 10)
+
+Use = npt.NDArray[np.bool_]
 
 
-def options_table(size: tuple[int, int], rounds: int, threads: int) -> str:
-    """Check every case, time all of them in turn, and lay out what was found."""
-    timings = time_options(size, rounds, threads)
+@dataclass(frozen=True)
+class Case:
+    """One way to call framencc, and the row that it is compared with."""
+
+    name: str
+    dtype: str = "uint8"
+    radius: int | tuple[int, ...] = 3
+    base: str = PLAIN
+    combine: str = "mean"
+    share: float = 1.0  # how much of the picture a mask lets through
+    mask_of_frame: bool = False
+    joint: bool = False
+    with_validity: bool = False
+
+
+CASES = (
+    *(Case(f"uint8, r = {radius}", radius=radius, base=COPY) for radius in RADII),
+    Case("uint16, r = 3", "uint16"),
+    Case("float32, r = 3", "float32"),
+    Case("uint8, r = 3, map and validity", with_validity=True),
+    Case(HALF, share=0.5),
+    Case("uint8, r = 3, a mask that covers a fifth", share=0.8),
+    Case("uint8, r = 3, the same mask for each frame", share=0.8, mask_of_frame=True),
+    Case("uint8 RGB, r = 3, joint", joint=True),
+    Case("uint8, r = 3, 5 and 10, mean", radius=MANY),
+    Case("uint8, r = 3, 5 and 10, min", radius=MANY, combine="min"),
+)
+
+NOTES = f"""\
+The ratio is the median of the rounds' ratios to the case in brackets. Each map is first compared with float64 sums,
+within {EXACT_TOLERANCE:g}. A mask lets an ellipse through, as around a face. Scores: mean, median and percentiles,
+share below a threshold, sharpness and gain."""
+
+
+def measure(options: Options) -> Findings:
+    timings = time_options(options)
     say(f"options\n{describe(timings, PLAIN)}")
+    bases = {case.name: case.base for case in CASES} | {COPY: PLAIN, EVERYTHING: PLAIN}
     rows = [
-        [name, milliseconds(timings[name].median), f"{timings[name].median_ratio(timings[base]):.2f} x ({base})"]
-        for name, base in ROWS.items()
+        [name, milliseconds(timing.median), f"{timing.median_ratio(timings[bases[name]]):.2f} x ({bases[name]})"]
+        for name, timing in timings.items()
     ]
-    head = [f"{size[0]} x {size[1]}, threads: {threads}", "framencc", "ratio"]
-    caption = (
-        f"Medians of {rounds} rounds taken in turn, and the median of the rounds' ratios to the case in brackets. Each "
-        f"map was first compared with float64 sums, within {EXACT_TOLERANCE:g}. {machine('numba', 'numpy')}."
+    head = [f"{options.shape}, threads: {options.threads}", "framencc", "ratio"]
+    text = f"{table(head, rows)}\n\n{caption(options, 'numba', 'numpy')} {NOTES}"
+    return Findings({"options": text.replace(f"({COPY})", "(copy)")}, figures_of(timings))
+
+
+def figures_of(timings: dict[str, Timing]) -> dict[str, float]:
+    """Name the ratios that have a bound."""
+    plain, copy = timings[PLAIN], timings[COPY]
+    radii = [timings[f"uint8, r = {radius}"] for radius in RADII]
+    fastest = min(radii, key=lambda timing: timing.median)
+    found = {f"options/r{r}/copy": timing.median_ratio(copy) for r, timing in zip(RADII, radii, strict=True)}
+    return found | {
+        "options/radii": max(timing.median_ratio(fastest) for timing in radii),
+        "options/uint16": timings["uint16, r = 3"].median_ratio(plain),
+        "options/float32": timings["float32, r = 3"].median_ratio(plain),
+        "options/half_mask": timings[HALF].median_ratio(plain),
+        "options/everything": timings[EVERYTHING].median_ratio(plain),
+    }
+
+
+def time_options(options: Options) -> dict[str, Timing]:
+    """Check every case, then time all of them in turn."""
+    candidates: dict[str, Callable[[], object]] = {COPY: copier(options.size, options.threads)}
+    for case in CASES:
+        candidates[case.name] = make(case, options)
+    reference, frame = textured_pair(*options.size, "uint8")
+    everything = measurement(reference, 3, options.threads)
+    check(EVERYTHING, everything(frame), reference, frame, 3, None)
+    candidates[EVERYTHING] = lambda: everything(frame)
+    return time_side_by_side(candidates, options.rounds, settling_calls=1)
+
+
+def make(case: Case, options: Options) -> Callable[[], object]:
+    """Check one case and return what is timed."""
+    pair = textured_pair(*options.size, case.dtype)
+    reference, frame = (in_colour(picture) for picture in pair) if case.joint else pair
+    use = None if case.share == 1 else ellipse(*options.size, case.share)
+    own, mask = (None, use) if case.mask_of_frame else (use, None)
+    channel = "joint" if case.joint else "luma"
+    prepared = Reference(
+        reference, case.radius, mask=own, channel=channel, combine=case.combine, threads=options.threads
     )
-    return f"{table(head, rows)}\n\n{caption}"
+    out = np.empty(frame.shape[:2], np.float32)
+    check(case.name, prepared.ncc(frame, out, mask=mask), reference, frame, case.radius, use, case.combine)
+    if case.with_validity:
+        return lambda: prepared.ncc(frame, out, mask=mask, return_validity=True)
+    return lambda: prepared.ncc(frame, out, mask=mask)
 
 
-def time_options(size: tuple[int, int], rounds: int, threads: int) -> dict[str, Timing]:
-    gray, wide, floats = (textured_pair(*size, dtype) for dtype in ("uint8", "uint16", "float32"))
-    colours = [np.stack([np.roll(picture, shift, axis=0) for shift in range(3)], axis=2) for picture in gray]
-    use = ellipse(*size)
-    cases: tuple[tuple[Sequence[Picture], int | tuple[int, ...], dict[str, Any]], ...] = (
-        (gray, 3, {}),
-        (wide, 3, {}),
-        (floats, 3, {}),
-        (gray, 3, {"mask": use}),
-        (gray, 3, {"frame_mask": use}),
-        (colours, 3, {"channel": "joint"}),
-        (gray, RADII, {}),
-        (gray, RADII, {"combine": "min"}),
-        (gray, 1, {}),
-        (gray, 31, {}),
-    )
-    out = np.empty(gray[0].shape, np.float32)
-    candidates = {}
-    for name, ((reference, frame), radius, options) in zip(ROWS, cases, strict=True):
-        mask = options.pop("frame_mask", None)
-        prepared = Reference(reference, radius, threads=threads, **options)
-        masked = options.get("mask", mask)
-        check(
-            name, prepared.ncc(frame, out, mask=mask), reference, frame, radius, masked, options.get("combine", "mean")
-        )
-        candidates[name] = lambda prepared=prepared, frame=frame, mask=mask: prepared.ncc(frame, out, mask=mask)
-    return time_side_by_side(candidates, rounds, settling_calls=1)
+def in_colour(picture: Picture) -> Picture:
+    return np.stack([np.roll(picture, shift, axis=0) for shift in range(3)], axis=2)
 
 
-def ellipse(width: int, height: int) -> npt.NDArray[np.bool_]:
-    """Use what lies in the largest ellipse, as around a face."""
+def ellipse(width: int, height: int, share: float) -> Use:
+    """Use a share of the picture, up to pi / 4: the middle, as around a face."""
     y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    used: npt.NDArray[np.bool_] = x * x + y * y <= 1
+    used: Use = x * x + y * y <= min(1.0, share / (np.pi / 4))
     return used
 
 
@@ -87,7 +131,7 @@ def check(
     reference: Picture,
     frame: Picture,
     radius: int | tuple[int, ...],
-    use: npt.NDArray[np.bool_] | None,
+    use: Use | None,
     combine: str = "mean",
 ) -> None:
     """Refuse a map that is further off than the tolerance anywhere inside the picture."""
@@ -100,9 +144,7 @@ def check(
         raise AssertionError(f"{name}: off by {worst:.3g}, at most {EXACT_TOLERANCE:g} is expected")
 
 
-def float64_map(
-    reference: Picture, frame: Picture, radius: int, use: npt.NDArray[np.bool_] | None
-) -> npt.NDArray[np.float64]:
+def float64_map(reference: Picture, frame: Picture, radius: int, use: Use | None) -> npt.NDArray[np.float64]:
     """Take the map from float64 sums, for windows inside the picture; 0 where a mask leaves too few pixels."""
     from scipy.ndimage import uniform_filter
 

@@ -1,5 +1,6 @@
 """Textured content of any size: scikit-image's astronaut, enlarged, with sensor noise."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -30,13 +31,16 @@ def astronaut(width: int, height: int) -> npt.NDArray[np.uint8]:
     return np.asarray(picture.resize((width, height), Image.Resampling.LANCZOS, box))
 
 
+@functools.lru_cache(maxsize=4)
 def textured_pair(width: int, height: int, dtype: str) -> tuple[Picture, Picture]:
-    """A reference and a frame: one scene, a pixel apart, each with noise of its own."""
+    """A reference and a frame: one scene, a pixel apart, each with noise of its own; read-only."""
     scene = _BLACK + astronaut(width + 1, height) * ((_WHITE - _BLACK) / 255)
     rng = np.random.default_rng(0)
     unit = full_scale(dtype) / 255
     pair = []
     for view in (scene[:, :-1], scene[:, 1:]):
         noisy = np.clip(view + rng.normal(0, NOISE_CODES, view.shape), 0, 255) * unit
-        pair.append((noisy if dtype == "float32" else np.rint(noisy)).astype(dtype))
+        picture = (noisy if dtype == "float32" else np.rint(noisy)).astype(dtype)
+        picture.flags.writeable = False
+        pair.append(picture)
     return pair[0], pair[1]

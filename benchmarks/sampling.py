@@ -1,6 +1,6 @@
 """Warping one frame: framencc beside OpenCV's remap and warpPerspective, and SciPy's map_coordinates."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.pictures import Picture, full_scale, textured_pair
-from benchmarks.tables import machine, option_parser, publish, say, table
+from benchmarks.tables import Findings, Options, caption, say, table
 from benchmarks.timing import Timing, describe, milliseconds, time_side_by_side
 from framencc.sampling import Sampler, fixed_point_gain
 
+DEFAULTS = {"rounds": 15}
 OURS, OPENCV, SCIPY = "framencc", "OpenCV", "SciPy"
 EXACT_TOLERANCE = 1e-4
 # OpenCV before 5 takes positions to 1/32 px, rounds to the codes of the input, and its cubic has another parameter
@@ -49,20 +50,16 @@ framencc's result is compared with SciPy's, and where there is none with OpenCV'
 scale off with SciPy."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    options = option_parser("benchmarks.sampling", __doc__, size="1920x1080", rounds=15).parse_args(arguments)
-    width, height = options.size
+def measure(options: Options) -> Findings:
     rows = []
     for case in CASES:
         timings = time_case(case, options.size, options.rounds, options.threads)
         say(f"{case.name}\n{describe(timings, OURS)}")
         rows.append([case.name, *cells(timings)])
-    head = [f"{width} x {height}, threads: {options.threads}", OURS, OPENCV, SCIPY]
-    caption = (
-        f"Medians of {options.rounds} rounds taken in turn; in brackets the median of the rounds' ratios to framencc. "
-        f"{machine('numba', 'numpy', 'opencv-python', 'scipy')}."
-    )
-    publish("sampling", f"{table(head, rows)}\n\n{caption}\n\n{NOTES}", options.write)
+    head = [f"{options.shape}, threads: {options.threads}", OURS, OPENCV, SCIPY]
+    text = caption(options, "numba", "numpy", "opencv-python", "scipy")
+    brackets = "In brackets the median of the rounds' ratios to framencc."
+    return Findings({"sampling": f"{table(head, rows)}\n\n{text} {brackets}\n\n{NOTES}"})
 
 
 def time_case(case: Case, size: tuple[int, int], rounds: int, threads: int) -> dict[str, Timing]:
@@ -149,7 +146,3 @@ def cells(timings: dict[str, Timing]) -> list[str]:
         milliseconds(ours.median),
         *(f"{milliseconds(peer.median)} ({peer.median_ratio(ours):.2g} x)" if peer else "-" for peer in peers),
     ]
-
-
-if __name__ == "__main__":
-    main()

@@ -1,64 +1,67 @@
-"""What one waits for before the first frame: the command's own start, and compilation."""
+"""The first run ever (empty cache), the second run, and ``--help``, beside the imports of three packages."""
 
-import os
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Callable
+from pathlib import Path
 
-# Imports are outside the measured part: only the kernels of one dtype are compiled, or loaded from disk.
-_FIRST_MAP = """
-import time
-import numpy as np
-from framencc import Reference
-picture = np.random.default_rng(0).integers(0, 256, (64, 96), dtype=np.uint8)
-started = time.perf_counter()
-Reference(picture).ncc(picture)
-print(time.perf_counter() - started)
-"""
+from benchmarks.clip import make_clip
+from benchmarks.flow import CONFIG
+from benchmarks.processes import run_framencc, run_process
+from benchmarks.tables import Findings, Options, caption, say, table
+from benchmarks.timing import Timing, describe, time_side_by_side
 
-
-def startup_rows(rounds: int) -> list[list[str]]:
-    """Measure everything in fresh processes; the first map, which takes seconds, three times at most."""
-    few = min(rounds, 3)
-    first, second = first_map(few)
-    return [
-        [
-            f"`framencc --help`, whole process (median of {rounds})",
-            _seconds(process(["-m", "framencc", "--help"], rounds)),
-        ],
-        [f"for comparison: `python -c pass` (median of {rounds})", _seconds(process(["-c", "pass"], rounds))],
-        [f"first uint8 `Reference(...).ncc(...)`, nothing compiled yet (median of {few})", _seconds(first)],
-        [f"the same in a later process, compiled kernels on disk (median of {few})", _seconds(second)],
-    ]
+DEFAULTS = {"rounds": 3, "frames": (5,)}
+IMPORTS = "`python -c 'import numba, scipy, skimage'`"
+HELP, NOTHING = "`framencc --help`", "`python -c pass`"
+FIRST, SECOND = "`framencc run`, nothing compiled yet", "`framencc run`, compiled kernels on disk"
+FIRST_FLOW, SECOND_FLOW = (f"{name.replace('run`', 'run --config faces_flow.toml`')}" for name in (FIRST, SECOND))
+FIGURES = {
+    "first_s": FIRST,
+    "second_s": SECOND,
+    "first_flow_s": FIRST_FLOW,
+    "second_flow_s": SECOND_FLOW,
+    "help_s": HELP,
+    "imports_s": IMPORTS,
+}
 
 
-def process(arguments: list[str], rounds: int) -> float:
-    """Median wall time of a whole Python process, after one run that brings its files into memory."""
-    seconds = []
-    for _ in range(rounds + 1):
-        started = time.perf_counter()
-        subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds[1:])
+def measure(options: Options) -> Findings:
+    n_frames = options.frames[0]
+    with tempfile.TemporaryDirectory(prefix="framencc-benchmark-") as folder:
+        clip = make_clip(Path(folder), *options.size, n_frames)
+        timings = time_starts(clip, Path(folder), options)
+    say(describe(timings, IMPORTS))
+    imports = timings[IMPORTS]
+    rows = [[name, f"{timing.median:.2f} s", f"{timing.median_ratio(imports):.2f}"] for name, timing in timings.items()]
+    head = [f"whole processes; runs over {n_frames} frames of {options.shape}", "time", "over the imports"]
+    figures = {f"startup/{key}": timings[name].median for key, name in FIGURES.items()}
+    return Findings({"startup": f"{table(head, rows)}\n\n{caption(options, 'numba')}"}, figures)
 
 
-def first_map(rounds: int) -> tuple[float, float]:
-    """Median seconds until the first map, with an empty cache folder and with the one this fills."""
-    environment = {name: value for name, value in os.environ.items() if name != "FRAMENCC_CACHE"}
-    empty: list[float] = []
-    filled: list[float] = []
-    for _ in range(rounds):
-        with tempfile.TemporaryDirectory() as folder:
-            for seconds in (empty, filled):
-                command = [sys.executable, "-c", _FIRST_MAP]
-                result = subprocess.run(
-                    command, check=True, capture_output=True, text=True, env=environment | {"NUMBA_CACHE_DIR": folder}
-                )
-                seconds.append(float(result.stdout))
-    return statistics.median(empty), statistics.median(filled)
+def time_starts(clip: Path, folder: Path, options: Options) -> dict[str, Timing]:
+    """Start everything in turn; each first run finds an empty cache, and fills it for the second."""
+    caches: dict[bool, str] = {}
+    words = ("run", clip, folder / "maps.mkv", "--reference", 0, "--threads", options.threads, "--overwrite", "--quiet")
 
+    def start(*, empty: bool, flow: bool) -> Callable[[], object]:
+        def run() -> None:
+            if empty:
+                caches[flow] = tempfile.mkdtemp(dir=folder)
+            environment = {"NUMBA_CACHE_DIR": caches[flow], "FRAMENCC_CACHE": "1"}
+            run_framencc(*words, *(("--config", CONFIG) if flow else ()), environment=environment)
 
-def _seconds(value: float) -> str:
-    return f"{value:.2f} s"
+        return run
+
+    candidates: dict[str, Callable[[], object]] = {
+        NOTHING: lambda: run_process([sys.executable, "-c", "pass"]),
+        IMPORTS: lambda: run_process([sys.executable, "-c", "import numba, scipy, skimage"]),
+        HELP: lambda: run_process([sys.executable, "-m", "framencc", "--help"]),
+        FIRST: start(empty=True, flow=False),
+        SECOND: start(empty=False, flow=False),
+        FIRST_FLOW: start(empty=True, flow=True),
+        SECOND_FLOW: start(empty=False, flow=True),
+    }
+    for name in (NOTHING, IMPORTS, HELP):  # their files are in memory from now on
+        candidates[name]()
+    return time_side_by_side(candidates, options.rounds, warm_ups=0)

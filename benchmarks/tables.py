@@ -1,12 +1,58 @@
-"""Markdown tables, and putting them into a document between their markers."""
+"""What benchmarks take and give, Markdown tables, and putting them into the documents between their markers."""
 
 import argparse
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
+
+# The document that shows a table; a table that is not listed is only printed.
+DOCUMENTS = {
+    "kernels": "README.md",
+    "options": "README.md",
+    "runs": "README.md",
+    "startup": "README.md",
+    "limits": "docs/performance.md",
+    "peers": "docs/performance.md",
+    "scaling": "docs/performance.md",
+    "sampling": "docs/warps.md",
+    "flow": "docs/warps.md",
+    "usefulness": "docs/warps.md",
+    "preview": "docs/previews.md",
+    "reliability": "docs/reliability.md",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a benchmark is asked for."""
+
+    size: tuple[int, int]
+    threads: int
+    rounds: int
+    frames: tuple[int, ...] = ()
+
+    @classmethod
+    def from_arguments(cls, given: argparse.Namespace, defaults: Mapping[str, Any]) -> "Options":
+        """Fill what was not given on the command line with a benchmark's own defaults."""
+        frames = tuple(given.frames or defaults.get("frames", ()))
+        return cls(given.size, given.threads, given.rounds or defaults["rounds"], frames)
+
+    @property
+    def shape(self) -> str:
+        return f"{self.size[0]} x {self.size[1]}"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a benchmark found: Markdown by the names of tables, and numbers by the names that `limits` asks for."""
+
+    tables: dict[str, str] = field(default_factory=dict)
+    figures: dict[str, float] = field(default_factory=dict)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -15,16 +61,17 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows))
 
 
-def publish(name: str, text: str, target: Path | None) -> None:
-    """Print what a benchmark found; with a target, also put it there."""
-    if target is not None:
+def publish(name: str, text: str, folder: Path | None) -> None:
+    """Print a table; with the folder of the documents, also put it where it is shown."""
+    if folder is not None and name in DOCUMENTS:
+        target = folder / DOCUMENTS[name]
         content = target.read_text(encoding="utf-8")
         target.write_text(replace_marked(content, name, text), encoding="utf-8")
     print(text)
 
 
 def replace_marked(content: str, name: str, text: str) -> str:
-    """Replace what stands between the markers of a benchmark; everything else is left as it is."""
+    """Replace the text between the markers of a table; everything else is left as it is."""
     begin, end = f"<!-- benchmark:{name} -->", f"<!-- /benchmark:{name} -->"
     before, found_begin, rest = content.partition(begin)
     _, found_end, after = rest.partition(end)
@@ -33,11 +80,25 @@ def replace_marked(content: str, name: str, text: str) -> str:
     return f"{before}{begin}\n{text}\n{end}{after}"
 
 
+def caption(options: Options, *packages: str) -> str:
+    """Say how the figures of a table came about."""
+    return f"Medians of {options.rounds} interleaved rounds, threads: {options.threads}. {machine(*packages)}."
+
+
 def machine(*packages: str) -> str:
     """Say what the figures were measured on."""
-    system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores{_processor()}"
-    installed = [f"{package} {installed_version(package)}" for package in packages]
-    return f"{system}; " + ", ".join([f"Python {platform.python_version()}", *installed])
+    facts = machine_facts(*packages)
+    installed = [f"{package} {version}" for package, version in facts["versions"].items()]
+    return f"{facts['system']}, {facts['cores']} cores ({facts['processor']}); " + ", ".join(installed)
+
+
+def machine_facts(*packages: str) -> dict[str, Any]:
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "processor": processor(),
+        "versions": {"Python": platform.python_version()} | {name: installed_version(name) for name in packages},
+    }
 
 
 def installed_version(package: str) -> str:
@@ -47,26 +108,19 @@ def installed_version(package: str) -> str:
             return version(name)
         except PackageNotFoundError:
             continue
-    return "(unknown)"
+    return "(not installed)"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Name the processor, with its family and model where the name alone says little."""
     try:
-        facts = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return ""
-    names = [line.partition(":")[2].strip() for line in facts.splitlines() if line.startswith("model name")]
-    return f" ({names[0]})" if names else ""
-
-
-def option_parser(module: str, text: str | None, *, size: str, rounds: int) -> argparse.ArgumentParser:
-    """The options that the benchmarks share."""
-    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=text)
-    parser.add_argument("--size", type=parse_size, default=parse_size(size), metavar="WxH", help=f"default: {size}")
-    parser.add_argument("--rounds", type=positive, default=rounds, help="default: %(default)s")
-    parser.add_argument("--threads", type=positive, default=2, help="threads of the kernels; default: %(default)s")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="also put the table between its markers in FILE")
-    return parser
+        return platform.processor() or "unknown"
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in reversed(lines))}
+    name = facts.get("model name", platform.processor() or "unknown")
+    numbers = [f"{key} {facts[key]}" for key in ("cpu family", "model") if key in facts]
+    return ", ".join([name, *numbers])
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -89,5 +143,5 @@ def positive(text: str) -> int:
 
 
 def say(text: str) -> None:
-    """Progress and details go to stderr; stdout carries the table only."""
+    """Progress and details go to stderr; stdout carries the tables only."""
     print(text, file=sys.stderr, flush=True)

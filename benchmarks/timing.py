@@ -5,9 +5,10 @@ within a round. A median of such ratios holds where absolute times do not.
 """
 
 import gc
+import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -29,9 +30,12 @@ class Timing:
         """How many times longer than `base` this takes."""
         return self.median / base.median
 
+    def ratios(self, base: "Timing") -> tuple[float, ...]:
+        """Compare each round with itself: what slows a whole round down cancels out."""
+        return tuple(own / other for own, other in zip(self.seconds, base.seconds, strict=True))
+
     def median_ratio(self, base: "Timing") -> float:
-        """Likewise, each round compared with itself: what slows a whole round down cancels out."""
-        return statistics.median(own / other for own, other in zip(self.seconds, base.seconds, strict=True))
+        return statistics.median(self.ratios(base))
 
 
 def time_side_by_side(
@@ -73,6 +77,14 @@ def describe(timings: Mapping[str, Timing], base: str) -> str:
             f"ratio to {base} {ratios} pairwise"
         )
     return "\n".join(lines)
+
+
+def noise(values: Sequence[float]) -> float:
+    """Half the width of a 95 % interval of the median (McGill, Tukey and Larsen 1978: 1.57 IQR / sqrt(n))."""
+    if len(values) < 2:
+        return math.inf
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return 1.57 * (high - low) / math.sqrt(len(values))
 
 
 def milliseconds(seconds: float) -> str:

@@ -5,15 +5,13 @@ what it was; the area between that curve and the one of a map that knows the err
 "Uncertainty Estimates and Multi-Hypotheses Networks for Optical Flow", ECCV 2018, section 5.1).
 """
 
-import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.tables import machine, publish, table
+from benchmarks.tables import Findings, Options, machine, table
 from framencc import local_ncc
 from framencc.channels import to_luma
 from framencc.frames import CodeRange, Frame
@@ -24,6 +22,7 @@ Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Gray = npt.NDArray[np.uint8]
 
+DEFAULTS = {"rounds": 1}
 FACES = {"radius": 5, "noise_sigma": 3, "flat": 1}
 SCALE = 2.0
 _STEPS = 100
@@ -119,7 +118,7 @@ def measures(case: Case, warped: Gray, distance: Array) -> dict[str, Array]:
     }
 
 
-def measure(case: Case) -> tuple[float, dict[str, float]]:
+def measure_case(case: Case) -> tuple[float, dict[str, float]]:
     """The flow's mean end-point error in pixels, and every confidence's area."""
     spec = WarpSpec(method="flow", forward_backward="weight", forward_backward_scale=SCALE)
     stage = open_warp(spec, case.reference, code_range=CodeRange.of_bits(8), reference_range=CodeRange.of_bits(8))
@@ -136,20 +135,13 @@ def measure(case: Case) -> tuple[float, dict[str, float]]:
     return float(error[counts].mean()), areas
 
 
-def main(arguments: Sequence[str] | None = None, source: Callable[[], Iterator[Case]] = cases) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.usefulness", description=__doc__)
-    parser.add_argument("--write", type=Path, metavar="FILE", help="also put the table between its markers in FILE")
-    options = parser.parse_args(arguments)
+def measure(_options: Options) -> Findings:
     rows, every = [], []
-    for case in source():
-        error, areas = measure(case)
+    for case in cases():
+        error, areas = measure_case(case)
         every.append(areas)
         rows.append([case.name, f"{error:.2f} px", *(f"{area:.3f}" for area in areas.values())])
-    means = [float(np.mean([areas[name] for areas in every])) for name in every[0]]
-    rows.append(["mean", "", *(f"{mean:.3f}" for mean in means)])
-    text = table(["case", "flow's error", *every[0]], rows)
-    publish("usefulness", f"{text}\n\n{machine('opencv-python', 'scikit-image')}.\n\n{NOTES}", options.write)
-
-
-if __name__ == "__main__":
-    main()
+    means = {name: float(np.mean([areas[name] for areas in every])) for name in every[0]}
+    rows.append(["mean", "", *(f"{mean:.3f}" for mean in means.values())])
+    text = f"{table(['case', 'flow error', *means], rows)}\n\n{machine('opencv-python', 'scikit-image')}.\n\n{NOTES}"
+    return Findings({"usefulness": text}, {f"usefulness/{name}": mean for name, mean in means.items()})

@@ -1,17 +1,18 @@
 """The benchmarks run, tiny, and print their tables. Nothing here depends on how long anything takes."""
 
 import argparse
-import importlib
+import json
+import math
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+from benchmark_runs import ROOT, load_benchmarks, rows, run_benchmark, tables
 
-ROOT = Path(__file__).resolve().parents[1]
 TINY = ("--size", "96x64", "--rounds", "2")
 
 needs_peers = pytest.mark.skipif(
@@ -21,65 +22,78 @@ needs_peers = pytest.mark.skipif(
 
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch):
-    """Import modules of benchmarks/, which is not installed."""
-    monkeypatch.syspath_prepend(ROOT)
-
-    def load_module(name: str) -> ModuleType:
-        return importlib.import_module(f"benchmarks.{name}")
-
-    return load_module
-
-
-def run_benchmark(name: str, *options: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", f"benchmarks.{name}", *map(str, options)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def rows(markdown: str) -> list[list[str]]:
-    """The cells of every table row, heads included, rules left out."""
-    lines = [line for line in markdown.splitlines() if line.startswith("| ")]
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    return [row for row in cells if row[0] != "---"]
+    return load_benchmarks(monkeypatch)
 
 
 @pytest.mark.slow
 @needs_peers
 def test_kernels_prints_a_row_for_every_case_and_writes_the_same_between_its_markers(tmp_path: Path) -> None:
-    document = tmp_path / "README.md"
+    readme = tmp_path / "README.md"
     markers = "before\n<!-- benchmark:kernels -->\n{}\n<!-- /benchmark:kernels -->\nafter\n"
-    markers += "<!-- benchmark:options -->\n{}\n<!-- /benchmark:options -->\nend\n"
-    document.write_text(markers.format("old", "old"))
-    result = run_benchmark("kernels", *TINY, "--threads", 1, "--write", document)
+    readme.write_text(markers.format("old"))
+    result = run_benchmark("kernels", *TINY, "--threads", 1, "--write", tmp_path)
     assert result.returncode == 0, result.stderr
-    begin = result.stdout.rindex("| 96 x 64")
-    peers, options = result.stdout[:begin], result.stdout[begin:]
-    head, *body = rows(peers)
-    assert head[:2] == ["96 x 64, threads: 1", "framencc"]
-    assert [row[0] for row in body] == [
-        *(f"uint8, r = {radius}" for radius in (1, 3, 5, 10, 31)),
-        "uint16, r = 3",
-        "float32, r = 3",
-    ]
+    (head, *body), (_, *bounds) = tables(result.stdout)
+    assert head[:3] == ["96 x 64, threads: 1", "framencc", "copy"]
+    cases = [*(f"uint8, r = {radius}" for radius in (1, 3, 5, 9, 10, 18, 31)), "uint16, r = 3", "float32, r = 3"]
+    assert [row[0] for row in body] == cases
     for row in body:
-        assert len(row) == len(head) == 6
+        assert len(row) == len(head) == 7
         assert row[1].endswith(" ms")
         assert all(cell.endswith(" x)") for cell in row[2:])
-    head, *body = rows(options)
-    assert head == ["96 x 64, threads: 1", "framencc", "ratio"]
-    assert [row[0] for row in body] == [
-        "uint8, r = 3",
-        "uint16, r = 3",
-        "float32, r = 3",
-        "uint8, r = 3, with a mask",
-        "uint8, r = 3, with a mask for each frame",
-        "uint8 RGB, r = 3, joint",
-        "uint8, r = 3, 5 and 10, mean",
-        "uint8, r = 3, 5 and 10, min",
-        "uint8, r = 1",
-        "uint8, r = 31",
+    assert [row[0].partition(" recipe")[0] for row in bounds] == ["OpenCV", "OpenCV", "SciPy"]
+    written = readme.read_text()
+    assert written.startswith("before\n<!-- benchmark:kernels -->\n| 96 x 64, threads: 1 |")
+    assert rows(written) == [head, *body]
+    assert written.endswith("<!-- /benchmark:kernels -->\nafter\n")
+
+
+@pytest.mark.slow
+@needs_peers
+def test_options_prints_a_row_for_every_case_and_its_bounds(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    result = run_benchmark("options", *TINY, "--json", report)
+    assert result.returncode == 0, result.stderr
+    (head, *body), (_, *bounds) = tables(result.stdout)
+    assert head == ["96 x 64, threads: 2", "framencc", "ratio"]
+    names = [row[0] for row in body]
+    assert names[0] == "a parallel copy of 14 bytes a pixel"
+    assert names[-1] == "uint8, r = 3, map, codes, validity and scores"
+    assert len(names) == len(set(names)) == 18
+    assert [row[2].partition(" x ")[2] for row in body[:3]] == ["(uint8, r = 3)", "(copy)", "(copy)"]
+    assert len(bounds) == 8
+    found = json.loads(report.read_text())
+    assert {"system", "cores", "processor", "versions"} == set(found["machine"])
+    measured = [limit for limit in found["limits"] if limit["measured"] is not None]
+    assert [limit["what"] for limit in measured] == [row[0] for row in bounds]
+    assert [{True: "yes", False: "no"}[limit["met"]] for limit in measured] == [row[3] for row in bounds]
+    assert all(found["figures"][limit["figure"]] == limit["measured"] for limit in measured)
+
+
+@pytest.mark.slow
+@needs_peers
+def test_peers_prints_a_row_for_every_package_installed_or_not() -> None:
+    result = run_benchmark("peers", *TINY)
+    assert result.returncode == 0, result.stderr
+    (_, *body), *_ = tables(result.stdout)
+    assert [row[0].partition(",")[0] for row in body] == [
+        *("framencc", "Fast-SSIM", "blazediff-ssim", "frame-analytics' CPU library", "dipy", "pandora")
     ]
-    assert [row[2].partition(" x ")[2] for row in body] == ["(uint8, r = 3)"] * 9 + ["(uint8, r = 1)"]
-    assert document.read_text() == markers.format(peers.rstrip(), options.rstrip())
+    packages = [None, "fast_ssim", "blazediff_ssim", "frame_analytics", "dipy", "pandora"]
+    for row, package in zip(body, packages, strict=True):
+        assert row[3].endswith(" ms" if package is None or find_spec(package) else "not installed")
+
+
+@pytest.mark.slow
+def test_scaling_prints_threads_and_sizes() -> None:
+    result = run_benchmark("scaling", *TINY)
+    assert result.returncode == 0, result.stderr
+    (threads, *counts), (sizes, *pictures), _ = tables(result.stdout)
+    assert threads[0] == "threads, 96 x 64"
+    assert [row[0] for row in counts] == [str(n) for n in range(1, (os.cpu_count() or 1) + 1)]
+    assert counts[0][2:4] == ["1.00 x", "100%"]
+    assert sizes[0] == "sizes, threads: 2"
+    assert [row[0] for row in pictures] == ["96 x 64", "192 x 128", "384 x 256"]
 
 
 @pytest.mark.slow
@@ -114,39 +128,51 @@ def test_a_wrong_sample_is_not_timed(load) -> None:
 
 
 @pytest.mark.slow
-def test_pipeline_prints_both_runs_and_the_time_to_start() -> None:
-    result = run_benchmark("pipeline", *TINY, "--frames", 5, "--startup-rounds", 1)
+def test_runs_prints_both_runs_of_every_length_with_cpu_time_and_memory() -> None:
+    result = run_benchmark("runs", "--size", "96x64", "--rounds", 1, "--frames", 5, 9)
     assert result.returncode == 0, result.stderr
-    table = rows(result.stdout)
-    assert [row[0] for row in table] == [
-        "5 frames of 96 x 64",
-        "framencc: decode, correlate, encode",
-        "ffmpeg alone: decode, encode the gray plane",
-        "Starting",
-        "`framencc --help`, whole process (median of 1)",
-        "for comparison: `python -c pass` (median of 1)",
-        "first uint8 `Reference(...).ncc(...)`, nothing compiled yet (median of 1)",
-        "the same in a later process, compiled kernels on disk (median of 1)",
+    head, *body = rows(result.stdout)
+    assert head[:4] == ["96 x 64", "frames", "seconds", "frames/s"]
+    assert [(row[0].partition(":")[0], row[1]) for row in body] == [
+        *(("framencc run", "5"), ("ffmpeg alone", "5"), ("framencc run", "9"), ("ffmpeg alone", "9"))
     ]
-    assert [len(row) for row in table] == [5] * 3 + [2] * 5
+    for ours, ffmpeg in (body[:2], body[2:]):
+        assert float(ours[2]) > 0
+        assert ours[5].endswith(" ms")
+        assert ours[6].endswith(" MB") == (sys.platform == "linux")
+        assert ffmpeg[4:7] == ["1.00", "", ""]
+
+
+@pytest.mark.slow
+def test_startup_prints_first_and_second_runs() -> None:
+    result = run_benchmark("startup", "--size", "96x64", "--rounds", 1)
+    assert result.returncode == 0, result.stderr
+    (_, *body), (_, *bounds) = tables(result.stdout)
+    assert [row[0] for row in body[:3]] == [
+        *("`python -c pass`", "`python -c 'import numba, scipy, skimage'`", "`framencc --help`")
+    ]
+    assert [row[0].partition(",")[0] for row in body[3:]] == [
+        *["`framencc run`"] * 2,
+        *["`framencc run --config faces_flow.toml`"] * 2,
+    ]
+    first, second = (float(row[1].removesuffix(" s")) for row in body[3:5])
+    assert first > second  # kernels are compiled by one and read by the other: a matter of seconds
+    assert len(bounds) == 3
 
 
 @pytest.mark.slow
 def test_reliability_prints_what_each_guarantee_costs() -> None:
-    result = run_benchmark("reliability", *TINY, "--frames", 9, "--segment-frames", 4)
+    result = run_benchmark("reliability", "--size", "96x64", "--rounds", 1, "--frames", 9)
     assert result.returncode == 0, result.stderr
-    assert [row[0].partition(":")[0] for row in rows(result.stdout)] == [
-        "9 frames of 96 x 64",
-        "one file, written straight",
-        "framencc --no-verify",
-        "framencc",
-        "framencc --verify full",
+    names = [row[0] for row in rows(result.stdout)]
+    assert names[:4] == [
+        *("9 frames of 96 x 64", "framencc --no-verify, one segment", "framencc --no-verify", "framencc")
     ]
 
 
 @pytest.mark.slow
 def test_preview_prints_what_each_style_costs() -> None:
-    result = run_benchmark("preview", *TINY, "--frames", 5)
+    result = run_benchmark("preview", "--size", "96x64", "--rounds", 1, "--frames", 5)
     assert result.returncode == 0, result.stderr
     styles = [f"with a preview, {style}" for style in ("gray", "heat", "overlay", "panel")]
     assert [row[0] for row in rows(result.stdout)] == ["5 frames of 96 x 64", "framencc", *styles]
@@ -155,24 +181,85 @@ def test_preview_prints_what_each_style_costs() -> None:
 @pytest.mark.slow
 @needs_peers
 def test_flow_prints_the_run_beside_its_parts() -> None:
-    result = run_benchmark("flow", *TINY, "--frames", 4)
+    result = run_benchmark("flow", "--size", "96x64", "--rounds", 1, "--frames", 4)
     assert result.returncode == 0, result.stderr
     table = rows(result.stdout)
     assert [row[0] for row in table] == [
         "4 frames of 96 x 64",
         "ffmpeg decodes the gray plane",
-        "OpenCV DIS, preset fast",
-        "ffmpeg encodes maps as FFV1",
+        "OpenCV DIS, preset fast, there and back",
+        "ffmpeg encodes the maps as FFV1",
         "sum of the parts",
-        "framencc: decode, flow, warp, correlate, encode",
+        "framencc run: decode, flow, warp, correlate, score, encode",
     ]
     assert float(table[-1][2]) > 0
+
+
+def test_the_noise_of_a_median(load) -> None:
+    noise = load("timing").noise
+    assert noise([2.0] * 5) == 0
+    assert noise([1.0]) == math.inf
+    # The 95 % interval of a normal sample's median is 1.96 * 1.2533 / sqrt(n) wide to either side.
+    values = np.random.default_rng(0).normal(size=10000)
+    assert noise(values.tolist()) == pytest.approx(1.96 * 1.2533 / 100, rel=0.2)
+
+
+def test_bounds_are_met_from_one_side_only(load) -> None:
+    limits = load("limits")
+    at_most, at_least = limits.Limit("a", "a", 2.0), limits.Limit("b", "b", 8.0, at_least=True)
+    assert (at_most.is_met(1.9), at_most.is_met(2.0), at_most.is_met(2.1)) == (True, True, False)
+    assert (at_least.is_met(7.9), at_least.is_met(8.0), at_least.is_met(9.0)) == (False, True, True)
+    assert not at_most.is_met(math.nan)
+    assert not at_least.is_met(math.nan)
+
+
+def test_the_table_of_bounds_shows_what_was_measured(load) -> None:
+    limits = load("limits")
+    assert limits.limits_table({}) == ""
+    first, *others = limits.LIMITS
+    text = limits.limits_table({first.figure: first.bound + 1, others[-1].figure: others[-1].bound / 2})
+    (_, *body) = rows(text)
+    assert [(row[0], row[3]) for row in body] == [(first.what, "no"), (others[-1].what, "yes")]
+    report = limits.as_json({first.figure: first.bound + 1})
+    assert [entry["what"] for entry in report] == [limit.what for limit in limits.LIMITS]
+    assert [entry["met"] for entry in report] == [False, *[None] * len(others)]
+
+
+def test_a_process_tells_its_own_cpu_time_from_its_childrens(load) -> None:
+    usage = load("processes").run_framencc("--version")
+    assert 0 < usage.own_cpu < 60
+    assert usage.children_cpu < 1
+    if sys.platform == "linux":
+        assert 5e6 < usage.peak_bytes < 1e9
+    with pytest.raises(AssertionError, match="ended with 2"):
+        load("processes").run_framencc("run")
+
+
+def test_other_threads_wait_passively_unless_the_user_decides() -> None:
+    program = "import benchmarks, os, sys; print(os.environ['OMP_WAIT_POLICY'], 'numba' in sys.modules)"
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    for given, expected in (({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")):
+        result = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env=environment | given,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert result.stdout.split() == [expected, "False"]
+
+
+def test_an_unknown_benchmark_is_refused() -> None:
+    result = run_benchmark("kernel")
+    assert result.returncode == 2
+    assert "there is no benchmark 'kernel'; choose from kernels, options," in result.stderr
 
 
 @needs_peers
 def test_our_confidence_tells_wrong_flow_better_than_every_other_does(load) -> None:
     usefulness = load("usefulness")
-    found = {case.name: usefulness.measure(case) for case in usefulness.cases()}
+    found = {case.name: usefulness.measure_case(case) for case in usefulness.cases()}
     assert list(found) == ["motorcycle", "occluder", "gain", "noise", "blur"]
     every = [areas for _, areas in found.values()]
     means = {name: np.mean([areas[name] for areas in every]) for name in every[0]}
@@ -222,7 +309,7 @@ def test_a_document_without_its_markers_is_refused(load) -> None:
 def test_a_wrong_map_of_an_option_is_not_timed(load) -> None:
     options = load("options")
     reference, frame = load("pictures").textured_pair(96, 64, "uint8")
-    use = options.ellipse(96, 64)
+    use = options.ellipse(96, 64, 0.8)
     for radius, mask in ((3, None), ((3, 5), None), (3, use)):
         radii = (radius,) if isinstance(radius, int) else radius
         good = np.mean([options.float64_map(reference, frame, each, mask) for each in radii], axis=0)
