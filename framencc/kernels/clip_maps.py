@@ -3,7 +3,7 @@
 import numpy as np
 
 from framencc.kernels.compilation import kernel
-from framencc.kernels.rating import UNITS_PER_ONE
+from framencc.kernels.scoring import UNITS_PER_ONE
 
 
 @kernel()

@@ -14,7 +14,7 @@ import numpy as np
 
 from framencc.frames import Picture, frozen
 from framencc.kernels.clip_maps import add_rows, lower_rows
-from framencc.kernels.rating import UNITS_PER_ONE
+from framencc.kernels.scoring import UNITS_PER_ONE
 from framencc.kernels.threads import default_threads, share_rows
 from framencc.spec import MEAN, MINIMUM
 from framencc.staging import hidden_name, sync_file, sync_folder
