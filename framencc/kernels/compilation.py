@@ -16,6 +16,8 @@ from typing import Any
 
 import numba
 
+from framencc.kernels.calls import called_by, make_known_again
+
 logger = logging.getLogger(__name__)
 
 CACHE_SWITCH = "FRAMENCC_CACHE"
@@ -69,6 +71,16 @@ def _enable_cache(dispatcher: Any) -> None:
     cache = dispatcher._cache
     # Numba looks for changes in the kernel's own file only, but a kernel is made of what it calls, too.
     cache._cache_file._source_stamp = _folder_stamp()
+    # Nor does it know what a kernel refers to by name.
+    implementation = cache._impl
+    reduce, rebuild = implementation.reduce, implementation.rebuild
+    implementation.reduce = lambda data: (called_by(data), reduce(data))
+
+    def rebuild_with_what_it_calls(target_context: Any, payload: Any) -> Any:
+        make_known_again(payload[0])
+        return rebuild(target_context, payload[1])
+
+    implementation.rebuild = rebuild_with_what_it_calls
     load, save = cache.load_overload, cache.save_overload
 
     def load_or_compile(signature: Any, target_context: Any) -> Any:
