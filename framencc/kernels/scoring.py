@@ -11,6 +11,7 @@ import numba
 import numpy as np
 
 from framencc.kernels.accesses import get, put
+from framencc.kernels.calls import call
 from framencc.kernels.compilation import kernel, parallel_kernel
 
 # A mean is summed in units of 2^-30: integer addition gives the same total in any order, and vectorises.
@@ -146,10 +147,10 @@ def _values(floats, planes, pixel, validity, at, size, terms, band):
         return total, squares
     for x in range(size):
         put(terms, scratch + x, np.float64(get(planes, pixel + x)) if get(validity, at + x) == 0 else 0.0)
-    total = _add_up(terms, band, size)
+    total = call(_add_up, terms, band, size)
     for x in range(size):
         terms[band, x] *= terms[band, x]
-    return total, _add_up(terms, band, size)
+    return total, call(_add_up, terms, band, size)
 
 
 @kernel()
@@ -175,7 +176,7 @@ def _steps(floats, planes, pixel, validity, at, size, step, terms, band):
         one, other = np.float64(get(planes, pixel + x)), np.float64(get(planes, pixel + x + step))
         put(terms, scratch + x, abs(one - other) if valid else 0.0)
         count += np.int64(valid)
-    return count, _add_up(terms, band, size)
+    return count, call(_add_up, terms, band, size)
 
 
 @kernel()
@@ -194,9 +195,9 @@ def _add_texture(floats, planes, y, validity, following, tally, band, whole, abo
         for k in range(first[y], first[y + 1] if whole else first[y]):
             part, x0, x1 = stretches[k, 0], stretches[k, 1], stretches[k, 2]
             at = y * width + x0
-            total, squares = _values(floats, planes, plane + at, validity, at, x1 - x0, terms, band)
+            total, squares = call(_values, floats, planes, plane + at, validity, at, x1 - x0, terms, band)
             inner = min(x1, width - 1) - x0
-            count, right = _steps(floats, planes, plane + at, validity, at, inner, 1, terms, band)
+            count, right = call(_steps, floats, planes, plane + at, validity, at, inner, 1, terms, band)
             pairs[y, part, 0] += count if channel == 0 else 0
             sums[y, part, channel, 0] += total
             sums[y, part, channel, 1] += squares
@@ -205,7 +206,7 @@ def _add_texture(floats, planes, y, validity, following, tally, band, whole, abo
         for k in range(first[y - 1] if above else first[y], first[y]):
             part, x0, x1 = stretches[k, 0], stretches[k, 1], stretches[k, 2]
             at = (y - 1) * width + x0
-            count, below = _steps(floats, planes, plane + at, validity, at, x1 - x0, width, terms, band)
+            count, below = call(_steps, floats, planes, plane + at, validity, at, x1 - x0, width, terms, band)
             pairs[y, part, 1] += count if channel == 0 else 0
             sums[y, part, channel, 3] += below
 
@@ -236,7 +237,7 @@ def _add_lengths(y, validity, following, tally, band):
             counts = (get(validity, at + x) == 0) & (square >= 0.0)
             count += np.int64(counts)
             tally.terms[band, x] = np.sqrt(square) if counts else 0.0
-        tally.lengths[y, part] += _add_up(tally.terms, band, x1 - x0)
+        tally.lengths[y, part] += call(_add_up, tally.terms, band, x1 - x0)
         tally.n_lengths[y, part] += count
 
 
@@ -271,9 +272,9 @@ def follow_row(y, row, start, validity, following, tally, band):
     width = following.width
     at = y * width
     if following.distance.size:
-        _weigh(row, start, validity, following.distance, at, width, following.distance_scale)
+        call(_weigh, row, start, validity, following.distance, at, width, following.distance_scale)
     if following.codes.size:
-        _encode(row, start, following.codes, at, width, following.gain, following.offset, following.maximum)
+        call(_encode, row, start, following.codes, at, width, following.gain, following.offset, following.maximum)
     if not tally.sums.size:
         return
     above = tally.rows[band, 1] == y - 1
@@ -283,23 +284,28 @@ def follow_row(y, row, start, validity, following, tally, band):
     tally.sums[y] = 0
     for k in range(following.first[y], following.first[y + 1]):
         part, x0, x1 = following.stretches[k, 0], following.stretches[k, 1], following.stretches[k, 2]
-        count, total, below = _rate(
-            *(row, start + x0, validity, at + x0, x1 - x0, following.threshold),
-            *(tally.bins, band * width, tally.histograms, band, part),
+        count, total, below = call(
+            _rate, row, start + x0, validity, at + x0, x1 - x0, following.threshold, tally.bins, band * width, tally.histograms, band, part
         )
         tally.sums[y, part, 0] += count
         tally.sums[y, part, 1] += total
         tally.sums[y, part, 2] += below
-    _note_validity(y, validity, tally)
+    call(_note_validity, y, validity, tally)
     if following.field.size or following.matrix.size:
-        _add_lengths(y, validity, following, tally, band)
+        call(_add_lengths, y, validity, following, tally, band)
     changed, both = tally.changed[y] > 0, above and (tally.changed[y] > 0 or tally.changed[y - 1] > 0)
-    if following.frame.size:
-        frame = following.float_frame, following.frame
-        _add_texture(*frame, y, validity, following, tally, band, True, above, tally.texture)
-    if changed or both:
-        reference = following.float_reference, following.reference
-        _add_texture(*reference, y, validity, following, tally, band, changed, both, tally.reference_texture)
+    _add_textures(y, validity, following, tally, band, True, above, changed, both)
+
+
+@kernel()
+def _add_textures(y, validity, following, tally, band, whole, above, changed, changed_above):
+    frame, reference = following.frame, following.reference
+    if (whole or above) and frame.size:
+        is_float, sums = following.float_frame, tally.texture
+        call(_add_texture, is_float, frame, y, validity, following, tally, band, whole, above, sums)
+    if (changed or changed_above) and reference.size:
+        is_float, sums = following.float_reference, tally.reference_texture
+        call(_add_texture, is_float, reference, y, validity, following, tally, band, changed, changed_above, sums)
 
 
 @kernel()
@@ -310,17 +316,20 @@ def follow_edges(validity, following, tally):
     for band in range(tally.rows.shape[0]):
         y = tally.rows[band, 0]
         if y > 0:
-            frame, reference = (following.float_frame, following.frame), (following.float_reference, following.reference)
-            _add_texture(*frame, y, validity, following, tally, band, False, True, tally.texture)
-            _add_texture(*reference, y, validity, following, tally, band, False, True, tally.reference_texture)
+            _add_textures(y, validity, following, tally, band, False, True, False, True)
+
+
+@kernel()
+def _follow_band(n_bands, band, rho, validity, following, tally):
+    width = following.width
+    height = rho.size // width
+    for y in range(height * band // n_bands, height * (band + 1) // n_bands):
+        call(follow_row, y, rho, y * width, validity, following, tally, band)
 
 
 @parallel_kernel()
 def follow_map(n_bands, rho, validity, following, tally):
     """Follow the rows of a finished map, which lie in `rho`, (H W,) float32, one after the other."""
-    width = following.width
-    height = rho.size // width
     for band in numba.prange(n_bands):
-        for y in range(height * band // n_bands, height * (band + 1) // n_bands):
-            follow_row(y, rho, y * width, validity, following, tally, band)
+        _follow_band(n_bands, np.int64(band), rho, validity, following, tally)
     follow_edges(validity, following, tally)
