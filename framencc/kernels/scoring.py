@@ -4,7 +4,6 @@
 integers are exact, and the order of float sums depends on the row alone. So results never depend on bands or threads.
 """
 
-import math
 from typing import Any, NamedTuple
 
 import numba
@@ -25,7 +24,6 @@ _CHUNK = 16384
 _I32 = np.int32
 _ZERO, _PER_ONE, _CENTRE, _LAST = np.float32(0), np.float32(BINS_PER_ONE), np.float32(4096.5), np.float32(BINS - 1)
 _UNITS = np.float32(UNITS_PER_ONE)
-_SERIES = tuple(1 / math.factorial(n) for n in range(10, -1, -1))
 
 
 class Following(NamedTuple):
@@ -79,16 +77,14 @@ def _weigh(row, start, validity, distance, at, width, scale):
     """Multiply max(rho, 0) by exp(-distance / scale) where a pixel holds a value."""
     for x in range(width):
         rho, far = get(row, start + x), np.float64(get(distance, at + x))
-        # exp(t) = exp(t / 256)^256 by eleven terms of the series, 1e-9 off at most; exp(-110) is 0 in float32.
-        t = max(-far / scale, -110.0) / 256.0
-        power = _SERIES[0]
-        for factor in _SERIES[1:]:
-            power = power * t + factor
-        for _ in range(8):
+        # exp(t) = exp(t / 4096)^4096, six terms of the series and 12 squares: 3e-9 off. exp(-110) is 0 in float32.
+        t = max(-far / scale, -110.0) * (1.0 / 4096.0)
+        power = 1.0 + t * (1.0 + t * (1.0 / 2.0 + t * (1.0 / 6.0 + t * (1.0 / 24.0 + t * (1.0 / 120.0)))))
+        for _ in range(12):
             power *= power
         weight = power if far >= 0.0 else 0.0
         holds = (get(validity, at + x) <= 2) & (rho == rho)  # noqa: PLR0124  (not NaN)
-        put(row, start + x, np.float32(np.float64(max(rho, _ZERO)) * weight) if holds else rho)
+        put(row, start + x, np.float32(np.float64(rho if rho > _ZERO else _ZERO) * weight) if holds else rho)
 
 
 @kernel()
@@ -131,73 +127,54 @@ def _add_up(terms, band, size):
 
 
 @kernel()
-def _values(floats, planes, pixel, validity, at, size, terms, band):
-    """Return the sum of the valid pixels, and that of their squares."""
-    scratch = band * terms.shape[1]
-    if floats is None:
-        total, squares = np.int64(0), np.int64(0)
-        for begin in range(0, size, _CHUNK):
-            part, high, low = _I32(0), _I32(0), _I32(0)
-            for x in range(begin, min(size, begin + _CHUNK)):
-                value = np.uint32(get(planes, pixel + x)) if get(validity, at + x) == 0 else np.uint32(0)
-                square = np.uint32(value * value)
-                part = _I32(part + value)
-                high, low = _I32(high + (square >> 16)), _I32(low + (square & 65535))
-            total, squares = total + part, squares + np.int64(high) * 65536 + low
-        return total, squares
-    for x in range(size):
-        put(terms, scratch + x, np.float64(get(planes, pixel + x)) if get(validity, at + x) == 0 else 0.0)
-    total = call(_add_up, terms, band, size)
-    for x in range(size):
-        terms[band, x] *= terms[band, x]
-    return total, call(_add_up, terms, band, size)
+def _sum_texture(floats, planes, pixel, validity, at, size, step, terms, band):
+    """Return number, sum and sum of squares of the valid pixels.
 
-
-@kernel()
-def _steps(floats, planes, pixel, validity, at, size, step, terms, band):
-    """Return how many pairs of valid pixels there are, and the sum of their absolute differences.
-
-    The other pixel of a pair lies `step` pixels away.
+    With a step not of the pixels, but of their absolute differences to those so far away, where both are valid.
     """
     count, scratch = np.int64(0), band * terms.shape[1]
     if floats is None:
-        total = np.int64(0)
+        total, squares = np.int64(0), np.int64(0)
         for begin in range(0, size, _CHUNK):
-            n_pairs, part = _I32(0), _I32(0)
+            n, part, high, low = _I32(0), _I32(0), _I32(0), _I32(0)
             for x in range(begin, min(size, begin + _CHUNK)):
                 valid = (get(validity, at + x) | get(validity, at + x + step)) == 0
-                one, other = _I32(get(planes, pixel + x)), _I32(get(planes, pixel + x + step))
-                part = _I32(part + (_I32(max(one, other) - min(one, other)) if valid else _I32(0)))
-                n_pairs = _I32(n_pairs + _I32(valid))
-            count, total = count + n_pairs, total + part
-        return count, total
+                one = _I32(get(planes, pixel + x))
+                other = _I32(get(planes, pixel + x + step)) if step else _I32(0)
+                value = np.uint32(max(one, other) - min(one, other)) if valid else np.uint32(0)
+                square = np.uint32(value * value)
+                n, part = _I32(n + _I32(valid)), _I32(part + value)
+                high, low = _I32(high + (square >> 16)), _I32(low + (square & 65535))
+            count, total, squares = count + n, total + part, squares + np.int64(high) * 65536 + low
+        return count, total, squares
     for x in range(size):
         valid = (get(validity, at + x) | get(validity, at + x + step)) == 0
         one, other = np.float64(get(planes, pixel + x)), np.float64(get(planes, pixel + x + step))
-        put(terms, scratch + x, abs(one - other) if valid else 0.0)
+        value = abs(one - other) if step else one
+        put(terms, scratch + x, value if valid else 0.0)
         count += np.int64(valid)
-    return count, call(_add_up, terms, band, size)
+    total = call(_add_up, terms, band, size)
+    for x in range(size):
+        terms[band, x] *= terms[band, x]
+    return count, total, call(_add_up, terms, band, size)
 
 
 @kernel()
-def _add_texture(floats, planes, y, validity, following, tally, band, whole, above, sums):
+def _add_texture(floats, planes, y, validity, stretches, first, terms, band, whole, above, pairs, sums):
     """Sum a row of each channel: its values, squares and pairs to the right if `whole`, those with the row above."""
-    height, width, terms = validity.shape[0], validity.shape[1], tally.terms
-    first, stretches, pairs = following.first, following.stretches, tally.pairs
-    if whole:
-        sums[y, :, :, :3] = 0
-        pairs[y, :, 0] = 0
-    if above:
-        sums[y, :, :, 3] = 0
-        pairs[y, :, 1] = 0
+    height, width = validity.shape
+    for part in range(pairs.shape[1]):
+        pairs[y, part, 0], pairs[y, part, 1] = 0 if whole else pairs[y, part, 0], 0 if above else pairs[y, part, 1]
+        for channel in range(planes.shape[0]):
+            for k in range(0 if whole else 3, 4 if above else 3):
+                sums[y, part, channel, k] = 0
     for channel in range(planes.shape[0]):
         plane = channel * height * width
         for k in range(first[y], first[y + 1] if whole else first[y]):
             part, x0, x1 = stretches[k, 0], stretches[k, 1], stretches[k, 2]
-            at = y * width + x0
-            total, squares = call(_values, floats, planes, plane + at, validity, at, x1 - x0, terms, band)
-            inner = min(x1, width - 1) - x0
-            count, right = call(_steps, floats, planes, plane + at, validity, at, inner, 1, terms, band)
+            at, inner = y * width + x0, min(x1, width - 1) - x0
+            _, total, squares = call(_sum_texture, floats, planes, plane + at, validity, at, x1 - x0, 0, terms, band)
+            count, right, _ = call(_sum_texture, floats, planes, plane + at, validity, at, inner, 1, terms, band)
             pairs[y, part, 0] += count if channel == 0 else 0
             sums[y, part, channel, 0] += total
             sums[y, part, channel, 1] += squares
@@ -206,70 +183,65 @@ def _add_texture(floats, planes, y, validity, following, tally, band, whole, abo
         for k in range(first[y - 1] if above else first[y], first[y]):
             part, x0, x1 = stretches[k, 0], stretches[k, 1], stretches[k, 2]
             at = (y - 1) * width + x0
-            count, below = call(_steps, floats, planes, plane + at, validity, at, x1 - x0, width, terms, band)
+            count, below, _ = call(_sum_texture, floats, planes, plane + at, validity, at, x1 - x0, width, terms, band)
             pairs[y, part, 1] += count if channel == 0 else 0
             sums[y, part, channel, 3] += below
 
 
 @kernel()
-def _add_lengths(y, validity, following, tally, band):
+def _add_lengths(y, field, m, validity, stretches, first, terms, band, lengths, n_lengths):
     """Sum the lengths of a row's displacements over the valid pixels that have one."""
-    width, matrix = following.width, following.matrix
-    tally.lengths[y], tally.n_lengths[y] = 0.0, 0
-    for k in range(following.first[y], following.first[y + 1]):
-        part, x0, x1 = following.stretches[k, 0], following.stretches[k, 1], following.stretches[k, 2]
-        at, scratch, count = y * width + x0, band * width, np.int64(0)
-        if matrix.size:
-            v = np.float64(y)
-            for x in range(x1 - x0):
-                u = np.float64(x0 + x)
-                divisor = matrix[2, 0] * u + matrix[2, 1] * v + matrix[2, 2]
-                dx = (matrix[0, 0] * u + matrix[0, 1] * v + matrix[0, 2]) / divisor - u
-                dy = (matrix[1, 0] * u + matrix[1, 1] * v + matrix[1, 2]) / divisor - v
-                put(tally.terms, scratch + x, dx * dx + dy * dy if divisor > 0.0 else np.nan)
-        else:
-            for x in range(x1 - x0):
-                dx = np.float64(get(following.field, 2 * (at + x)))
-                dy = np.float64(get(following.field, 2 * (at + x) + 1))
-                put(tally.terms, scratch + x, dx * dx + dy * dy)
+    width, scratch, v = validity.shape[1], band * terms.shape[1], float(y)
+    for part in range(lengths.shape[1]):
+        lengths[y, part], n_lengths[y, part] = 0.0, 0
+    for k in range(first[y], first[y + 1]):
+        part, x0, x1 = stretches[k, 0], stretches[k, 1], stretches[k, 2]
+        at, count = y * width + x0, np.int64(0)
+        for x in range(x1 - x0 if m.size else 0):
+            u = float(x0 + x)
+            divisor = m[2, 0] * u + m[2, 1] * v + m[2, 2]
+            dx = (m[0, 0] * u + m[0, 1] * v + m[0, 2]) / divisor - u
+            dy = (m[1, 0] * u + m[1, 1] * v + m[1, 2]) / divisor - v
+            put(terms, scratch + x, dx * dx + dy * dy if divisor > 0.0 else np.nan)
+        for x in range(0 if m.size else x1 - x0):
+            dx, dy = float(get(field, 2 * (at + x))), float(get(field, 2 * (at + x) + 1))
+            put(terms, scratch + x, dx * dx + dy * dy)
         for x in range(x1 - x0):
-            square = tally.terms[band, x]
-            counts = (get(validity, at + x) == 0) & (square >= 0.0)
+            counts = (get(validity, at + x) == 0) & (terms[band, x] >= 0.0)
             count += np.int64(counts)
-            tally.terms[band, x] = np.sqrt(square) if counts else 0.0
-        tally.lengths[y, part] += call(_add_up, tally.terms, band, x1 - x0)
-        tally.n_lengths[y, part] += count
+            terms[band, x] = np.sqrt(terms[band, x]) if counts else 0.0
+        lengths[y, part] += call(_add_up, terms, band, x1 - x0)
+        n_lengths[y, part] += count
 
 
 @kernel()
-def _note_validity(y, validity, tally):
-    """Count the codes of a row; keep it, and tell whether other pixels are valid than of the row kept before."""
+def _note_validity(y, validity, kept, changed, code_counts):
+    """Count the codes of a row; keep them, and note whether other pixels are valid than in the row kept before."""
     width = validity.shape[1]
-    at, seen, other = y * width, np.uint16(0), np.uint8(0)
+    at, seen, differs = y * width, np.uint16(0), np.uint8(0)
     for x in range(width):
         code = get(validity, at + x)
         seen |= np.uint16(np.uint16(1) << (code & np.uint8(15)))
-        other |= np.uint8((code == 0) != (get(tally.kept, at + x) == 0))
-    for code in range(tally.code_counts.shape[1]):
+        differs |= np.uint8((code == 0) != (get(kept, at + x) == 0))
+    for code in range(code_counts.shape[1]):
         count = _I32(0)
         if seen >> code & 1:
             for x in range(width):
                 count = _I32(count + _I32(get(validity, at + x) == code))
-        tally.code_counts[y, code] = count
-    tally.changed[y] = other
-    if other:
-        for x in range(width):
-            put(tally.kept, at + x, get(validity, at + x))
+        code_counts[y, code] = count
+    changed[y] = differs
+    for x in range(width if differs else 0):
+        kept[y, x] = validity[y, x]
 
 
 @kernel()
 def follow_row(y, row, start, validity, following, tally, band):
     """Do with row y of a map, which lies in ``row[start : start + W]`` and may be changed there, what is wanted.
 
-    `row` is 1-D float32, `validity` (H, W) uint8, complete for this row. Rows of a band come one after the other;
-    `follow_edges` takes what rows of two bands have in common.
+    `row` is 1-D float32, `validity` (H, W) uint8, complete for this row. The rows of a band come one after the other;
+    at last `follow_edges` takes what rows of two bands have in common. `band` is an int64.
     """
-    width = following.width
+    width, first, stretches, terms = following.width, following.first, following.stretches, tally.terms
     at = y * width
     if following.distance.size:
         call(_weigh, row, start, validity, following.distance, at, width, following.distance_scale)
@@ -281,55 +253,49 @@ def follow_row(y, row, start, validity, following, tally, band):
     tally.rows[band, 1] = y
     if not above:
         tally.rows[band, 0] = y
-    tally.sums[y] = 0
-    for k in range(following.first[y], following.first[y + 1]):
-        part, x0, x1 = following.stretches[k, 0], following.stretches[k, 1], following.stretches[k, 2]
+    for part in range(tally.sums.shape[1]):
+        tally.sums[y, part, 0], tally.sums[y, part, 1], tally.sums[y, part, 2] = 0, 0, 0
+    for k in range(first[y], first[y + 1]):
+        part, x0, size = stretches[k, 0], start + stretches[k, 1], stretches[k, 2] - stretches[k, 1]
+        bins, x1, threshold = band * width, at + stretches[k, 1], following.threshold
         count, total, below = call(
-            _rate, row, start + x0, validity, at + x0, x1 - x0, following.threshold, tally.bins, band * width, tally.histograms, band, part
+            _rate, row, x0, validity, x1, size, threshold, tally.bins, bins, tally.histograms, band, part
         )
         tally.sums[y, part, 0] += count
         tally.sums[y, part, 1] += total
         tally.sums[y, part, 2] += below
-    call(_note_validity, y, validity, tally)
+    call(_note_validity, y, validity, tally.kept, tally.changed, tally.code_counts)
     if following.field.size or following.matrix.size:
-        call(_add_lengths, y, validity, following, tally, band)
-    changed, both = tally.changed[y] > 0, above and (tally.changed[y] > 0 or tally.changed[y - 1] > 0)
-    _add_textures(y, validity, following, tally, band, True, above, changed, both)
-
-
-@kernel()
-def _add_textures(y, validity, following, tally, band, whole, above, changed, changed_above):
-    frame, reference = following.frame, following.reference
-    if (whole or above) and frame.size:
-        is_float, sums = following.float_frame, tally.texture
-        call(_add_texture, is_float, frame, y, validity, following, tally, band, whole, above, sums)
-    if (changed or changed_above) and reference.size:
-        is_float, sums = following.float_reference, tally.reference_texture
-        call(_add_texture, is_float, reference, y, validity, following, tally, band, changed, changed_above, sums)
+        field, matrix = following.field, following.matrix
+        call(_add_lengths, y, field, matrix, validity, stretches, first, terms, band, tally.lengths, tally.n_lengths)
+    changed = tally.changed[y] > 0
+    both = above and (changed or tally.changed[y - 1] > 0)
+    floats, planes, sums = following.float_frame, following.frame, tally.texture
+    call(_add_texture, floats, planes, y, validity, stretches, first, terms, band, True, above, tally.pairs, sums)
+    if changed or both:
+        own, planes, sums = following.float_reference, following.reference, tally.reference_texture
+        call(_add_texture, own, planes, y, validity, stretches, first, terms, band, changed, both, tally.pairs, sums)
 
 
 @kernel()
 def follow_edges(validity, following, tally):
     """Take the pairs of neighbours in two bands, when all rows have been followed."""
-    if not tally.sums.size:
-        return
-    for band in range(tally.rows.shape[0]):
+    first, stretches, terms = following.first, following.stretches, tally.terms
+    for band in range(tally.rows.shape[0] if tally.sums.size else 0):
         y = tally.rows[band, 0]
         if y > 0:
-            _add_textures(y, validity, following, tally, band, False, True, False, True)
-
-
-@kernel()
-def _follow_band(n_bands, band, rho, validity, following, tally):
-    width = following.width
-    height = rho.size // width
-    for y in range(height * band // n_bands, height * (band + 1) // n_bands):
-        call(follow_row, y, rho, y * width, validity, following, tally, band)
+            floats, planes, sums = following.float_frame, following.frame, tally.texture
+            call(_add_texture, floats, planes, y, validity, stretches, first, terms, band, False, True, tally.pairs, sums)
+            own, planes, sums = following.float_reference, following.reference, tally.reference_texture
+            call(_add_texture, own, planes, y, validity, stretches, first, terms, band, False, True, tally.pairs, sums)
 
 
 @parallel_kernel()
 def follow_map(n_bands, rho, validity, following, tally):
     """Follow the rows of a finished map, which lie in `rho`, (H W,) float32, one after the other."""
-    for band in numba.prange(n_bands):
-        _follow_band(n_bands, np.int64(band), rho, validity, following, tally)
-    follow_edges(validity, following, tally)
+    height = rho.size // following.width
+    for i in numba.prange(n_bands):
+        band = np.int64(i)  # Numba counts bands in uint64, which would compile all kernels a second time
+        for y in range(height * band // n_bands, height * (band + 1) // n_bands):
+            call(follow_row, y, rho, y * following.width, validity, following, tally, band)
+    call(follow_edges, validity, following, tally)
