@@ -29,8 +29,8 @@ def make_following(
     encoding: Encoding = "clip",
     frame: Picture = _NO_PLANES,
     reference: Picture = _NO_PLANES,
-    warp: npt.NDArray[Any] | None = None,
-    threshold: np.float32 = np.float32(0),
+    field: npt.NDArray[Any] | None = None,
+    threshold: float = 0.0,
     stretches: npt.NDArray[np.int32] = _NO_STRETCHES,
     first: npt.NDArray[np.int64] = _NO_ROWS,
 ) -> Following:
@@ -51,7 +51,7 @@ def make_following(
         ``clip`` or ``signed``, see `framencc.render.encode`; with ``float`` no codes are written.
     frame, reference
         (C, H, W) images whose texture is compared.
-    warp
+    field
         (H, W, 2) float32 displacements, or the (3, 3) float64 matrix that takes a reference pixel to a frame pixel.
     threshold, stretches, first
         As of `framencc.kernels.scoring.Following`.
@@ -60,7 +60,7 @@ def make_following(
         codes = _NO_CODES
     maximum = float(maximum_code(8 * codes.dtype.itemsize))
     gain, offset = (maximum / 2, maximum / 2) if encoding == "signed" else (maximum, 0.0)
-    is_matrix = warp is not None and warp.ndim == 2
+    given = _NO_FIELD if field is None else frozen(field)
     return Following(
         width=width,
         distance=_NO_DISTANCE if distance is None else frozen(distance),
@@ -73,9 +73,9 @@ def make_following(
         float_frame=_is_float(frame),
         reference=frozen(reference),
         float_reference=_is_float(reference),
-        field=_NO_FIELD if warp is None or is_matrix else frozen(warp),
-        matrix=frozen(warp) if warp is not None and is_matrix else _NO_MATRIX,
-        threshold=threshold,
+        field=given if given.ndim == 3 else _NO_FIELD,
+        matrix=given if given.ndim == 2 else _NO_MATRIX,
+        threshold=np.float32(threshold),
         stretches=stretches,
         first=first,
     )
@@ -85,7 +85,9 @@ def make_tally(n_bands: int, shape: tuple[int, int], n_parts: int, following: Fo
     """Return room for the sums of a map of `n_parts` parts; none for 0 parts."""
     height, width = shape if n_parts else (0, 0)
     rows, channels = (height, n_parts), (len(following.frame), len(following.reference))
-    textures = [np.int64 if is_float is None else np.float64 for is_float in (following.float_frame, following.float_reference)]
+    textures = [
+        np.int64 if is_float is None else np.float64 for is_float in (following.float_frame, following.float_reference)
+    ]
     return Tally(
         rows=np.full((n_bands, 2), -2, np.int64),
         code_counts=np.zeros((height, N_CODES), np.int64),

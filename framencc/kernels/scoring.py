@@ -285,7 +285,9 @@ def follow_edges(validity, following, tally):
         y = tally.rows[band, 0]
         if y > 0:
             floats, planes, sums = following.float_frame, following.frame, tally.texture
-            call(_add_texture, floats, planes, y, validity, stretches, first, terms, band, False, True, tally.pairs, sums)
+            call(
+                _add_texture, floats, planes, y, validity, stretches, first, terms, band, False, True, tally.pairs, sums
+            )
             own, planes, sums = following.float_reference, following.reference, tally.reference_texture
             call(_add_texture, own, planes, y, validity, stretches, first, terms, band, False, True, tally.pairs, sums)
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from framencc.frames import Picture
 from framencc.following import follow, make_following, make_tally
+from framencc.frames import Picture
 from framencc.kernels.launch import count_bands, default_threads
 from framencc.kernels.scoring import Following
 from framencc.spec import Encoding
