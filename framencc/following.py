@@ -84,17 +84,14 @@ def make_following(
 def make_tally(n_bands: int, shape: tuple[int, int], n_parts: int, following: Following) -> Tally:
     """Return room for the sums of a map of `n_parts` parts; none for 0 parts."""
     height, width = shape if n_parts else (0, 0)
-    rows, channels = (height, n_parts), (len(following.frame), len(following.reference))
-    textures = [
-        np.int64 if is_float is None else np.float64 for is_float in (following.float_frame, following.float_reference)
-    ]
+    rows, n_channels = (height, n_parts), len(following.reference)
     return Tally(
         rows=np.full((n_bands, 2), -2, np.int64),
         code_counts=np.zeros((height, N_CODES), np.int64),
         sums=np.zeros((*rows, 3), np.int64),
         histograms=np.zeros((n_bands, n_parts, BINS + 1), np.int32),
-        texture=np.zeros((*rows, channels[0], 4), textures[0]),
-        reference_texture=np.zeros((*rows, channels[1], 4), textures[1]),
+        texture=np.zeros((*rows, n_channels, 4), _sum_dtype(following.frame)),
+        reference_texture=np.zeros((*rows, n_channels, 4), _sum_dtype(following.reference)),
         pairs=np.zeros((*rows, 2), np.int64),
         lengths=np.zeros(rows),
         n_lengths=np.zeros(rows, np.int64),
@@ -119,13 +116,21 @@ def follow(rho: Picture, validity: Picture, following: Following, tally: Tally, 
     threads
         How many threads to use. The results do not depend on it.
     """
-    row = np.ascontiguousarray(rho)
-    if not row.flags.writeable:
-        row = row.copy()
-    launch(follow_map, threads, len(tally.rows), row.reshape(-1), frozen(validity), following, tally)
+    # Maps that are still being made are writable, and kernels should be compiled for one kind.
+    row, codes = _writable(rho), _writable(validity)
+    launch(follow_map, threads, len(tally.rows), row.reshape(-1), codes, following, tally)
     if following.distance.size and row is not rho:
         rho[...] = row
 
 
+def _writable(picture: Picture) -> Picture:
+    """Return the same, C-contiguous and writable: a copy where it is not."""
+    return np.require(picture, requirements=["C", "W"])
+
+
 def _is_float(planes: Picture) -> bool | None:
     return True if planes.dtype == np.float32 else None
+
+
+def _sum_dtype(planes: Picture) -> type:
+    return np.int64 if _is_float(planes) is None else np.float64

@@ -287,7 +287,8 @@ def _percentiles(histograms: Sums) -> dict[str, Sums]:
 
     def value(rank: Sums) -> Sums:
         bins = np.searchsorted(ends, before + rank.astype(np.int64), side="right") - np.arange(n_parts) * n_bins
-        return bins / BINS_PER_ONE - 1.0
+        values: Sums = bins / BINS_PER_ONE - 1.0
+        return values
 
     found = {}
     for name, share in PERCENTILES.items():

@@ -113,6 +113,8 @@ def test_one_scorer_serves_many_frames(dtype):
     static = rng.choice([0, 4], shape).astype(np.uint8)
     some_rows = static.copy()
     some_rows[70:80] = 0
+    damaged = np.zeros(shape, np.float32), np.full(shape, 8, np.uint8)
+    assert scorer.score(*damaged).gain is None
     for index, validity in enumerate([static, static, some_rows, static, np.zeros_like(static), static]):
         rho, planes = make_map("random", shape, rng), make_planes(dtype, (2, *shape), rng)
         found = [
@@ -121,7 +123,7 @@ def test_one_scorer_serves_many_frames(dtype):
         ]
         assert found[0] == found[1]
         if index % 2:  # a damaged frame lies between
-            assert scorer.score(rho, np.full(shape, 8, np.uint8)).gain is None
+            assert scorer.score(*damaged).gain is None
 
 
 @pytest.mark.parametrize("bands", [1, 7])

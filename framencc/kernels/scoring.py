@@ -66,7 +66,7 @@ class Tally(NamedTuple):
     pairs: Any  # (H, P, 2) int64: pairs of valid neighbours, to the right and above
     lengths: Any  # (H, P) float64, px
     n_lengths: Any  # (H, P) int64
-    kept: Any  # (H, W) uint8 validity, at first 255
+    kept: Any  # (H, W) uint8 validity of which the reference was summed, at first 255
     changed: Any  # (H,) uint8: `kept` has changed with this frame
     bins: Any  # (B, W) uint16
     terms: Any  # (B, W) float64
@@ -128,9 +128,9 @@ def _add_up(terms, band, size):
 
 @kernel()
 def _sum_texture(floats, planes, pixel, validity, at, size, step, terms, band):
-    """Return number, sum and sum of squares of the valid pixels.
+    """Return 0, the sum of the valid pixels, and that of their squares.
 
-    With a step not of the pixels, but of their absolute differences to those so far away, where both are valid.
+    With a step: the number of pairs of valid pixels so far apart, the sum of their absolute differences, and 0.
     """
     count, scratch = np.int64(0), band * terms.shape[1]
     if floats is None:
@@ -138,25 +138,31 @@ def _sum_texture(floats, planes, pixel, validity, at, size, step, terms, band):
         for begin in range(0, size, _CHUNK):
             n, part, high, low = _I32(0), _I32(0), _I32(0), _I32(0)
             for x in range(begin, min(size, begin + _CHUNK)):
-                valid = (get(validity, at + x) | get(validity, at + x + step)) == 0
-                one = _I32(get(planes, pixel + x))
-                other = _I32(get(planes, pixel + x + step)) if step else _I32(0)
-                value = np.uint32(max(one, other) - min(one, other)) if valid else np.uint32(0)
-                square = np.uint32(value * value)
-                n, part = _I32(n + _I32(valid)), _I32(part + value)
-                high, low = _I32(high + (square >> 16)), _I32(low + (square & 65535))
+                if step is None:
+                    value = np.uint32(get(planes, pixel + x)) if get(validity, at + x) == 0 else np.uint32(0)
+                    square = np.uint32(value * value)
+                    high, low = _I32(high + (square >> 16)), _I32(low + (square & 65535))
+                    part = _I32(part + value)
+                else:
+                    valid = (get(validity, at + x) | get(validity, at + x + step)) == 0
+                    one, other = _I32(get(planes, pixel + x)), _I32(get(planes, pixel + x + step))
+                    n, part = _I32(n + valid), _I32(part + (max(one, other) - min(one, other) if valid else 0))
             count, total, squares = count + n, total + part, squares + np.int64(high) * 65536 + low
         return count, total, squares
     for x in range(size):
-        valid = (get(validity, at + x) | get(validity, at + x + step)) == 0
-        one, other = np.float64(get(planes, pixel + x)), np.float64(get(planes, pixel + x + step))
-        value = abs(one - other) if step else one
+        if step is None:
+            value, valid = np.float64(get(planes, pixel + x)), get(validity, at + x) == 0
+        else:
+            value = abs(np.float64(get(planes, pixel + x)) - np.float64(get(planes, pixel + x + step)))
+            valid = (get(validity, at + x) | get(validity, at + x + step)) == 0
+            count += np.int64(valid)
         put(terms, scratch + x, value if valid else 0.0)
-        count += np.int64(valid)
-    total = call(_add_up, terms, band, size)
-    for x in range(size):
-        terms[band, x] *= terms[band, x]
-    return count, total, call(_add_up, terms, band, size)
+    total, squares = call(_add_up, terms, band, size), 0.0
+    if step is None:
+        for x in range(size):
+            terms[band, x] *= terms[band, x]
+        squares = call(_add_up, terms, band, size)
+    return count, total, squares
 
 
 @kernel()
@@ -173,7 +179,7 @@ def _add_texture(floats, planes, y, validity, stretches, first, terms, band, who
         for k in range(first[y], first[y + 1] if whole else first[y]):
             part, x0, x1 = stretches[k, 0], stretches[k, 1], stretches[k, 2]
             at, inner = y * width + x0, min(x1, width - 1) - x0
-            _, total, squares = call(_sum_texture, floats, planes, plane + at, validity, at, x1 - x0, 0, terms, band)
+            _, total, squares = call(_sum_texture, floats, planes, plane + at, validity, at, x1 - x0, None, terms, band)
             count, right, _ = call(_sum_texture, floats, planes, plane + at, validity, at, inner, 1, terms, band)
             pairs[y, part, 0] += count if channel == 0 else 0
             sums[y, part, channel, 0] += total
@@ -204,7 +210,7 @@ def _add_lengths(y, field, m, validity, stretches, first, terms, band, lengths, 
             dy = (m[1, 0] * u + m[1, 1] * v + m[1, 2]) / divisor - v
             put(terms, scratch + x, dx * dx + dy * dy if divisor > 0.0 else np.nan)
         for x in range(0 if m.size else x1 - x0):
-            dx, dy = float(get(field, 2 * (at + x))), float(get(field, 2 * (at + x) + 1))
+            dx, dy = np.float64(get(field, 2 * (at + x))), np.float64(get(field, 2 * (at + x) + 1))
             put(terms, scratch + x, dx * dx + dy * dy)
         for x in range(x1 - x0):
             counts = (get(validity, at + x) == 0) & (terms[band, x] >= 0.0)
@@ -218,17 +224,18 @@ def _add_lengths(y, field, m, validity, stretches, first, terms, band, lengths, 
 def _note_validity(y, validity, kept, changed, code_counts):
     """Count the codes of a row; keep them, and note whether other pixels are valid than in the row kept before."""
     width = validity.shape[1]
-    at, seen, differs = y * width, np.uint16(0), np.uint8(0)
+    at, highest, differs = y * width, np.uint8(0), np.uint8(0)
     for x in range(width):
         code = get(validity, at + x)
-        seen |= np.uint16(np.uint16(1) << (code & np.uint8(15)))
+        highest = max(highest, code)
         differs |= np.uint8((code == 0) != (get(kept, at + x) == 0))
-    for code in range(code_counts.shape[1]):
+    code_counts[y, 0] = width
+    for code in range(1, code_counts.shape[1]):
         count = _I32(0)
-        if seen >> code & 1:
-            for x in range(width):
-                count = _I32(count + _I32(get(validity, at + x) == code))
+        for x in range(width if code <= highest else 0):
+            count = _I32(count + (get(validity, at + x) == code))
         code_counts[y, code] = count
+        code_counts[y, 0] -= count
     changed[y] = differs
     for x in range(width if differs else 0):
         kept[y, x] = validity[y, x]

@@ -8,7 +8,7 @@ from framencc.kernels.launch import count_bands, default_threads
 from framencc.kernels.scoring import Following
 from framencc.spec import Encoding
 
-_NO_VALIDITY = np.empty((0, 0), np.uint8)
+_NO_VALIDITY: Picture = np.empty((0, 0), np.uint8)
 
 
 def weigh(rho: Picture, validity: Picture, distance: Picture, scale: float, *, threads: int | None = None) -> None:
