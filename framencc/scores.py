@@ -1,27 +1,25 @@
 """The numbers of one frame: how well it matches, whether it is blurred or lit otherwise, and how far it was warped.
 
 docs/scores.md says how to read them. None depends on the number of threads: counts and sums of integers are exact, sums
-of floats have a fixed order, and medians and percentiles are selected, not estimated.
+of floats have a fixed order, and percentiles are read from a histogram.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from framencc.engine import VALIDITY_CODES
+from framencc.following import follow, make_following, make_tally
 from framencc.frames import Picture, Regions, frozen
-from framencc.kernels import rating, texture
-from framencc.kernels.threads import SMALLEST_CHUNK, default_threads, share_rows
+from framencc.kernels.launch import count_bands, default_threads
+from framencc.kernels.scoring import BINS, BINS_PER_ONE, UNITS_PER_ONE, Following, Tally
 from framencc.spec.scores import ScoresSpec
 
 _DEFAULT_THRESHOLD = float(ScoresSpec.model_fields["threshold"].default)
 PERCENTILES = {"median": 50, "p05": 5, "p95": 95}
-_PIECES_PER_THREAD = 4
 # A float picture whose variance is no larger a share of its mean square is flat: so much is rounding.
 _FLAT = 1e-11
 
@@ -65,7 +63,8 @@ class FrameScores:
     code_shares
         Share of the pixels of each validity code, from 0 on (`framencc.engine.VALIDITY_CODES` names them).
     median, p05, p95
-        Percentiles 50, 5 and 95 of rho, between two values interpolated linearly as NumPy does.
+        Percentiles 50, 5 and 95 of rho, interpolated linearly between two values as NumPy does; at most 1/8000 off,
+        because values are counted in bins of 1/4096. Exact where the values are multiples of 1/4096, such as 0 and 1.
     share_below
         Share of the measured pixels whose rho is below the threshold.
     sharpness_ratio
@@ -124,188 +123,132 @@ class Scorer:
         threads: int | None = None,
     ) -> None:
         self._shape = shape
-        self._reference = None if reference is None else frozen(reference)
+        self._reference = frozen(np.empty((0, *shape), np.uint8) if reference is None else reference)
         self._scale = scale
-        self._threshold = np.float32(threshold)
+        self._threshold = threshold
         self._threads = threads or default_threads()
-        self._names = () if regions is None else tuple(regions.names)
-        self._has_regions = regions is not None
+        self._names = None if regions is None else tuple(regions.names)
         numbers = _part_numbers(shape, regions)
-        self._stretches, self._first = _stretches(numbers)
-        self._n_parts = len(self._names) + 1
-        self._n_pixels = np.bincount(numbers.ravel(), minlength=self._n_parts)
-        rows = max(SMALLEST_CHUNK, -(-shape[0] // (self._threads * _PIECES_PER_THREAD)))
-        self._pieces = list(pairwise([*range(0, shape[0], rows), shape[0]]))
-        self._histograms = np.empty((len(self._pieces), self._n_parts, rating.BINS + 1), np.int32)
+        self._stretches, self._first = (frozen(array) for array in _stretches(numbers))
+        self._n_pixels = np.bincount(numbers.ravel(), minlength=1 + len(self._names or ()))
+        self._n_pixels[0] = numbers.size
+        self._frame_dtype = self._reference.dtype
+        self._following: Following | None = None
+        self._tally: Tally | None = None
 
     def score(
-        self, rho: Picture, validity: Picture, planes: Picture | None = None, field: Picture | None = None
+        self, rho: Picture, validity: Picture, planes: Picture | None = None, field: npt.NDArray[Any] | None = None
     ) -> FrameScores:
-        """Score a frame.
+        """Score a finished map.
 
         Parameters
         ----------
         rho
             (H, W) float32 map.
         validity
-            (H, W) uint8 codes; 0 is measured.
+            (H, W) uint8 codes; 0 is valid.
         planes
             (C, H, W) channels of the (warped) frame, where `validity` is 0; None: neither sharpness nor gain is wanted.
         field
-            (H, W, 2) float32 displacements; None without a warp.
+            (H, W, 2) float32 displacements in pixels, or the (3, 3) float64 matrix from reference pixels to frame
+            pixels; None where the frame was not warped.
         """
-        rho, validity = frozen(rho), frozen(validity)
-        sums, n_coded = self._count(rho, validity)
-        groups = [list(range(self._n_parts)), *([part] for part in range(1, self._n_parts))]
-        totals = [[int(value) for value in sums[parts].sum(axis=0)] for parts in groups]
-        percentiles = self._percentiles(rho, validity, groups)
-        looks = self._compare_textures(planes, validity, groups)
-        lengths = self._lengths(field, validity, groups)
-        scores = []
-        for (n_valid, total, n_below), found, look, length in zip(totals, percentiles, looks, lengths, strict=True):
-            mean = total / rating.UNITS_PER_ONE / n_valid if n_valid else None
-            below = n_below / n_valid if n_valid else None
-            scores.append({"mean": mean, **found, "share_below": below, **look, "warp_magnitude": length})
-        whole, *others = scores
-        regions = {
-            name: RegionScores(
-                n_pixels=int(n_pixels), valid_share=total[0] / int(n_pixels) if n_pixels else None, **one
-            )
-            for name, n_pixels, total, one in zip(self._names, self._n_pixels[1:], totals[1:], others, strict=True)
+        following, tally = self.begin(count_bands(self._shape[0], self._threads), planes, field)
+        follow(rho, validity, following, tally, self._threads)
+        return self.finish()
+
+    def begin(
+        self, n_bands: int, planes: Picture | None = None, field: npt.NDArray[Any] | None = None, **options: Any
+    ) -> tuple[Following, Tally]:
+        """Return what a kernel needs to score a frame while it is correlated.
+
+        It calls `framencc.kernels.scoring.follow_row` with each finished row of each band, and `follow_edges` after
+        the last one. Then `finish` returns the scores.
+
+        Parameters
+        ----------
+        n_bands
+            Number of bands of rows.
+        planes, field
+            As of `score`.
+        options
+            What else is done with each row: see `framencc.following.make_following`.
+        """
+        if planes is None or not self._reference.size:
+            frame = np.empty((0, *self._shape), self._frame_dtype)  # as before, so that no other kernel is compiled
+        else:
+            frame, self._frame_dtype = planes, planes.dtype
+        following = make_following(
+            self._shape[1],
+            frame=frame,
+            reference=self._reference,
+            field=field,
+            threshold=self._threshold,
+            stretches=self._stretches,
+            first=self._first,
+            **options,
+        )
+        self._tally = self._cleared_tally(n_bands, following)
+        self._following = following
+        return following, self._tally
+
+    @np.errstate(divide="ignore", invalid="ignore")  # of nothing, a number is NaN here and None in the scores
+    def finish(self) -> FrameScores:
+        """Return the scores of the frame that was begun, when all its rows have been followed."""
+        following, tally = self._following, self._tally
+        assert following is not None
+        assert tally is not None
+        counts, totals, n_below = _by_region(tally.sums).T
+        unknown = np.full(len(counts), np.nan)
+        columns = dict.fromkeys(("sharpness_ratio", "gain", "warp_magnitude"), unknown)
+        columns |= {
+            "mean": totals / UNITS_PER_ONE / counts,
+            **_percentiles(_by_region(tally.histograms)[:, :BINS]),
+            "share_below": n_below / counts,
+            "valid_share": counts / self._n_pixels,
         }
-        shares = tuple(count / rho.size for count in n_coded)
+        if following.frame.size:
+            columns |= self._compare_textures(tally, counts)
+        if following.field.size or following.matrix.size:
+            columns["warp_magnitude"] = _by_region(tally.lengths) / _by_region(tally.n_lengths)
+        rows = [dict(zip(columns, map(_finite, row), strict=True)) for row in np.stack([*columns.values()], 1).tolist()]
+        code_shares = tuple((tally.code_counts.sum(axis=0) / math.prod(self._shape)).tolist())
+        whole, *others = rows
+        regions = None
+        if self._names is not None:
+            sizes = self._n_pixels[1:].tolist()
+            regions = {
+                name: RegionScores(n_pixels=n_pixels, **row)
+                for name, n_pixels, row in zip(self._names, sizes, others, strict=True)
+            }
+        del whole["valid_share"]
         return FrameScores(
             mean_confidence=whole.pop("mean"),
-            valid_share=shares[0],
-            code_shares=shares,
-            regions=regions if self._has_regions else None,
+            valid_share=code_shares[0],
+            code_shares=code_shares,
+            regions=regions,
             **whole,
         )
 
-    def _count(self, rho: Picture, validity: Picture) -> tuple[Sums, list[int]]:
-        """Fill the histograms; return the sums of each part (number, total, number below) and the pixels of each code.
+    def _cleared_tally(self, n_bands: int, following: Following) -> Tally:
+        """Return the tally of the frame before, ready for the next; a new one where it does not fit."""
+        tally, is_float = self._tally, following.frame.dtype.kind == "f"
+        if tally is None or len(tally.rows) != n_bands or (tally.texture.dtype.kind == "f") != is_float:
+            return make_tally(n_bands, self._shape, len(self._n_pixels), following)
+        tally.rows[:] = -2
+        tally.histograms[:] = 0
+        return tally
 
-        The whole is the sum of its parts, so it is the same with regions and without.
-        """
-        height = self._shape[0]
-        sums = np.zeros((len(self._pieces), self._n_parts, 3), np.int64)
-        row_counts = np.empty((height, len(VALIDITY_CODES)), np.int64)
-        self._histograms[:] = 0
-
-        def work(first: int, last: int) -> None:
-            for piece in range(first, last):
-                y0, y1 = self._pieces[piece]
-                rating.count_rows(validity, y0, y1, row_counts)
-                rating.rate_rows(
-                    *(rho, validity, self._stretches, self._first, self._threshold, y0, y1),
-                    *(sums[piece], self._histograms[piece]),
-                )
-
-        share_rows(work, len(self._pieces), self._threads, smallest=1)
-        return sums.sum(axis=0), [int(count) for count in row_counts.sum(axis=0)]
-
-    def _percentiles(
-        self, rho: Picture, validity: Picture, groups: Sequence[Sequence[int]]
-    ) -> list[dict[str, float | None]]:
-        """Select the percentiles of each group of parts."""
-        histogram = self._histograms.sum(axis=0, dtype=np.int64)[:, : rating.BINS]
-        wanted: dict[tuple[int, int], int] = {}  # a part and a bin: the slot of its pixels
-        plans = []
-        for parts in groups:
-            ends = np.cumsum(histogram[list(parts)].sum(axis=0))
-            places = {name: share / 100 * (int(ends[-1]) - 1) for name, share in PERCENTILES.items() if ends[-1]}
-            bins = {}
-            for place in places.values():
-                for rank in (math.floor(place), math.ceil(place)):
-                    one = int(np.searchsorted(ends, rank, side="right"))
-                    bins[rank] = one, rank - (int(ends[one - 1]) if one else 0)
-                    for part in parts:
-                        if histogram[part, one]:
-                            wanted.setdefault((part, one), len(wanted))
-            plans.append((parts, places, bins))
-        values = self._collect(rho, validity, wanted)
-        found: list[dict[str, float | None]] = []
-        for parts, places, bins in plans:
-            selected = _select(values, wanted, parts, bins)
-            one_group: dict[str, float | None] = dict.fromkeys(PERCENTILES)
-            for name, place in places.items():
-                low, high = selected[math.floor(place)], selected[math.ceil(place)]
-                one_group[name] = low + (high - low) * (place - math.floor(place))
-            found.append(one_group)
-        return found
-
-    def _collect(self, rho: Picture, validity: Picture, wanted: Mapping[tuple[int, int], int]) -> list[Picture]:
-        """Return the pixels of each wanted bin, in no particular order."""
-        if not wanted:
-            return []
-        slots = np.full((self._n_parts, rating.BINS + 1), -1, np.int32)
-        parts, bins = (np.array(column) for column in zip(*wanted, strict=True))
-        slots[parts, bins] = np.arange(len(wanted), dtype=np.int32)
-        ends = np.cumsum(self._histograms[:, parts, bins], axis=1)
-        pieces = [np.empty(int(end), np.float32) for end in ends[:, -1]]
-
-        def work(first: int, last: int) -> None:
-            for piece in range(first, last):
-                places = np.concatenate([[0], ends[piece, :-1]]).astype(np.int64)
-                y0, y1 = self._pieces[piece]
-                rating.collect_rows(rho, validity, self._stretches, self._first, slots, y0, y1, places, pieces[piece])
-
-        share_rows(work, len(self._pieces), self._threads, smallest=1)
-        split = [np.split(values, end[:-1]) for values, end in zip(pieces, ends, strict=True)]
-        return [np.concatenate(same) for same in zip(*split, strict=True)]
-
-    def _compare_textures(
-        self, planes: Picture | None, validity: Picture, groups: Sequence[Sequence[int]]
-    ) -> list[dict[str, float | None]]:
-        if planes is None or self._reference is None:
-            return [{"sharpness_ratio": None, "gain": None}] * len(groups)
-        both = [self._textures(pictures, validity, groups) for pictures in (frozen(planes), self._reference)]
-        looks: list[dict[str, float | None]] = []
-        for (contrast, step), (own_contrast, own_step) in zip(*both, strict=True):
-            ratio = contrast / own_contrast if own_contrast else None
-            gain = None if ratio is None or self._scale is None else _finite(ratio * self._scale)
-            sharpness = _finite(step / own_step / ratio) if ratio and own_step else None
-            looks.append({"sharpness_ratio": sharpness, "gain": gain})
-        return looks
-
-    def _textures(
-        self, planes: Picture, validity: Picture, groups: Sequence[Sequence[int]]
-    ) -> list[tuple[float, float]]:
-        """Return the contrast and the mean step between neighbours of each group of parts."""
-        n_bands = -(-self._shape[0] // texture.BAND_ROWS)
-        zero = np.int64(0) if planes.dtype.kind == "u" else np.float64(0)
-        variances, steps = [0.0] * len(groups), [0.0] * len(groups)
-        for plane in planes:
-            counts = np.empty((n_bands, self._n_parts, 2), np.int64)
-            sums = np.empty((n_bands, self._n_parts, 3), zero.dtype)
-            arguments = (plane, validity, self._stretches, self._first, zero)
-            _share_bands(lambda b0, b1: texture.texture_bands(*arguments, b0, b1, counts, sums), n_bands, self._threads)  # noqa: B023
-            for group, parts in enumerate(groups):
-                n_pixels, n_pairs = (int(count) for count in counts[:, parts].sum(axis=(0, 1)))
-                total, squares, differences = sums[:, parts].sum(axis=0).sum(axis=0).tolist()
-                variances[group] += _variance(n_pixels, total, squares)
-                steps[group] += differences / n_pairs if n_pairs else 0.0
-        return [(math.sqrt(variance), step) for variance, step in zip(variances, steps, strict=True)]
-
-    def _lengths(self, field: Picture | None, validity: Picture, groups: Sequence[Sequence[int]]) -> list[float | None]:
-        """Return the mean length of the displacements of each group of parts."""
-        if field is None:
-            return [None] * len(groups)
-        height, width = self._shape
-        rows, n_bands = frozen(field).reshape(height, 2 * width), -(-height // texture.BAND_ROWS)
-        counts, sums = np.empty((n_bands, self._n_parts), np.int64), np.empty((n_bands, self._n_parts))
-        arguments = (rows, validity, self._stretches, self._first)
-        _share_bands(
-            lambda b0, b1: texture.displacement_bands(*arguments, b0, b1, counts, sums), n_bands, self._threads
-        )
-        totals, n_known = sums.sum(axis=0), counts.sum(axis=0)
-        return [
-            float(totals[parts].sum()) / int(n_known[parts].sum()) if n_known[parts].any() else None for parts in groups
-        ]
-
-
-def _share_bands(work: Any, n_bands: int, threads: int) -> None:
-    share_rows(work, n_bands, threads, smallest=SMALLEST_CHUNK // texture.BAND_ROWS)
+    def _compare_textures(self, tally: Tally, counts: Sums) -> dict[str, Sums]:
+        n_pairs = _by_region(tally.pairs).sum(axis=1)
+        contrast, step = _texture(_by_region(tally.texture), counts, n_pairs)
+        own_contrast, own_step = _texture(_by_region(tally.reference_texture), counts, n_pairs)
+        ratio = np.divide(contrast, own_contrast, out=np.full(contrast.shape, np.nan), where=own_contrast > 0)
+        gain = ratio * (math.nan if self._scale is None else self._scale)
+        known = (ratio > 0) & (own_step > 0)
+        sharpness = np.full(contrast.shape, np.nan)
+        sharpness[known] = step[known] / own_step[known] / ratio[known]
+        return {"sharpness_ratio": sharpness, "gain": gain}
 
 
 def _part_numbers(shape: tuple[int, int], regions: Regions | None) -> npt.NDArray[np.int32]:
@@ -328,30 +271,43 @@ def _stretches(numbers: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.int32], n
     return stretches, np.searchsorted(rows, np.arange(height + 1))
 
 
-def _select(
-    values: Sequence[Picture],
-    wanted: Mapping[tuple[int, int], int],
-    parts: Sequence[int],
-    bins: Mapping[int, tuple[int, int]],
-) -> dict[int, float]:
-    """Return the value of each rank, given its bin and its rank there."""
-    selected: dict[int, float] = {}
-    for one in {place for place, _ in bins.values()}:
-        here = np.concatenate([values[wanted[part, one]] for part in parts if (part, one) in wanted])
-        inner = {rank: within for rank, (place, within) in bins.items() if place == one}
-        ordered = np.partition(here, sorted(set(inner.values())))
-        selected |= {rank: float(ordered[within]) for rank, within in inner.items()}
-    return selected
+def _by_region(sums: Sums) -> Sums:
+    """Add up rows or bands, (N, P, ...): of the whole image, and of each region."""
+    parts: Sums = sums.sum(axis=0, dtype=sums.dtype)
+    parts[0] = parts.sum(axis=0)
+    return parts
 
 
-def _variance(n: int, total: float, squares: float) -> float:
-    """Return the variance by the sums of values and squares: of integers exact, of floats 0 where it is rounding."""
-    if n == 0:
-        return 0.0
-    if isinstance(total, int):
-        return (n * squares - total * total) / (n * n)
-    variance = (squares - total * total / n) / n
-    return variance if variance > _FLAT * squares / n else 0.0
+def _percentiles(histograms: Sums) -> dict[str, Sums]:
+    """Return the percentiles of each histogram, NaN of an empty one: linear between the centres of two bins."""
+    n_parts, n_bins = histograms.shape
+    ends = np.cumsum(histograms, dtype=np.int64)  # over all of them, so that one search finds the bins of all
+    counts = histograms.sum(axis=1)
+    before = ends[n_bins - 1 :: n_bins] - counts
+
+    def value(rank: Sums) -> Sums:
+        bins = np.searchsorted(ends, before + rank.astype(np.int64), side="right") - np.arange(n_parts) * n_bins
+        values: Sums = bins / BINS_PER_ONE - 1.0
+        return values
+
+    found = {}
+    for name, share in PERCENTILES.items():
+        place = share / 100 * np.maximum(counts - 1, 0)
+        low, high = value(np.floor(place)), value(np.ceil(place))
+        found[name] = np.where(counts > 0, low + (high - low) * (place - np.floor(place)), np.nan)
+    return found
+
+
+def _texture(sums: Sums, n_pixels: Sums, n_pairs: Sums) -> tuple[Sums, Sums]:
+    """Return contrast and mean step between neighbours by the sums of each part and channel, (P, C, 4)."""
+    n, total, squares = np.maximum(n_pixels, 1)[:, np.newaxis], sums[..., 0], sums[..., 1]
+    if sums.dtype.kind == "i":  # in Python's integers, as the square of a sum does not fit 64 bits
+        n, total, squares = (array.astype(object) for array in (n, total, squares))
+        variance = ((n * squares - total * total) / (n * n)).astype(np.float64)
+    else:
+        variance = (squares - total * total / n) / n
+        variance[~(variance > _FLAT * squares / n)] = 0.0
+    return np.sqrt(variance.sum(axis=1)), sums[..., 2:].sum(axis=(1, 2)) / np.maximum(n_pairs, 1)
 
 
 def _finite(value: float) -> float | None:

@@ -7,7 +7,7 @@ import oracle
 import pytest
 from tolerances import assert_same_bits
 
-from framencc.render import encode
+from framencc.render import encode, weigh
 from framencc.shades import maximum_code
 
 EDGES = [
@@ -79,3 +79,43 @@ def test_codes_go_into_the_array_that_is_given():
     assert encode(rho, "clip", 16, out=out) is out
     assert_same_bits(out, oracle.encode(rho, "clip", 16))
     assert_same_bits(rho, before)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 0.37, 1.0, 1e30])
+def test_weights_are_within_one_unit_in_the_last_place(scale):
+    ranges = [np.linspace(0, 2, 4001), np.geomspace(1e-45, 3e38, 4001), np.linspace(80, 110, 4001)]
+    special = [0.0, -0.0, -1.0, math.nan, -math.nan, math.inf, -math.inf]
+    with np.errstate(over="ignore"):
+        distance = np.concatenate([*(values * factor for values in ranges for factor in (1, scale)), special])
+        distance = np.tile(distance.astype(np.float32), (3, 1))
+    rho = np.empty_like(distance)
+    rho[:] = np.float32([[1], [0.3], [-0.5]])
+    validity = np.zeros(rho.shape, np.uint8)
+    weighted = rho.copy()
+    weigh(weighted, validity, distance, scale, threads=2)
+    with np.errstate(over="ignore", invalid="ignore"):
+        factor = np.where(distance >= 0, np.exp(-distance.astype(np.float64) / scale), 0)
+    exact = np.maximum(rho.astype(np.float64), 0) * factor
+    assert (np.abs(weighted - exact) <= np.spacing(exact.astype(np.float32))).all()
+    assert weighted[0, distance[0] == 0].tolist() == [1.0] * (distance[0] == 0).sum()
+
+
+def test_only_pixels_that_hold_a_value_are_weighted():
+    rho = np.float32([[0.5, math.nan, 0.5, 0.5, 0.5, math.nan, -7.0]])
+    validity = np.uint8([[0, 1, 1, 2, 3, 4, 9]])
+    weigh(rho, validity, np.full(rho.shape, np.inf, np.float32), 1.0)
+    np.testing.assert_array_equal(rho, np.float32([[0, math.nan, 0, 0, 0.5, math.nan, -7]]))
+
+
+def test_arrays_of_any_layout_are_encoded_and_weighted():
+    rho = np.random.default_rng(0).random((60, 50), np.float32)
+    expected = encode(rho.copy(), "clip")
+    read_only, out = rho.view(), np.empty((50, 60), np.uint8).T
+    read_only.flags.writeable = False
+    assert encode(read_only, "clip", out=out) is out
+    assert_same_bits(out, expected)
+    distance, validity = rho[::-1], np.zeros((60, 100), np.uint8)[:, ::2]
+    weighted, turned = rho.copy(), np.asfortranarray(rho)
+    for one in (weighted, turned):
+        weigh(one, validity, distance, 1.0)
+    assert_same_bits(np.ascontiguousarray(turned), weighted)

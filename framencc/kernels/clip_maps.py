@@ -4,7 +4,7 @@ import numba
 import numpy as np
 
 from framencc.kernels.compilation import kernel, parallel_kernel
-from framencc.kernels.rating import UNITS_PER_ONE
+from framencc.kernels.scoring import UNITS_PER_ONE
 
 
 @kernel()

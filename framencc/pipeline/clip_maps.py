@@ -15,7 +15,7 @@ import numpy as np
 from framencc.frames import Picture, frozen
 from framencc.kernels.clip_maps import add_map
 from framencc.kernels.launch import count_bands, default_threads, launch
-from framencc.kernels.rating import UNITS_PER_ONE
+from framencc.kernels.scoring import UNITS_PER_ONE
 from framencc.spec import MEAN, MINIMUM
 from framencc.staging import hidden_name, sync_file, sync_folder
 

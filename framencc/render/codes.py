@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from framencc.following import follow, make_following, make_tally
 from framencc.frames import Picture
-from framencc.kernels.encode import encode_rows, weigh_rows
-from framencc.kernels.threads import default_threads, share_rows
-from framencc.shades import maximum_code
+from framencc.kernels.launch import count_bands, default_threads
+from framencc.kernels.scoring import Following
 from framencc.spec import Encoding
+
+_NO_VALIDITY: Picture = np.empty((0, 0), np.uint8)
 
 
 def weigh(rho: Picture, validity: Picture, distance: Picture, scale: float, *, threads: int | None = None) -> None:
@@ -25,9 +27,8 @@ def weigh(rho: Picture, validity: Picture, distance: Picture, scale: float, *, t
     threads
         Kernel threads; all cores if omitted.
     """
-    share_rows(
-        lambda y0, y1: weigh_rows(validity, distance, scale, y0, y1, rho), rho.shape[0], threads or default_threads()
-    )
+    following = make_following(rho.shape[1], distance=distance, distance_scale=scale)
+    _follow(rho, validity, following, threads)
 
 
 def encode(
@@ -56,12 +57,16 @@ def encode(
     """
     if encoding == "float":
         return rho
-    maximum = float(maximum_code(bits))
-    gain, offset = (maximum, 0.0) if encoding == "clip" else (maximum / 2, maximum / 2)
     codes = np.empty(rho.shape, np.uint8 if bits == 8 else np.uint16) if out is None else out
-    share_rows(
-        lambda y0, y1: encode_rows(rho, gain, offset, maximum, y0, y1, codes),
-        rho.shape[0],
-        threads or default_threads(),
-    )
+    written = np.ascontiguousarray(codes)
+    _follow(rho, _NO_VALIDITY, make_following(rho.shape[1], codes=written, encoding=encoding), threads)
+    if written is not codes:
+        codes[...] = written
     return codes
+
+
+def _follow(rho: Picture, validity: Picture, following: Following, threads: int | None) -> None:
+    """Do what is wanted with each row of a finished map; count nothing."""
+    threads = threads or default_threads()
+    tally = make_tally(count_bands(rho.shape[0], threads), rho.shape, 0, following)
+    follow(rho, validity, following, tally, threads)
