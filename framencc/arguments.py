@@ -12,7 +12,7 @@ from framencc.channels import DEFAULT_MATRIX, take_alpha, take_channel
 from framencc.engine import Map
 from framencc.errors import SpecError
 from framencc.frames import PICTURE_DTYPES, Picture, Use
-from framencc.kernels.threads import default_threads
+from framencc.kernels.launch import default_threads
 from framencc.spec.ncc import NccSpec
 
 

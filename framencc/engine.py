@@ -1,15 +1,19 @@
 """The options of the correlation put to work: one reference, prepared for one dtype and every radius."""
 
 import math
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from framencc.following import follow
 from framencc.frames import Picture, frozen
 from framencc.kernels import combination, correlation, window_sums
 from framencc.kernels.launch import count_bands, launch
+from framencc.kernels.scoring import Following, Tally
 from framencc.spec.ncc import NccSpec
 
 Map = npt.NDArray[np.float32]
@@ -46,7 +50,7 @@ class _Arithmetic:
 
     @classmethod
     def choose(cls, dtype: np.dtype[Any], radius: int) -> "_Arithmetic":
-        """Choose for planes of a dtype and the largest radius; `framencc.kernels.correlation` says why they are exact."""
+        """Choose for planes of a dtype and the largest radius; why they are exact stands beside the kernels."""
         if dtype == np.float32:
             return cls(np.float64, np.float64, inexact=True)
         if dtype == np.uint8 and radius <= 90:
@@ -89,9 +93,8 @@ class Engine:
         self._shape = planes.shape[1:]
         self._radii = np.array((spec.radius,) if isinstance(spec.radius, int) else spec.radius)
         self._arithmetic = _Arithmetic.choose(planes.dtype, int(self._radii.max()))
-        self._scratch: dict[bool, correlation.Scratch] = {}
+        self._local = threading.local()
         self._layouts: dict[bool, Any] = {}
-        self._unwanted = np.empty(self._shape, np.uint8)
         self._dtype = planes.dtype
         n_channels, height, width = planes.shape
         n_targets, results = len(self._radii), self._arithmetic.results
@@ -120,8 +123,21 @@ class Engine:
         )
         self._launch(correlation.prepare, planes, why)
 
-    def correlate(self, frame: Picture, why: Validity | None, rho: Map, validity: Validity | None) -> None:
-        """Fill `rho`, and `validity` if it is wanted.
+    @property
+    def n_bands(self) -> int:
+        """How many bands of rows are computed side by side."""
+        return len(self._layout(masked=False)[2]) - 1
+
+    def measure(
+        self,
+        frame: Picture,
+        why: Validity | None,
+        rho: Map,
+        validity: Validity | None,
+        following: Following | None = None,
+        tally: Tally | None = None,
+    ) -> None:
+        """Fill `rho`, and `validity` if it is wanted; do with each row what `following` says.
 
         Parameters
         ----------
@@ -132,21 +148,31 @@ class Engine:
             and all count.
         rho, validity
             (H, W) float32 and uint8, C-contiguous.
+        following, tally
+            What else is done with each row of the map, and what it adds up to, in `n_bands` bands; by `Scorer.begin`.
         """
-        smooth = self._spec.smooth_sigma > 0
-        if validity is None:
-            # Only kernels look at it, one launch at a time; what follows a launch needs its own.
-            validity = np.empty(self._shape, np.uint8) if smooth else self._unwanted
-        target = np.empty(self._shape, np.float32) if smooth else rho
-        self._launch(correlation.correlate, frame, why, target.reshape(-1), validity.reshape(-1))
-        if smooth:
-            weights = _gaussian(self._spec.smooth_sigma)
-            with_flat = not math.isnan(self._spec.flat)
-            n_bands = count_bands(self._shape[0], self._threads)
-            launch(combination.smooth, self._threads, target, validity, weights, with_flat, n_bands, rho)
+        if validity is None:  # kernels need it all the same
+            validity = self._own("validity", lambda: np.empty(self._shape, np.uint8))
+        if self._spec.smooth_sigma == 0:
+            self._launch(correlation.correlate, frame, why, rho.reshape(-1), validity, following, tally)
+            return
+        rough = self._own("rough", lambda: np.empty(self._shape, np.float32))
+        self._launch(correlation.correlate, frame, why, rough.reshape(-1), validity, None, None)
+        weights, with_flat = _gaussian(self._spec.smooth_sigma), not math.isnan(self._spec.flat)
+        launch(combination.smooth, self._threads, rough, validity, weights, with_flat, self.n_bands, rho)
+        if following is not None and tally is not None:
+            follow(rho, validity, following, tally, self._threads)
+
+    def _own(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return memory of the calling thread; several may use one engine."""
+        kept = self._local.__dict__
+        if name not in kept:
+            kept[name] = make()
+        return kept[name]
 
     def _launch(self, shell: Any, frame: Picture, why: Validity | None, *out: Any) -> None:
-        grid, blank, edges = self._layout(why is not None)
+        masked = why is not None
+        grid, blank, edges = self._layout(masked)
         launch(
             shell,
             self._threads,
@@ -158,7 +184,7 @@ class Engine:
             self._arithmetic.widen,
             True if self._spec.noise_sigma > 0 else None,
             self._arithmetic.inexact,
-            self._scratch[why is not None],
+            self._own(f"scratch {masked}", lambda: self._scratch(grid, len(edges) - 1)),
             edges,
             *out,
         )
@@ -174,7 +200,7 @@ class Engine:
         edges = np.linspace(0, height, n_bands + 1).astype(np.int64)
         line = window_sums.LINE
         pitch = -(-(min(width, segment) + max(sides) + line) // line) * line
-        n_segments, n_targets = -(-width // segment), len(sides)
+        n_segments = -(-width // segment)
         n_channels = self._prepared.planes.size // (height * width)
         triples = n_channels * n_segments * (2 if masked else 1)
         sizes = [3 * pitch * (side + 3 if arithmetic.inexact else 1) * triples for side in sides]
@@ -191,18 +217,23 @@ class Engine:
             plans,
             offsets,
         )
-        kept = n_targets * self._options.step if n_targets > 1 else 0
-        n_bands = len(edges) - 1
-        self._scratch[masked] = correlation.Scratch(
-            _aligned((n_bands, int(offsets[-1]) + segment + 8 * 3 * pitch), arithmetic.sums),
-            _aligned((n_bands, 3 * segment), arithmetic.results),
-            np.empty((n_bands, kept * width), np.float32),
-            np.empty((n_bands, kept * width + segment + n_segments), np.uint8),
-            np.empty((n_bands, n_targets * width + segment), np.int32),
-        )
         blank = frozen(np.zeros(pitch, self._dtype)), frozen(np.ones(pitch, np.uint8))
         self._layouts[masked] = grid, blank, edges
         return self._layouts[masked]
+
+    def _scratch(self, grid: correlation.Grid, n_bands: int) -> correlation.Scratch:
+        segment, n_targets, arithmetic = window_sums.SEGMENT, len(self._radii), self._arithmetic
+        kept = n_targets * self._options.step * grid.width if n_targets > 1 else 0
+        n_segments = -(-grid.width // segment)
+        return correlation.Scratch(
+            _aligned(
+                (n_bands, int(grid.offsets[-1]) + segment + window_sums.BUFFERS * 3 * grid.pitch), arithmetic.sums
+            ),
+            _aligned((n_bands, 3 * segment), arithmetic.results),
+            np.empty((n_bands, kept), np.float32),
+            np.empty((n_bands, kept + segment + n_segments), np.uint8),
+            np.empty((n_bands, n_targets * grid.width + segment), np.int32),
+        )
 
 
 def _aligned(shape: tuple[int, int], dtype: Any) -> npt.NDArray[Any]:

@@ -1,6 +1,6 @@
 """Local normalized cross-correlation on arrays: `local_ncc` for one pair, `Reference` for many frames."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -11,6 +11,7 @@ from framencc.config import make_ncc_spec
 from framencc.engine import Engine, Map, Validity
 from framencc.errors import SpecError
 from framencc.frames import Picture, Use
+from framencc.kernels.scoring import Following, Tally
 from framencc.spec.ncc import Alpha, Border, Channel, Combine, NccSpec, RgbMatrix
 from framencc.usable import find_unusable
 
@@ -253,17 +254,25 @@ class Reference:
         return (rho, validity) if return_validity else rho
 
     def correlate(
-        self, planes: Picture, rho: Map, validity: Validity, use: Use | None = None, codes: Validity | None = None
+        self,
+        planes: Picture,
+        rho: Map,
+        validity: Validity,
+        use: Use | None = None,
+        codes: Validity | None = None,
+        begin: Callable[[int], tuple[Following, Tally]] | None = None,
     ) -> None:
         """Fill `rho`, and `validity` unless it is empty; shapes are not checked.
 
         `planes` is (C, H, W); `use` is (H, W) bool, False for the pixels of this frame that are masked; `codes` is
-        (H, W) uint8, not 0 for the pixels that have no value, and why (3 outside, 4 masked, 7 check failed).
+        (H, W) uint8, not 0 for the pixels that have no value, and why (3 outside, 4 masked, 7 check failed). `begin` is
+        given the number of bands, and says what else is done with each row in the same pass (`Scorer.begin`).
         """
         why = find_unusable(planes, use, known=self._why, codes=codes, threads=self._threads)
         engine = self._engine(planes.dtype)
         dtype = np.result_type(self._planes.dtype, planes.dtype)
-        engine.correlate(planes.astype(dtype, copy=False), why, rho, validity if validity.size else None)
+        more = (None, None) if begin is None else begin(engine.n_bands)
+        engine.measure(planes.astype(dtype, copy=False), why, rho, validity if validity.size else None, *more)
 
     def _engine(self, frame_dtype: np.dtype[Any]) -> Engine:
         if frame_dtype not in self._engines:

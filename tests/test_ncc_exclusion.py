@@ -7,6 +7,7 @@ same bits, and a window that holds no masked pixel those that it has without any
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+from framencc.kernels.exclusion import BLOCK
 from hypothesis import given, settings
 from oracle import VALID, oracle
 from scipy import ndimage
@@ -15,7 +16,6 @@ from tolerances import assert_maps_close, assert_same_bits, promised
 
 import framencc.engine
 from framencc import Reference, local_ncc
-from framencc.kernels.exclusion import BLOCK
 
 SHAPE = (45, 3 * BLOCK + 7)
 ALWAYS, NEVER = 2.0, -1.0  # shares of touched windows up to which sums are taken back

@@ -2,8 +2,8 @@
 
 `get` and `put` read and write without a check of the index, and are known not to touch each other: Numba promises
 nothing about two arrays, so the compiler must otherwise assume that what a loop writes changes what it reads next. The
-promise of a kernel that uses them: within one call, nothing that it writes is what it reads later. It holds for one call
-only, so `put` keeps the compiler from merging such a kernel into its caller.
+promise of a kernel that uses them: within one call, nothing that it writes is what it reads later. It holds for one
+call only, so `put` keeps the compiler from merging such a kernel into its caller.
 
 `at` gives the address of an element. Rows passed as addresses are not counted as references, which a slice made in a
 row loop is, with locked instructions. Whoever takes an address keeps the array: it must be an argument of the kernel.

@@ -57,7 +57,7 @@ def _define(typing_context, kernel, *arguments):
     given = arguments[0] if len(arguments) == 1 and isinstance(arguments[0], types.BaseTuple) else arguments
     wanted = kernel.get_call_type(typing_context, tuple(given), {})
 
-    def generate(context, builder, signature, values):
+    def generate(context, builder, _, values):
         name = make_known(kernel.dispatcher, wanted.args)
         convention = context.call_conv
         function = cgutils.get_or_insert_function(

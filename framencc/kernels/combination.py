@@ -14,7 +14,7 @@ _ONE, _ZERO, _TWO = np.float32(1.0), np.float32(0.0), np.float32(2.0)
 
 @kernel()
 def mark_margin(x0, x1, y, radius, height, width, fill, out, validity):
-    """Mark the pixels x0 to x1 of a row whose window leaves the picture; what is masked or not finite keeps its code."""
+    """Mark the pixels x0 to x1 of a row whose window leaves the picture; codes 4 and 6 go first."""
     outside = y < radius or y >= height - radius
     for first, last in ((x0, x1 if outside else min(x1, radius)), (x1 if outside else max(x0, width - radius), x1)):
         for x in range(first - x0, last - x0):

@@ -30,6 +30,7 @@ from framencc.kernels.accesses import add, at, cast, get, mul, put, sub
 from framencc.kernels.calls import call
 from framencc.kernels.combination import combine_rows, mark_margin
 from framencc.kernels.compilation import kernel, parallel_kernel
+from framencc.kernels.scoring import follow_edges, follow_row
 from framencc.kernels.window_sums import LINE, SEGMENT, STEPS, Window, advance, extent, row_sums
 
 Array = npt.NDArray[Any]
@@ -373,9 +374,24 @@ def _correlate_segment(reference, pictures, why, grid, options, widen, noisy, in
 
 @kernel()
 def _correlate_band(
-    reference, pictures, why, grid, options, widen, noisy, inexact, scratch, band, y0, y1, rho, validity
+    reference,
+    pictures,
+    why,
+    grid,
+    options,
+    widen,
+    noisy,
+    inexact,
+    scratch,
+    band,
+    y0,
+    y1,
+    rho,
+    validity,
+    following,
+    tally,
 ):
-    """Correlate the rows y0 to y1 with every target, and combine what they give."""
+    """Correlate the rows y0 to y1 with every target, combine what they give, and do with it what follows."""
     n_targets, n_segments, width = grid.radii.size, -(-grid.width // SEGMENT), grid.width
     n_kept, combined = n_targets * options.step * width if n_targets > 1 else 0, n_targets > 1
     sums, floats = at(scratch.sums, band * scratch.sums.shape[1]), at(scratch.floats, band * scratch.floats.shape[1])
@@ -393,8 +409,8 @@ def _correlate_band(
                 x0, kept = segment * SEGMENT, target * options.step * width
                 memory = sums, floats, reasons, at(counts, target * width + x0), at(counts, n_targets * width)
                 out = at(maps, kept + x0) if combined else at(rho, top * width + x0)
-                why_not = at(codes, kept + x0) if combined else at(validity, top * width + x0)
-                place = target, segment, get(kinds, segment), out, why_not, width
+                reasons_out = at(codes, kept + x0) if combined else at(validity, top * width + x0)
+                place = target, segment, get(kinds, segment), out, reasons_out, width
                 call(
                     _correlate_segment,
                     reference,
@@ -411,21 +427,27 @@ def _correlate_band(
                     top,
                     bottom,
                 )
-        for y in range(top, bottom if combined else top):
-            for x in range(0, width, SEGMENT):
+        for y in range(top, bottom):
+            for x in range(0, width if combined else 0, SEGMENT):
                 row, size, stride = (y - top) * width + x, min(SEGMENT, width - x), options.step * width
-                out, why_not = at(rho, y * width + x), at(validity, y * width + x)
-                call(combine_rows, at(maps, row), at(codes, row), n_targets, stride, options.how, size, out, why_not)
+                out, reasons_out = at(rho, y * width + x), at(validity, y * width + x)
+                call(
+                    combine_rows, at(maps, row), at(codes, row), n_targets, stride, options.how, size, out, reasons_out
+                )
+            if following is not None:
+                call(follow_row, y, rho, y * width, validity, following, tally, band)
 
 
 @parallel_kernel()
-def correlate(reference, pictures, why, grid, options, widen, noisy, inexact, scratch, edges, rho, validity):
+def correlate(
+    reference, pictures, why, grid, options, widen, noisy, inexact, scratch, edges, rho, validity, following, tally
+):
     """Correlate a frame with a prepared reference.
 
     Band b holds the rows edges[b] to edges[b + 1]. `pictures` are the frame, the reference, a row of zeros and one of
     ones; `why`, (H W,) uint8, is not 0 where a pixel does not count, or None. `rho`, (H W,) float32, and `validity`,
-    (H W,) uint8, are filled. By their types, `widen`, `noisy` and `inexact` (None or True) choose the
-    arithmetic.
+    (H, W) uint8, are filled. By their types, `widen`, `noisy` and `inexact` (None or True) choose the arithmetic.
+    `following` and `tally`, or None, are those of `framencc.kernels.scoring.follow_row`.
     """
     for band in numba.prange(edges.size - 1):
         y0, y1 = edges[band], edges[band + 1]
@@ -445,11 +467,15 @@ def correlate(reference, pictures, why, grid, options, widen, noisy, inexact, sc
             y1,
             rho,
             validity,
+            following,
+            tally,
         )
+    if following is not None:
+        call(follow_edges, validity, following, tally)
 
 
 @kernel()
-def _prepare_band(reference, pictures, why, grid, options, widen, noisy, inexact, scratch, band, y0, y1):
+def _prepare_band(reference, pictures, why, grid, options, widen, inexact, scratch, band, y0, y1):
     sums, variance = at(scratch.sums, band * scratch.sums.shape[1]), at(scratch.floats, band * scratch.floats.shape[1])
     in_image, n_pixels = at(scratch.counts, band * scratch.counts.shape[1]), grid.height * grid.width
     rows, pitch = at(sums, grid.offsets[-1] + SEGMENT), grid.pitch
@@ -487,11 +513,11 @@ def _prepare_band(reference, pictures, why, grid, options, widen, noisy, inexact
 
 
 @parallel_kernel()
-def prepare(reference, pictures, why, grid, options, widen, noisy, inexact, scratch, edges):
+def prepare(reference, pictures, why, grid, options, widen, _, inexact, scratch, edges):
     """Fill a reference's sums, scale and, with `why`, counts and codes; `pictures` hold it twice.
 
     The other arguments are those of `correlate`.
     """
     for band in numba.prange(edges.size - 1):
         y0, y1 = edges[band], edges[band + 1]
-        call(_prepare_band, reference, pictures, why, grid, options, widen, noisy, inexact, scratch, band, y0, y1)
+        call(_prepare_band, reference, pictures, why, grid, options, widen, inexact, scratch, band, y0, y1)

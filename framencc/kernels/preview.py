@@ -37,7 +37,8 @@ def _draw_frame_rows(planes, weights, black, gain, tint, place, zoom, y0, y1, sm
 def draw_frame(planes, weights, black, gain, tint, place, zoom, n_bands, small, shades, canvas):
     """Fill `shades`, (h, w) uint16, with the weighted sum of (C, H, W) planes: round(gain * (sum - black)), 0 to 255.
 
-    NaN becomes 0. `small`, (h, w) float32 with h <= H and w <= W, is filled with the sum's means. Then the shades are drawn, as `draw_map` draws codes; with `zoom` 0 they are not.
+    NaN becomes 0. `small`, (h, w) float32 with h <= H and w <= W, is filled with the sum's means. Then the shades are
+    drawn, as `draw_map` draws codes; with `zoom` 0 they are not.
     """
     for i in numba.prange(n_bands):
         y0, y1 = len(shades) * i // n_bands, len(shades) * (i + 1) // n_bands

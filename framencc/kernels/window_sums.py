@@ -26,7 +26,7 @@ Array = npt.NDArray[Any]
 
 LINE = 16  # numbers of four bytes in a cache line
 SEGMENT = 1024  # columns that are summed at a time, so that a row's sums stay in the first-level cache
-_MOST_STEPS, _NUMBERS = 8, 8
+BUFFERS, _MOST_STEPS, _NUMBERS = 7, 8, 8
 STEPS = _MOST_STEPS * _NUMBERS  # numbers that make a plan
 
 
@@ -181,8 +181,8 @@ def _mirror_margins(state, pitch, radius, width, x0, x1):
 def advance(pictures, why, window, channel, x0, x1, y, begins, state, kept, own):
     """Move a triple of column sums to row `y`; `begins` says that it is the first one of a band.
 
-    `state` is the address of the triple, of the columns from x0 - r to x1 + r; with `window.blocks` it is followed by the
-    totals of the block that begins and of the ends of the block before.
+    `state` is the address of the triple, of the columns from x0 - r to x1 + r; with `window.blocks` the totals of the
+    block that begins and of the ends of the block before follow it.
     """
     radius, group = window.radius, 3 * window.pitch
     first, last = max(0, x0 - radius), min(window.width, x1 + radius)

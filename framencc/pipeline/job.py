@@ -26,12 +26,14 @@ from framencc.conveyor import BufferPool, Conveyor, Stopped
 from framencc.engine import DAMAGED, NO_WARP
 from framencc.errors import DamagedInputError, SourceError
 from framencc.frames import Frame, Picture
+from framencc.kernels.scoring import Following
+from framencc.kernels.scoring import Tally as RowTally
 from framencc.ncc import Reference
 from framencc.pipeline.left import MAPS
 from framencc.pipeline.outputs import Outputs
 from framencc.pipeline.progress import open_bar
 from framencc.pipeline.tally import Tally
-from framencc.render import Preview, encode, weigh
+from framencc.render import Preview, encode
 from framencc.scores import FrameScores, Scorer
 from framencc.sidecar import plain
 from framencc.sources import SeekPoint, Source
@@ -280,23 +282,24 @@ class Job:
         spec, data, frame, warp = self._spec, pictures[MAPS], found.frame, found.warp
         rho = data if spec.encoding == "float" else scratch.rho
         validity = pictures.get("validity", scratch.validity)
-        field = None
-        if self._warp is None or warp is None:
-            planes = frame.data if frame.data.ndim == 3 else frame.data[np.newaxis]
-            self._reference.correlate(planes, rho, validity, frame.use)
-        else:
+        planes, why, options = frame.data if frame.data.ndim == 3 else frame.data[np.newaxis], None, {}
+        if self._warp is not None and warp is not None:
             target = pictures.get("warped")
             warped = self._warp.apply(frame, warp, None if target is None else target[np.newaxis])
-            planes, field = warped.planes, warped.field
-            self._reference.correlate(planes, rho, validity, codes=warped.codes)
-            if (distance := self._warp.distance(warp)) is not None:
-                weigh(rho, validity, distance, spec.warp.forward_backward_scale, threads=spec.threads)
+            planes, why = warped.planes, warped.codes
+            options = {"field": warped.field, "distance": self._warp.distance(warp)}
+            options["distance_scale"] = spec.warp.forward_backward_scale
             if "fields" in pictures:
-                np.copyto(pictures["fields"], field)
-        encode(rho, spec.encoding, spec.output_format.bits, out=data, threads=spec.threads)
+                np.copyto(pictures["fields"], warped.field)
+
+        def begin(n_bands: int) -> tuple[Following, RowTally]:
+            return self._scorer.begin(n_bands, planes, codes=data, encoding=spec.encoding, **options)
+
+        use = frame.use if why is None else None
+        self._reference.correlate(planes, rho, validity, use, why, begin)
+        scores = self._scorer.finish()
         if self._outputs.clip_maps is not None:
             self._outputs.clip_maps.add(rho, validity)
-        scores = self._scorer.score(rho, validity, planes, field)
         self._draw(frame, planes, rho, validity, scores, pictures)
         return scores
 
