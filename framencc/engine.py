@@ -103,14 +103,17 @@ class Engine:
         ]
         noise, reference_noise, prior = (results(energy) for energy in _energies(spec, n_channels, scale))
         self._options = correlation.Options(
-            results(spec.flat),
-            np.float32(spec.fill),
-            *(noise, reference_noise, prior),
-            *shares,
-            float(spec.min_valid_fraction),
-            spec.border == "valid",
-            _COMBINE[spec.combine],
-            1,
+            flat=results(spec.flat),
+            fill=np.float32(spec.fill),
+            noise=noise,
+            reference_noise=reference_noise,
+            prior=prior,
+            flat_share=shares[0],
+            reference_flat_share=shares[1],
+            min_valid_fraction=float(spec.min_valid_fraction),
+            border_is_valid=spec.border == "valid",
+            how=_COMBINE[spec.combine],
+            step=1,
         )
         masked = (n_targets * height * width,) if why is not None else (0,)
         self._prepared = correlation.Prepared(
@@ -241,7 +244,8 @@ def _aligned(shape: tuple[int, int], dtype: Any) -> npt.NDArray[Any]:
     n_bytes, line = math.prod(shape) * np.dtype(dtype).itemsize, 64
     raw = np.empty(n_bytes + line, np.uint8)
     start = -raw.ctypes.data % line
-    return raw[start : start + n_bytes].view(dtype).reshape(shape)
+    aligned: npt.NDArray[Any] = raw[start : start + n_bytes].view(dtype).reshape(shape)
+    return aligned
 
 
 def _energies(spec: NccSpec, n_channels: int, scale: float) -> tuple[float, float, float]:

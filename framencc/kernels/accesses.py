@@ -83,7 +83,7 @@ def _operation(name):
     return operation
 
 
-add, sub, mul = _operation("add"), _operation("sub"), _operation("mul")
+add, sub, mul = map(_operation, ("add", "sub", "mul"))
 
 
 @intrinsic

@@ -282,7 +282,8 @@ class Job:
         spec, data, frame, warp = self._spec, pictures[MAPS], found.frame, found.warp
         rho = data if spec.encoding == "float" else scratch.rho
         validity = pictures.get("validity", scratch.validity)
-        planes, why, options = frame.data if frame.data.ndim == 3 else frame.data[np.newaxis], None, {}
+        planes, why = frame.data if frame.data.ndim == 3 else frame.data[np.newaxis], None
+        options: dict[str, Any] = {}
         if self._warp is not None and warp is not None:
             target = pictures.get("warped")
             warped = self._warp.apply(frame, warp, None if target is None else target[np.newaxis])
