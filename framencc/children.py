@@ -128,7 +128,7 @@ def start_child(command: Sequence[str], *, memory_mib: int | None = None, **opti
         # A console sends Ctrl-C to all its processes of one group; the child is ended by this process alone.
         options["creationflags"] = options.get("creationflags", 0) | subprocess.CREATE_NEW_PROCESS_GROUP
     start: Callable[[], Process]
-    if (setpriv := _setpriv()) is not None:
+    if sys.platform == "linux" and (setpriv := _setpriv()) is not None:
         asked = [setpriv, "--pdeathsig", "KILL", "--"]
         start = lambda: _limited(subprocess.Popen([*asked, *_found(command)], **options), memory_mib)  # noqa: E731
     elif _can_prepare():
@@ -160,7 +160,7 @@ def kill_child(process: Process) -> None:
 @functools.cache
 def _setpriv() -> str | None:
     """Return the program that can have a child end with its parent; None where there is none (BusyBox's cannot)."""
-    program = shutil.which("setpriv") if sys.platform == "linux" else None
+    program = shutil.which("setpriv")
     if program is None:
         return None
     trial = [program, "--pdeathsig", "KILL", "--", program, "--version"]
