@@ -14,7 +14,7 @@ import framencc
 
 PACKAGE = Path(framencc.__file__).parent
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1300)]
 
 WARM_UP = """
 import importlib, json, pkgutil
@@ -86,7 +86,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def counts(cache):
-    result = python(WARM_UP, **cache, seconds=280)
+    result = python(WARM_UP, **cache, seconds=580)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 
@@ -114,7 +114,7 @@ def jobs(tmp_path_factory):
 
 @pytest.mark.parametrize("threads", [2, 1])  # one thread calls the bands themselves, as forked children may
 def test_usual_jobs_compile_nothing_more(cache, counts, jobs, threads):
-    result = python(JOBS, jobs, **cache | {"NUMBA_NUM_THREADS": str(threads)}, seconds=280)
+    result = python(JOBS, jobs, **cache | {"NUMBA_NUM_THREADS": str(threads)}, seconds=580)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout) == []
 
