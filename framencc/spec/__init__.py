@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -18,6 +18,7 @@ from framencc.spec.model import Model
 from framencc.spec.ncc import NccSpec
 from framencc.spec.output_format import Codec, Encoding, OutputFormatSpec, PreviewStyle
 from framencc.spec.scores import MEAN, MINIMUM, ScoresSpec
+from framencc.spec.verification import Verification, verification_of_switch
 from framencc.spec.warp import WarpSpec
 from framencc.values import Integer, path_text, rate
 
@@ -60,13 +61,7 @@ WRITTEN_FIELDS = (
 )
 PATH_FIELDS = ("input", "reference", "ncc.mask", "warp.field", "scores.regions", *WRITTEN_FIELDS)
 
-Verification = Literal["packets", "full", "off"]
 MIN_FRAME_RATE, MAX_FRAME_RATE = Fraction(1, 86400), 1_000_000
-
-
-def verification_of_switch(value: object) -> object:
-    """Read the switch that this option once was: true decoded every frame."""
-    return ("full" if value else "off") if isinstance(value, bool) else value
 
 
 class RunSpec(Model):
