@@ -10,7 +10,6 @@ import numpy as np
 from benchmarks.pictures import Picture
 from framencc import Reference
 from framencc.config import make_ncc_spec
-from framencc.render import encode
 from framencc.scores import Scorer
 
 
@@ -23,9 +22,9 @@ def measurement(reference: Picture, radius: int, threads: int) -> Callable[[Pict
     validity = np.empty_like(codes)
 
     def measure(frame: Picture) -> Picture:
-        prepared.correlate(frame[np.newaxis], rho, validity)
-        encode(rho, "clip", out=codes, threads=threads)
-        scores = scorer.score(rho, validity, frame[np.newaxis])
+        planes = frame[np.newaxis]
+        prepared.correlate(planes, rho, validity, begin=lambda n_bands: scorer.begin(n_bands, planes, codes=codes))
+        scores = scorer.finish()
         if scores.sharpness_ratio is None or scores.median is None:
             raise AssertionError("a score is missing")
         return rho

@@ -19,42 +19,41 @@ known_processor = pytest.mark.skipif(_PROBLEM is not None, reason=f"unknown mach
 # name is its own; code of any other that a kernel calls is also part of the caller's.
 # `python tests/test_machine_code.py` lists the loops of every kernel that PROGRAM compiles.
 _WIDENED = ("vpmuldq", "vpmuludq", "vpmullq")  # 32-bit arithmetic that became 64-bit arithmetic
-_INT32_SUMS, _INT64_SUMS = (rf"\(Array\(int32, 1[^)]*\), Array\({kind}" for kind in ("int32", "int64"))
 HOT_LOOPS = (
     HotLoop(
-        "box_sums.slide_products",
+        "window_sums._slide",
         "column sums of products of bytes",
-        has=("vpmovzxb[wd]", "vpmaddwd|vpmulld|vpmullw", "vpadd[wd]"),
+        has=("vpmovzxb[wd]", "vpmaddwd", "vpaddd"),
         lacks=_WIDENED,
-        signature="uint8",
+        signature="uint8.*int32",
     ),
-    HotLoop("box_sums._sum3", "row sums", has=("vpaddd",), lacks=("vpaddq",), signature="int32"),
+    HotLoop("window_sums._sum3", "row sums", has=("vpaddd",), lacks=("vpaddq",), signature="int32"),
     HotLoop(
-        "integer_ncc._finish",
+        "coefficients.correlate_row",
         "root and quotient of bytes' sums",
         has=("vpmulld", "vcvtdq2ps", "vsqrtps", "vdivps"),
         lacks=_WIDENED,
-        signature=_INT32_SUMS,
+        signature="int32",
     ),
     HotLoop(
-        "box_sums.slide_products",
+        "window_sums._slide",
         "column sums of products of 16-bit codes",
-        has=("vpmovzxw[dq]", "vpmulu?dq|vpmulld|vpmaddwd", "vpaddq|vpsubq"),
+        has=("vpmovzxw[dq]", "vcvtdq2pd", "vmulpd|vfn?m(add|sub)", "vaddpd"),
         signature="uint16",
     ),
     HotLoop(
-        "integer_ncc._finish",
+        "coefficients.correlate_row",
         "root and quotient of 16-bit codes' sums",
-        has=("vsqrtps", "vdivps"),
-        signature=_INT64_SUMS,
-        feature="avx512dq",  # int64 to float
+        has=("vmulpd", "vcvtpd2ps", "vsqrtps", "vdivps"),
+        signature="float64",
     ),
     HotLoop(
-        "plane_ncc._extend",
-        "column sums of products of floats",
-        has=("vcvtps2pd", r"vmulpd|vfn?m(add|sub)\d+pd"),
+        "window_sums._slide", "column sums of products of floats", has=("vcvtps2pd", "vmulpd"), signature="float32"
     ),
-    HotLoop("plane_ncc._finish", "root and quotient of floats' sums", has=("vsqrtp[sd]", "vdivp[sd]")),
+    HotLoop("coefficients.divide", "root and quotient of floats' sums", has=("vsqrtps", "vdivpd"), signature="float64"),
+    HotLoop("scoring._rate", "sums and bins of a map", has=("vcvttps2dq", "vpaddd")),
+    HotLoop("scoring._encode", "codes of a map", has=("vcvtps2pd", "vmulpd", "vcvttpd2dq")),
+    HotLoop("scoring._weigh", "weights of a map", has=("vmulpd", "vdivpd")),
 )
 
 # What is to be compiled, through the public interface; then the assembly of every kernel, by its name and types. A
@@ -72,9 +71,14 @@ def keep(self, compiled):
     return add(self, compiled)
 Dispatcher.add_overload = keep
 import framencc
+from framencc import render, scores
 picture = np.random.default_rng(0).integers(0, 256, (96, 256), dtype=np.uint8)
 for one in (picture, picture.astype(np.uint16) * 257, picture.astype(np.float32)):
     framencc.Reference(one, 3, threads=1).ncc(one)
+rho, validity = framencc.Reference(picture, 3).ncc(picture, return_validity=True)
+scores.Scorer(picture.shape, picture[None]).score(rho, validity, picture[None])
+render.weigh(rho, validity, np.ones_like(rho), 2.0)
+render.encode(rho, "clip")
 with open(sys.argv[1], "w") as out:
     json.dump(found, out)
 """

@@ -15,7 +15,6 @@ import sys
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.core.errors import RequireLiteralValue
 from numba.extending import intrinsic
 
@@ -132,20 +131,3 @@ def tap(typing_context, plane, index, step):
         return builder.uitofp(word, ir.FloatType())
 
     return types.float32(plane, types.int32, step), generate
-
-
-@intrinsic
-def fetch(typing_context, array, x):
-    """Ask for the cache line of array[x], which will be read soon; it may lie beyond the array."""
-
-    def generate(context, builder, signature, arguments):
-        data = context.make_array(array)(context, builder, arguments[0]).data
-        byte = ir.IntType(8).as_pointer()
-        address = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
-        i32 = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(function, [address, i32(0), i32(2), i32(1)])
-        return context.get_dummy_value()
-
-    return types.void(array, types.int64), generate

@@ -1,21 +1,5 @@
 """Local normalized cross-correlation: one loop over the rows of a band for every kind of picture and option.
 
-With n pixels in a window, n S_xy = n sum(x y) - sum(x) sum(y). Of integers it is exact, whatever the contrast:
-
-- int32 sums, uint8, radius <= 9: |n S_xy| <= n^2 255^2 / 4 < 2^31, so everything is done in 32 bits;
-- int32 sums, uint8, radius <= 90 (`widen`): sums stay below 2^31, n S_xy and all on the way to it below n^2 255^2 <
-  2^53, exact in float64;
-- float64 sums, uint16, radius <= 18: n^2 65535^2 < 2^53;
-- int64 sums, radius <= 127: |n S_xy| <= n^2 65535^2 / 4 < 2^63.
-
-Only the last step, numerator / sqrt(variance), and the pooling over channels are in float32, which costs at most 4e-7;
-over channels, by Cauchy's inequality, pooling costs less than the final division. So a pixel's bits depend on its
-window alone, whichever way that was summed.
-
-Of floats (`inexact`) float64 sums lose at most about 1e-15 (mean / sigma)^2 of n S_xy. A window counts as flat where
-S_FF <= `flat_share` sum(F^2). Then, and where the reference is flat, what rounding leaves of S_RF = 0 could outweigh
-the noise model, or another channel: it is left out. The reference's sum of a flat window is kept as NaN to say so.
-
 A row is computed in segments of `SEGMENT` columns. Where no pixel of a segment is excluded, or none but those that are
 for every frame, the reference's share is known beforehand; else it is summed as well, over the pixels that count.
 """
@@ -26,8 +10,24 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from framencc.kernels.accesses import add, at, cast, get, mul, put, sub
+from framencc.kernels.accesses import at, get, put
 from framencc.kernels.calls import call
+from framencc.kernels.coefficients import (
+    accumulate,
+    accumulate_floats,
+    classify,
+    combine_bits,
+    copy_row,
+    correlate_row,
+    divide,
+    fill_row,
+    invert_roots,
+    judge,
+    mark,
+    start,
+    take_counts,
+    take_reference,
+)
 from framencc.kernels.combination import combine_rows, mark_margin
 from framencc.kernels.compilation import kernel, parallel_kernel
 from framencc.kernels.scoring import follow_edges, follow_row
@@ -36,7 +36,6 @@ from framencc.kernels.window_sums import LINE, SEGMENT, STEPS, Window, advance, 
 Array = npt.NDArray[Any]
 
 PLAIN, PREPARED, SUMMED, EXCLUDED = range(4)  # kinds of segments
-_ONE, _ZERO = np.float32(1.0), np.float32(0.0)
 
 
 class Prepared(NamedTuple):
@@ -91,172 +90,6 @@ class Scratch(NamedTuple):
 
 
 @kernel()
-def _covariance(n, products, sums, other_sums, widen):
-    """Take n S_xy, exact until it is rounded to float32."""
-    if widen is None:
-        return np.float32(sub(mul(n, products), mul(sums, other_sums)))
-    return np.float32(np.float64(n) * np.float64(products) - np.float64(sums) * np.float64(other_sums))
-
-
-@kernel()
-def _start(counts, energy, size, out):
-    """Write what the noise model adds to n S_xy: n^2 times an energy."""
-    for x in range(size):
-        n = cast(get(counts, x), out)
-        put(out, x, n * n * energy)
-
-
-@kernel()
-def _accumulate(a, b, c, pitch, counts, known, widen, size, variance, numerator):
-    """Add a channel's n S_FF and n S_RF; the sums of F, F F and R F have the terms a, b and c, `pitch` apart."""
-    for x in range(size):
-        f = add(add(get(a, x), get(b, x)), get(c, x))
-        squares = add(add(get(a, x + pitch), get(b, x + pitch)), get(c, x + pitch))
-        products = add(add(get(a, x + 2 * pitch), get(b, x + 2 * pitch)), get(c, x + 2 * pitch))
-        n = cast(get(counts, x), a)
-        put(variance, x, get(variance, x) + _covariance(n, squares, f, f, widen))
-        put(numerator, x, get(numerator, x) + _covariance(n, products, get(known, x), f, widen))
-
-
-@kernel()
-def _accumulate_floats(a, b, c, pitch, counts, known, flat_share, size, variance, numerator):
-    for x in range(size):
-        f = get(a, x) + get(b, x) + get(c, x)
-        squares = get(a, x + pitch) + get(b, x + pitch) + get(c, x + pitch)
-        products = get(a, x + 2 * pitch) + get(b, x + 2 * pitch) + get(c, x + 2 * pitch)
-        n, r = np.float64(get(counts, x)), get(known, x)
-        energy = n * squares
-        value = energy - f * f
-        has_texture = value > flat_share * energy
-        put(variance, x, get(variance, x) + (value if has_texture else 0.0))
-        both = has_texture & (r == r)  # noqa: PLR0124  (not NaN)
-        put(numerator, x, get(numerator, x) + (n * products - r * f if both else 0.0))
-
-
-@kernel()
-def _quotient(numerator, variance, scale, inexact):
-    """Take rho from n S_RF, n S_FF and 1 / sqrt(n S_RR)."""
-    if inexact is None:
-        return min(max(numerator * scale / np.sqrt(variance), -_ONE), _ONE)
-    numerator *= scale
-    # The squares are divided, whose quotient fits float32: its root costs a third of float64's.
-    root = np.sqrt(np.float32(min(numerator * numerator / variance, 1.0)))
-    return root if numerator >= 0.0 else -root
-
-
-@kernel()
-def _divide(numerator, variance, scale, flat, inexact, size, out):
-    """Write rho; return whether any window is flat."""
-    n_flat = np.int32(0)
-    for x in range(size):
-        v, s = get(variance, x), get(scale, x)
-        measured = (v > 0) & (s > 0)
-        put(out, x, _quotient(get(numerator, x), v, s, inexact) if measured else flat)
-        n_flat = add(n_flat, np.int32(not measured))
-    return n_flat > 0
-
-
-@kernel()
-def _correlate(a, b, c, pitch, counts, known, scale, energies, widen, noisy, size, out):
-    """Do what `_start`, `_accumulate` and `_divide` do, for one channel of integers, without a detour by memory."""
-    (noise, prior, flat), n_flat = energies, np.int32(0)
-    for x in range(size):
-        f = add(add(get(a, x), get(b, x)), get(c, x))
-        squares = add(add(get(a, x + pitch), get(b, x + pitch)), get(c, x + pitch))
-        products = add(add(get(a, x + 2 * pitch), get(b, x + 2 * pitch)), get(c, x + 2 * pitch))
-        n, s = cast(get(counts, x), a), get(scale, x)
-        variance = _covariance(n, squares, f, f, widen)
-        numerator = _covariance(n, products, get(known, x), f, widen)
-        if noisy is not None:
-            square = np.float32(n) * np.float32(n)
-            variance, numerator = square * noise + variance, square * prior + numerator
-        measured = (variance > _ZERO) & (s > _ZERO)
-        put(out, x, _quotient(numerator, variance, s, None) if measured else flat)
-        n_flat = add(n_flat, np.int32(not measured))
-    return n_flat > 0
-
-
-@kernel()
-def _take_reference(a, b, c, pitch, flat_share, widen, inexact, counts, size, known, variance):
-    """Take the reference's share of a channel from its own sums R and R R; `counts` holds the windows' pixels."""
-    for x in range(size):
-        r = add(add(get(a, x), get(b, x)), get(c, x))
-        squares = add(add(get(a, x + pitch), get(b, x + pitch)), get(c, x + pitch))
-        n = cast(get(counts, x), a)
-        if inexact is None:
-            put(known, x, r)
-            put(variance, x, get(variance, x) + _covariance(n, squares, r, r, widen))
-        else:
-            energy = n * squares
-            value = energy - r * r
-            has_texture = value > flat_share * energy
-            put(known, x, r if has_texture else np.nan)
-            put(variance, x, get(variance, x) + (value if has_texture else 0.0))
-
-
-@kernel()
-def _take_counts(a, b, c, size, counts):
-    for x in range(size):
-        put(counts, x, np.int32(add(add(get(a, x), get(b, x)), get(c, x))))
-
-
-@kernel()
-def _invert_roots(variance, size, scale):
-    for x in range(size):
-        v = get(variance, x)
-        put(scale, x, cast(1.0, scale) / np.sqrt(v) if v > 0.0 else cast(0.0, scale))
-
-
-@kernel()
-def _classify(variance, scale, size, validity):
-    """Tell windows with a value (0) from those with a flat reference (1) or a flat frame (2)."""
-    for x in range(size):
-        flat_frame = np.uint8(2) if get(variance, x) <= 0.0 else np.uint8(0)
-        put(validity, x, np.uint8(1) if get(scale, x) <= 0.0 else flat_frame)
-
-
-@kernel()
-def _judge(why, counts, in_image, min_valid_fraction, size, codes):
-    """Write why a pixel has no value, or 0: its own code if it is excluded, 5 if too little of its window counts."""
-    for x in range(size):
-        code = get(why, x)
-        too_few = (code == 0) & (np.float64(get(counts, x)) / np.float64(get(in_image, x)) < min_valid_fraction)
-        put(codes, x, np.uint8(5) if too_few else code)
-
-
-@kernel()
-def _mark(codes, fill, size, out, validity):
-    for x in range(size):
-        code = get(codes, x)
-        put(out, x, fill if code != 0 else get(out, x))
-        put(validity, x, code if code != 0 else get(validity, x))
-
-
-@kernel()
-def _set(value, size, out):
-    for x in range(size):
-        put(out, x, value)
-
-
-@kernel()
-def _copy(row, size, out):
-    for x in range(size):
-        put(out, x, get(row, x))
-
-
-@kernel()
-def _combine_bits(codes, others, size):
-    """Return the codes' disjunction, that of their difference from others, and the number of zeros."""
-    seen, differ, n_zeros = np.uint8(0), np.uint8(0), np.int64(0)
-    for x in range(size):
-        code = get(codes, x)
-        seen |= code
-        differ |= code ^ get(others, x)
-        n_zeros += np.int64(code == 0)
-    return seen, differ, n_zeros
-
-
-@kernel()
 def _kind(reference, why, grid, y0, y1, x0, x1):
     """Tell which kind of segment the rows y0 to y1 of the columns x0 to x1 are."""
     reach = grid.radii.max()
@@ -265,13 +98,13 @@ def _kind(reference, why, grid, y0, y1, x0, x1):
     for y in range(max(0, y0 - reach), min(grid.height, y1 + reach)):
         row = y * grid.width + first
         ours = at(reference.why, row) if reference.why.size > 0 else at(why, row)
-        one_seen, one_differs, _ = call(_combine_bits, at(why, row), ours, last - first)
+        one_seen, one_differs, _ = call(combine_bits, at(why, row), ours, last - first)
         seen, differ = seen | one_seen, differ | one_differs
     if seen == 0:
         return PLAIN
     for y in range(y0, y1):
         row = at(why, y * grid.width + x0)
-        if call(_combine_bits, row, row, x1 - x0)[2] > 0:
+        if call(combine_bits, row, row, x1 - x0)[2] > 0:
             return PREPARED if reference.why.size > 0 and differ == 0 else SUMMED
     return EXCLUDED
 
@@ -315,8 +148,8 @@ def _correlate_segment(reference, pictures, why, grid, options, widen, noisy, in
     for y in range(top, bottom):
         row, any_flat, begins = y * window.width, False, y == y0
         if why is not None and kind == EXCLUDED:
-            call(_set, options.fill, size, out)
-            call(_copy, at(why, row + x0), size, validity)
+            call(fill_row, options.fill, size, out)
+            call(copy_row, at(why, row + x0), size, validity)
             out, validity = at(out, stride), at(validity, stride)
             continue
         if begins or y <= window.radius or y + window.radius >= window.height:
@@ -333,40 +166,40 @@ def _correlate_segment(reference, pictures, why, grid, options, widen, noisy, in
                 call(advance, pictures, why, window, channel, x0, x1, y, begins, own_columns, True, True)
                 a, b, c = call(row_sums, own_columns, pitch, plan, padded, scratch)
                 if channel == 0:
-                    call(_take_counts, at(a, 2 * pitch), at(b, 2 * pitch), at(c, 2 * pitch), size, counts)
-                    call(_start, counts, options.reference_noise, size, scale)
+                    call(take_counts, at(a, 2 * pitch), at(b, 2 * pitch), at(c, 2 * pitch), size, counts)
+                    call(start, counts, options.reference_noise, size, scale)
                 share = options.reference_flat_share
-                call(_take_reference, a, b, c, pitch, share, widen, inexact, counts, size, known, scale)
+                call(take_reference, a, b, c, pitch, share, widen, inexact, counts, size, known, scale)
             if channel == 0 and not alone:
-                call(_start, counts, options.noise, size, variance)
-                call(_start, counts, options.prior, size, numerator)
+                call(start, counts, options.noise, size, variance)
+                call(start, counts, options.prior, size, numerator)
             call(advance, pictures, why, window, channel, x0, x1, y, begins, columns, kept, False)
             a, b, c = call(row_sums, columns, pitch, plan, padded, scratch)
             if inexact is not None:
-                call(_accumulate_floats, a, b, c, pitch, counts, known, options.flat_share, size, variance, numerator)
+                call(accumulate_floats, a, b, c, pitch, counts, known, options.flat_share, size, variance, numerator)
             elif not alone:
-                call(_accumulate, a, b, c, pitch, counts, known, widen, size, variance, numerator)
+                call(accumulate, a, b, c, pitch, counts, known, widen, size, variance, numerator)
             else:
                 if summed:
-                    call(_invert_roots, scale, size, scale)
+                    call(invert_roots, scale, size, scale)
                 energies = options.noise, options.prior, options.flat
-                any_flat = call(_correlate, a, b, c, pitch, counts, known, scale, energies, widen, noisy, size, out)
+                any_flat = call(correlate_row, a, b, c, pitch, counts, known, scale, energies, widen, noisy, size, out)
                 if any_flat:
-                    call(_start, counts, options.noise, size, variance)
-                    call(_accumulate, a, b, c, pitch, counts, known, widen, size, variance, numerator)
+                    call(start, counts, options.noise, size, variance)
+                    call(accumulate, a, b, c, pitch, counts, known, widen, size, variance, numerator)
         if not alone:
             if summed:
-                call(_invert_roots, scale, size, scale)
-            any_flat = call(_divide, numerator, variance, scale, options.flat, inexact, size, out)
+                call(invert_roots, scale, size, scale)
+            any_flat = call(divide, numerator, variance, scale, options.flat, inexact, size, out)
         if any_flat:
-            call(_classify, variance, scale, size, validity)
+            call(classify, variance, scale, size, validity)
         else:
-            call(_set, np.uint8(0), size, validity)
+            call(fill_row, np.uint8(0), size, validity)
         if why is not None and kept:
             codes = reasons if summed else at(all_codes, row)
             if summed:
-                call(_judge, at(why, row + x0), counts, in_image, options.min_valid_fraction, size, codes)
-            call(_mark, codes, options.fill, size, out, validity)
+                call(judge, at(why, row + x0), counts, in_image, options.min_valid_fraction, size, codes)
+            call(mark, codes, options.fill, size, out, validity)
         if options.border_is_valid:
             call(mark_margin, x0, x1, y, window.radius, grid.height, grid.width, options.fill, out, validity)
         out, validity = at(out, stride), at(validity, stride)
@@ -449,7 +282,8 @@ def correlate(
     (H, W) uint8, are filled. By their types, `widen`, `noisy` and `inexact` (None or True) choose the arithmetic.
     `following` and `tally`, or None, are those of `framencc.kernels.scoring.follow_row`.
     """
-    for band in numba.prange(edges.size - 1):
+    for i in numba.prange(edges.size - 1):
+        band = np.int64(i)  # prange counts without a sign, which would be a type of its own
         y0, y1 = edges[band], edges[band + 1]
         call(
             _correlate_band,
@@ -494,22 +328,22 @@ def _prepare_band(reference, pictures, why, grid, options, widen, inexact, scrat
                 call(_count_in_image, window, y, x0, size, in_image)
                 if why is not None:
                     counts = at(reference.counts, place)
-                    call(_copy, in_image, size, counts)
+                    call(copy_row, in_image, size, counts)
                 for channel in range(grid.n_channels):
                     columns = at(sums, state + channel * next_channel)
                     call(advance, addresses, why, window, channel, x0, x1, y, y == y0, columns, own, own)
                     a, b, c = call(row_sums, columns, pitch, plan, size + 2 * window.radius, rows)
                     if own and channel == 0:
-                        call(_take_counts, at(a, 2 * pitch), at(b, 2 * pitch), at(c, 2 * pitch), size, counts)
+                        call(take_counts, at(a, 2 * pitch), at(b, 2 * pitch), at(c, 2 * pitch), size, counts)
                     if channel == 0:
-                        call(_start, counts, options.reference_noise, size, variance)
+                        call(start, counts, options.reference_noise, size, variance)
                     known = at(reference.known, (target * grid.n_channels + channel) * n_pixels + pixel)
                     share = options.reference_flat_share
-                    call(_take_reference, a, b, c, pitch, share, widen, inexact, counts, size, known, variance)
-                call(_invert_roots, variance, size, at(reference.scale, place))
+                    call(take_reference, a, b, c, pitch, share, widen, inexact, counts, size, known, variance)
+                call(invert_roots, variance, size, at(reference.scale, place))
                 if why is not None:
                     codes = at(reference.codes, place)
-                    call(_judge, at(why, pixel), counts, in_image, options.min_valid_fraction, size, codes)
+                    call(judge, at(why, pixel), counts, in_image, options.min_valid_fraction, size, codes)
 
 
 @parallel_kernel()
@@ -518,6 +352,7 @@ def prepare(reference, pictures, why, grid, options, widen, _, inexact, scratch,
 
     The other arguments are those of `correlate`.
     """
-    for band in numba.prange(edges.size - 1):
+    for i in numba.prange(edges.size - 1):
+        band = np.int64(i)  # prange counts without a sign, which would be a type of its own
         y0, y1 = edges[band], edges[band + 1]
         call(_prepare_band, reference, pictures, why, grid, options, widen, inexact, scratch, band, y0, y1)
