@@ -187,6 +187,7 @@ class Engine:
             self._arithmetic.widen,
             True if self._spec.noise_sigma > 0 else None,
             self._arithmetic.inexact,
+            True if len(self._radii) > 1 else None,
             self._own(f"scratch {masked}", lambda: self._scratch(grid, len(edges) - 1)),
             edges,
             *out,

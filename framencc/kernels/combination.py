@@ -1,11 +1,11 @@
 """What happens to finished maps: the margin, one map out of those of several radii, smoothing."""
 
-import numba
 import numpy as np
 
 from framencc.kernels.accesses import at, get, put
 from framencc.kernels.calls import call
-from framencc.kernels.compilation import kernel, parallel_kernel
+from framencc.kernels.compilation import kernel
+from framencc.kernels.sharing import share
 
 MEAN, MINIMUM, MAXIMUM = range(3)
 _OUTSIDE, _MASKED, _NOT_FINITE = np.uint8(3), np.uint8(4), np.uint8(6)
@@ -90,8 +90,9 @@ def _add_shifted(row, weight, total):
 
 
 @kernel()
-def _smooth_band(rho, validity, kernel_weights, with_flat, y0, y1, out):
+def _smooth_band(band, n_bands, rho, validity, kernel_weights, with_flat, out):
     height, width = rho.shape
+    y0, y1 = height * band // n_bands, height * (band + 1) // n_bands
     reach = (kernel_weights.size - 1) // 2
     part = np.empty(width, np.bool_)
     padded = np.zeros((2, width + 2 * reach))
@@ -114,13 +115,10 @@ def _smooth_band(rho, validity, kernel_weights, with_flat, y0, y1, out):
             out[y, x] = np.float32(smooth[0, x] / smooth[1, x]) if takes else rho[y, x]
 
 
-@parallel_kernel()
+@kernel()
 def smooth(rho, validity, kernel_weights, with_flat, n_bands, out):
     """Smooth a map with a separable kernel, by the weights of the pixels that hold a value.
 
     Pixels of code 0, and with `with_flat` those of codes 1 and 2, lend and receive; all others are copied.
     """
-    height = rho.shape[0]
-    for band in numba.prange(n_bands):
-        y0, y1 = height * band // n_bands, height * (band + 1) // n_bands
-        call(_smooth_band, rho, validity, kernel_weights, with_flat, y0, y1, out)
+    share(_smooth_band, n_bands, n_bands, rho, validity, kernel_weights, with_flat, out)

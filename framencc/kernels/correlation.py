@@ -6,7 +6,6 @@ for every frame, the reference's share is known beforehand; else it is summed as
 
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -29,8 +28,9 @@ from framencc.kernels.coefficients import (
     take_reference,
 )
 from framencc.kernels.combination import combine_rows, mark_margin
-from framencc.kernels.compilation import kernel, parallel_kernel
+from framencc.kernels.compilation import kernel
 from framencc.kernels.scoring import follow_edges, follow_row
+from framencc.kernels.sharing import share
 from framencc.kernels.window_sums import LINE, SEGMENT, STEPS, Window, advance, extent, row_sums
 
 Array = npt.NDArray[Any]
@@ -207,6 +207,7 @@ def _correlate_segment(reference, pictures, why, grid, options, widen, noisy, in
 
 @kernel()
 def _correlate_band(
+    band,
     reference,
     pictures,
     why,
@@ -215,18 +216,18 @@ def _correlate_band(
     widen,
     noisy,
     inexact,
+    combined,
     scratch,
-    band,
-    y0,
-    y1,
+    edges,
     rho,
     validity,
     following,
     tally,
 ):
-    """Correlate the rows y0 to y1 with every target, combine what they give, and do with it what follows."""
+    """Correlate the rows of a band with every target, combine what they give, and do with it what follows."""
+    y0, y1 = edges[band], edges[band + 1]
     n_targets, n_segments, width = grid.radii.size, -(-grid.width // SEGMENT), grid.width
-    n_kept, combined = n_targets * options.step * width if n_targets > 1 else 0, n_targets > 1
+    n_kept = n_targets * options.step * width if combined is not None else 0
     sums, floats = at(scratch.sums, band * scratch.sums.shape[1]), at(scratch.floats, band * scratch.floats.shape[1])
     maps, codes = at(scratch.maps, band * scratch.maps.shape[1]), at(scratch.codes, band * scratch.codes.shape[1])
     counts = at(scratch.counts, band * scratch.counts.shape[1])
@@ -241,8 +242,8 @@ def _correlate_band(
             for segment in range(n_segments):
                 x0, kept = segment * SEGMENT, target * options.step * width
                 memory = sums, floats, reasons, at(counts, target * width + x0), at(counts, n_targets * width)
-                out = at(maps, kept + x0) if combined else at(rho, top * width + x0)
-                reasons_out = at(codes, kept + x0) if combined else at(validity, top * width + x0)
+                out = at(maps, kept + x0) if n_kept else at(rho, top * width + x0)
+                reasons_out = at(codes, kept + x0) if n_kept else at(validity, top * width + x0)
                 place = target, segment, get(kinds, segment), out, reasons_out, width
                 call(
                     _correlate_segment,
@@ -261,55 +262,77 @@ def _correlate_band(
                     bottom,
                 )
         for y in range(top, bottom):
-            for x in range(0, width if combined else 0, SEGMENT):
-                row, size, stride = (y - top) * width + x, min(SEGMENT, width - x), options.step * width
-                out, reasons_out = at(rho, y * width + x), at(validity, y * width + x)
-                call(
-                    combine_rows, at(maps, row), at(codes, row), n_targets, stride, options.how, size, out, reasons_out
-                )
+            if combined is not None:
+                for x in range(0, width, SEGMENT):
+                    row, size, stride = (y - top) * width + x, min(SEGMENT, width - x), options.step * width
+                    out, reasons_out = at(rho, y * width + x), at(validity, y * width + x)
+                    call(
+                        combine_rows,
+                        at(maps, row),
+                        at(codes, row),
+                        n_targets,
+                        stride,
+                        options.how,
+                        size,
+                        out,
+                        reasons_out,
+                    )
             if following is not None:
                 call(follow_row, y, rho, y * width, validity, following, tally, band)
 
 
-@parallel_kernel()
+@kernel()
 def correlate(
-    reference, pictures, why, grid, options, widen, noisy, inexact, scratch, edges, rho, validity, following, tally
+    reference,
+    pictures,
+    why,
+    grid,
+    options,
+    widen,
+    noisy,
+    inexact,
+    combined,
+    scratch,
+    edges,
+    rho,
+    validity,
+    following,
+    tally,
 ):
     """Correlate a frame with a prepared reference.
 
     Band b holds the rows edges[b] to edges[b + 1]. `pictures` are the frame, the reference, a row of zeros and one of
     ones; `why`, (H W,) uint8, is not 0 where a pixel does not count, or None. `rho`, (H W,) float32, and `validity`,
-    (H, W) uint8, are filled. By their types, `widen`, `noisy` and `inexact` (None or True) choose the arithmetic.
+    (H, W) uint8, are filled. By their types, `widen`, `noisy`, `inexact` and `combined` (more than one target),
+    None or True, choose what is compiled.
     `following` and `tally`, or None, are those of `framencc.kernels.scoring.follow_row`.
     """
-    for i in numba.prange(edges.size - 1):
-        band = np.int64(i)  # prange counts without a sign, which would be a type of its own
-        y0, y1 = edges[band], edges[band + 1]
-        call(
-            _correlate_band,
-            reference,
-            pictures,
-            why,
-            grid,
-            options,
-            widen,
-            noisy,
-            inexact,
-            scratch,
-            band,
-            y0,
-            y1,
-            rho,
-            validity,
-            following,
-            tally,
-        )
+    share(
+        _correlate_band,
+        edges.size - 1,
+        reference,
+        pictures,
+        why,
+        grid,
+        options,
+        widen,
+        noisy,
+        inexact,
+        combined,
+        scratch,
+        edges,
+        rho,
+        validity,
+        following,
+        tally,
+    )
     if following is not None:
         call(follow_edges, validity, following, tally)
 
 
 @kernel()
-def _prepare_band(reference, pictures, why, grid, options, widen, inexact, scratch, band, y0, y1):
+def _prepare_band(band, reference, pictures, why, grid, options, widen, inexact, scratch, edges):
+    y0, y1 = edges[band], edges[band + 1]
     sums, variance = at(scratch.sums, band * scratch.sums.shape[1]), at(scratch.floats, band * scratch.floats.shape[1])
     in_image, n_pixels = at(scratch.counts, band * scratch.counts.shape[1]), grid.height * grid.width
     rows, pitch = at(sums, grid.offsets[-1] + SEGMENT), grid.pitch
@@ -346,13 +369,10 @@ def _prepare_band(reference, pictures, why, grid, options, widen, inexact, scrat
                     call(judge, at(why, pixel), counts, in_image, options.min_valid_fraction, size, codes)
 
 
-@parallel_kernel()
-def prepare(reference, pictures, why, grid, options, widen, _, inexact, scratch, edges):
+@kernel()
+def prepare(reference, pictures, why, grid, options, widen, _, inexact, __, scratch, edges):
     """Fill a reference's sums, scale and, with `why`, counts and codes; `pictures` hold it twice.
 
     The other arguments are those of `correlate`.
     """
-    for i in numba.prange(edges.size - 1):
-        band = np.int64(i)  # prange counts without a sign, which would be a type of its own
-        y0, y1 = edges[band], edges[band + 1]
-        call(_prepare_band, reference, pictures, why, grid, options, widen, inexact, scratch, band, y0, y1)
+    share(_prepare_band, edges.size - 1, reference, pictures, why, grid, options, widen, inexact, scratch, edges)

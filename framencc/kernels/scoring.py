@@ -6,12 +6,12 @@ integers are exact, and the order of float sums depends on the row alone. So res
 
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
 from framencc.kernels.accesses import get, put
 from framencc.kernels.calls import call
-from framencc.kernels.compilation import kernel, parallel_kernel
+from framencc.kernels.compilation import kernel
+from framencc.kernels.sharing import share
 
 # A mean is summed in units of 2^-30: integer addition gives the same total in any order, and vectorises.
 UNITS_PER_ONE = 1 << 30
@@ -299,12 +299,15 @@ def follow_edges(validity, following, tally):
             call(_add_texture, own, planes, y, validity, stretches, first, terms, band, False, True, tally.pairs, sums)
 
 
-@parallel_kernel()
+@kernel()
+def _follow_band(band, n_bands, rho, validity, following, tally):
+    height = rho.size // following.width
+    for y in range(height * band // n_bands, height * (band + 1) // n_bands):
+        call(follow_row, y, rho, y * following.width, validity, following, tally, band)
+
+
+@kernel()
 def follow_map(n_bands, rho, validity, following, tally):
     """Follow the rows of a finished map, which lie in `rho`, (H W,) float32, one after the other."""
-    height = rho.size // following.width
-    for i in numba.prange(n_bands):
-        band = np.int64(i)  # Numba counts bands in uint64, which would compile all kernels a second time
-        for y in range(height * band // n_bands, height * (band + 1) // n_bands):
-            call(follow_row, y, rho, y * following.width, validity, following, tally, band)
+    share(_follow_band, n_bands, n_bands, rho, validity, following, tally)
     call(follow_edges, validity, following, tally)

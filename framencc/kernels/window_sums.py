@@ -172,9 +172,9 @@ def _mirror_margins(state, pitch, radius, width, x0, x1):
     for plane in range(3):
         row = plane * pitch + radius - x0
         for x in range(x0 - radius, 0):
-            put(state, row + x, get(state, row + mirror(x, width)))
+            put(state, row + x, get(state, row + call(mirror, x, width)))  # a division is not worth vector code
         for x in range(width, x1 + radius):
-            put(state, row + x, get(state, row + mirror(x, width)))
+            put(state, row + x, get(state, row + call(mirror, x, width)))  # a division is not worth vector code
 
 
 @kernel()
