@@ -234,7 +234,7 @@ class Engine:
                 (n_bands, int(grid.offsets[-1]) + segment + window_sums.BUFFERS * 3 * grid.pitch), arithmetic.sums
             ),
             _aligned((n_bands, 3 * segment), arithmetic.results),
-            np.empty((n_bands, kept), np.float32),
+            np.empty((n_bands, kept + 2 * segment), np.float32),
             np.empty((n_bands, kept + segment + n_segments), np.uint8),
             np.empty((n_bands, n_targets * grid.width + segment), np.int32),
         )

@@ -24,56 +24,37 @@ def mark_margin(x0, x1, y, radius, height, width, fill, out, validity):
 
 
 @kernel()
-def _add(row, size, total):
+def _gather(row, codes, how, sign, size, total, count):
+    """Add the pixels of one more map that have a value, or keep the lower one of `sign` times them; count them."""
     for x in range(size):
-        put(total, x, get(total, x) + get(row, x))
+        measured, value = get(codes, x) == 0, get(row, x)
+        lower = sign * value if measured else _TWO
+        lowest = get(total, x) if get(total, x) < lower else lower
+        put(total, x, get(total, x) + (value if measured else _ZERO) if how == MEAN else lowest)
+        put(count, x, get(count, x) + (_ONE if measured else _ZERO))
 
 
 @kernel()
-def _divide(divisor, size, total):
+def _choose(total, count, first, first_codes, how, sign, size, out, validity):
     for x in range(size):
-        put(total, x, get(total, x) / divisor)
+        measured = get(count, x) > _ZERO
+        put(out, x, get(total, x) / (get(count, x) if how == MEAN else sign) if measured else get(first, x))
+        put(validity, x, np.uint8(0) if measured else get(first_codes, x))
 
 
 @kernel()
-def _extreme(row, sign, size, out):
+def combine_rows(maps, codes, n_maps, pitch, how, size, spare, out, validity):
+    """Combine rows that lie `pitch` apart over those that measured the pixel; where none did, the first stands.
+
+    `spare` has room for two rows.
+    """
+    total, count, sign = spare, at(spare, size), np.float32(-1.0) if how == MAXIMUM else _ONE
     for x in range(size):
-        put(out, x, sign * min(sign * get(row, x), sign * get(out, x)))
-
-
-@kernel()
-def combine_rows(maps, codes, n_maps, pitch, how, size, out, validity):
-    """Combine rows that lie `pitch` apart over those that measured the pixel; where none did, the first stands."""
-    seen = np.uint8(0)
+        put(total, x, _ZERO if how == MEAN else _TWO)
+        put(count, x, _ZERO)
     for k in range(n_maps):
-        for x in range(size):
-            seen |= get(codes, k * pitch + x)
-    sign = np.float32(-1.0) if how == MAXIMUM else _ONE
-    if seen == 0:  # the same without conditions, for nearly every row of nearly every picture
-        for x in range(size):
-            put(out, x, get(maps, x))
-            put(validity, x, np.uint8(0))
-        for k in range(1, n_maps):
-            if how == MEAN:
-                call(_add, at(maps, k * pitch), size, out)
-            else:
-                call(_extreme, at(maps, k * pitch), sign, size, out)
-        if how == MEAN:
-            call(_divide, np.float32(n_maps), size, out)
-        return
-    for x in range(size):
-        total, count = _ZERO, _ZERO
-        for k in range(n_maps):
-            value, measured = get(maps, k * pitch + x), get(codes, k * pitch + x) == 0
-            if how == MEAN:
-                total += value if measured else _ZERO
-            elif measured:
-                total = value if count == 0 else sign * min(sign * total, sign * value)
-            count += _ONE if measured else _ZERO
-        if how == MEAN:
-            total /= count
-        put(out, x, total if count > 0 else get(maps, x))
-        put(validity, x, np.uint8(0) if count > 0 else get(codes, x))
+        call(_gather, at(maps, k * pitch), at(codes, k * pitch), how, sign, size, total, count)
+    call(_choose, total, count, maps, codes, how, sign, size, out, validity)
 
 
 @kernel()

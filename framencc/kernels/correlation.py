@@ -84,9 +84,9 @@ class Scratch(NamedTuple):
 
     sums: Array  # (B, .) of the sums' type: column sums, then sums of neighbours
     floats: Array  # (B, 3 * SEGMENT) of the results' type
-    maps: Array  # (B, K' * step * W) float32
+    maps: Array  # (B, K' * step * W + 2 * SEGMENT) float32
     codes: Array  # (B, K' * step * W + SEGMENT + segments) uint8
-    counts: Array  # (B, (K + 1) * W) int32
+    counts: Array  # (B, K * W + SEGMENT) int32
 
 
 @kernel()
@@ -264,19 +264,15 @@ def _correlate_band(
         for y in range(top, bottom):
             if combined is not None:
                 for x in range(0, width, SEGMENT):
-                    row, size, stride = (y - top) * width + x, min(SEGMENT, width - x), options.step * width
+                    row, size, how = (y - top) * width + x, min(SEGMENT, width - x), options.how
                     out, reasons_out = at(rho, y * width + x), at(validity, y * width + x)
-                    call(
-                        combine_rows,
+                    given, codes_given, stride, spare = (
                         at(maps, row),
                         at(codes, row),
-                        n_targets,
-                        stride,
-                        options.how,
-                        size,
-                        out,
-                        reasons_out,
+                        options.step * width,
+                        at(maps, n_kept),
                     )
+                    call(combine_rows, given, codes_given, n_targets, stride, how, size, spare, out, reasons_out)
             if following is not None:
                 call(follow_row, y, rho, y * width, validity, following, tally, band)
 
