@@ -127,7 +127,9 @@ def count_key_frames(path: Path, *, stall_seconds: float) -> int | None:
     SourceError, UnreadableNowError
         As `decode_frames`.
     """
-    arguments = ["-skip_frame", "nokey", "-i", file_url(path), "-map", "0:v:0", "-fps_mode", "passthrough"]
+    # Frames are only counted, and a muxer would complain about times that lie far apart.
+    times = "-vf", "setpts=N", "-fps_mode", "passthrough"
+    arguments = ["-skip_frame", "nokey", "-i", file_url(path), "-map", "0:v:0", *times]
     with FfmpegChild([*arguments, "-f", "null", os.devnull], stall_seconds=stall_seconds) as child:
         _require_success(child)
         return child.n_written

@@ -90,8 +90,8 @@ def job(tmp_path, neutral):
 
 STAGES = {
     "correlating": ("framencc.ncc.Reference.correlate", N_BEFORE),
-    "encoding": ("framencc.pipeline.job.encode", N_BEFORE),
-    "scoring": ("framencc.scores.Scorer.score", N_BEFORE),
+    "preparing what follows the map": ("framencc.scores.Scorer.begin", N_BEFORE),
+    "scoring": ("framencc.scores.Scorer.finish", N_BEFORE),
     "recording": ("framencc.journal.Journal.append", 1),
     "writing": ("framencc.sinks.video.VideoSink.write", N_BEFORE),
     "writing the first": ("framencc.sinks.video.VideoSink.write", 0),

@@ -1,7 +1,8 @@
 """How parallel kernels are launched: one at a time in a process, with as many threads as were asked for.
 
-A parallel kernel is a thin shell, `@parallel_kernel()`, with a `prange` over bands of rows, over one plain kernel that
-computes a band. Bands write disjoint parts of the outputs, so the number of threads never shows in a result.
+A parallel kernel is a thin shell with a `prange` over bands of rows (`@parallel_kernel()`, or by `share`), over one
+plain kernel that computes a band. Bands write disjoint parts of the outputs, so the number of threads never shows in a
+result.
 
 Numba's workqueue layer ends the process when two threads enter it at once, so one lock guards every launch. A call
 that asks for one thread needs neither layer nor lock: it runs the shell as plain Python, which calls the same compiled
@@ -57,7 +58,8 @@ def launch(shell: Shell, threads: int, *arguments: Any) -> None:
     Parameters
     ----------
     shell
-        A function made by `framencc.kernels.compilation.parallel_kernel`; it must be valid as plain Python, too.
+        A kernel with a `prange` over bands, or one that shares them (`framencc.kernels.sharing`); it must be valid as
+        plain Python, too.
     threads
         How many threads to use, this one included; at most NUMBA_NUM_THREADS take part.
     arguments
@@ -73,7 +75,11 @@ def launch(shell: Shell, threads: int, *arguments: Any) -> None:
             numba.set_num_threads(threads)
             shell(*arguments)
         finally:
-            numba.set_num_threads(before)
+            try:
+                numba.set_num_threads(before)
+            except BaseException:  # of a signal's handler; the host's choice comes back all the same
+                numba.set_num_threads(before)
+                raise
 
 
 def _begin_as_a_child() -> None:
