@@ -113,7 +113,7 @@ class Engine:
             min_valid_fraction=float(spec.min_valid_fraction),
             border_is_valid=spec.border == "valid",
             how=_COMBINE[spec.combine],
-            step=1,
+            step=4,
         )
         masked = (n_targets * height * width,) if why is not None else (0,)
         self._prepared = correlation.Prepared(
@@ -154,8 +154,9 @@ class Engine:
         following, tally
             What else is done with each row of the map, and what it adds up to, in `n_bands` bands; by `Scorer.begin`.
         """
-        if validity is None:  # kernels need it all the same
-            validity = self._own("validity", lambda: np.empty(self._shape, np.uint8))
+        if validity is None:
+            wanted = self._spec.smooth_sigma > 0 or len(self._radii) > 1 or following is not None
+            validity = self._own("validity", lambda: np.empty(self._shape if wanted else (0, 0), np.uint8))
         if self._spec.smooth_sigma == 0:
             self._launch(correlation.correlate, frame, why, rho.reshape(-1), validity, following, tally)
             return
@@ -235,7 +236,7 @@ class Engine:
             ),
             _aligned((n_bands, 3 * segment), arithmetic.results),
             np.empty((n_bands, kept + 2 * segment), np.float32),
-            np.empty((n_bands, kept + segment + n_segments), np.uint8),
+            np.empty((n_bands, kept + segment + n_segments + grid.width), np.uint8),
             np.empty((n_bands, n_targets * grid.width + segment), np.int32),
         )
 

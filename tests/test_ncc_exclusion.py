@@ -15,8 +15,8 @@ from tolerances import assert_maps_close, assert_same_bits, promised
 
 from framencc import Reference, local_ncc
 
-BLOCK = 512
-SHAPE = (45, 2 * BLOCK + 47)  # more than one segment of columns, however they are cut
+BLOCK = 2048
+SHAPE = (45, BLOCK + 47)  # more than one segment of columns, however they are cut
 
 PATTERNS = (
     "first pixel",

@@ -85,7 +85,7 @@ class Scratch(NamedTuple):
     sums: Array  # (B, .) of the sums' type: column sums, then sums of neighbours
     floats: Array  # (B, 3 * SEGMENT) of the results' type
     maps: Array  # (B, K' * step * W + 2 * SEGMENT) float32
-    codes: Array  # (B, K' * step * W + SEGMENT + segments) uint8
+    codes: Array  # (B, K' * step * W + SEGMENT + segments + W) uint8
     counts: Array  # (B, K * W + SEGMENT) int32
 
 
@@ -133,7 +133,7 @@ def _lay_out(grid, target, segment, masked):
 def _correlate_segment(reference, pictures, why, grid, options, widen, noisy, inexact, memory, place, y0, top, bottom):
     """Correlate the rows top to bottom of a segment of a band, which begins at y0, with one target."""
     sums, floats, reasons, in_image, own_counts = memory
-    target, segment, kind, out, validity, stride = place
+    target, segment, kind, out, validity, stride, stride_of_codes = place
     window, state, next_channel = _lay_out(grid, target, segment, why is not None)
     x0, x1 = segment * SEGMENT, min(grid.width, (segment + 1) * SEGMENT)
     size, padded, n_pixels = x1 - x0, x1 - x0 + 2 * window.radius, grid.height * grid.width
@@ -150,7 +150,7 @@ def _correlate_segment(reference, pictures, why, grid, options, widen, noisy, in
         if why is not None and kind == EXCLUDED:
             call(fill_row, options.fill, size, out)
             call(copy_row, at(why, row + x0), size, validity)
-            out, validity = at(out, stride), at(validity, stride)
+            out, validity = at(out, stride), at(validity, stride_of_codes)
             continue
         if begins or y <= window.radius or y + window.radius >= window.height:
             call(_count_in_image, window, y, x0, size, in_image)
@@ -202,7 +202,7 @@ def _correlate_segment(reference, pictures, why, grid, options, widen, noisy, in
             call(mark, codes, options.fill, size, out, validity)
         if options.border_is_valid:
             call(mark_margin, x0, x1, y, window.radius, grid.height, grid.width, options.fill, out, validity)
-        out, validity = at(out, stride), at(validity, stride)
+        out, validity = at(out, stride), at(validity, stride_of_codes)
 
 
 @kernel()
@@ -232,6 +232,7 @@ def _correlate_band(
     maps, codes = at(scratch.maps, band * scratch.maps.shape[1]), at(scratch.codes, band * scratch.codes.shape[1])
     counts = at(scratch.counts, band * scratch.counts.shape[1])
     reasons, kinds = at(codes, n_kept), at(codes, n_kept + SEGMENT)
+    unwanted = at(kinds, n_segments)
     addresses = at(pictures[0], 0), at(pictures[1], 0), at(pictures[2], 0), at(pictures[3], 0)
     for segment in range(n_segments):
         x0, x1 = segment * SEGMENT, min(width, (segment + 1) * SEGMENT)
@@ -243,8 +244,11 @@ def _correlate_band(
                 x0, kept = segment * SEGMENT, target * options.step * width
                 memory = sums, floats, reasons, at(counts, target * width + x0), at(counts, n_targets * width)
                 out = at(maps, kept + x0) if n_kept else at(rho, top * width + x0)
-                reasons_out = at(codes, kept + x0) if n_kept else at(validity, top * width + x0)
-                place = target, segment, get(kinds, segment), out, reasons_out, width
+                reasons_out, stride = at(codes, kept + x0), width
+                if not n_kept:  # straight to the map's codes, or, where nobody wants them, into one row that is reused
+                    reasons_out = at(validity, top * width + x0) if validity.size else at(unwanted, x0)
+                    stride = width if validity.size else 0
+                place = target, segment, get(kinds, segment), out, reasons_out, width, stride
                 call(
                     _correlate_segment,
                     reference,

@@ -25,7 +25,7 @@ from framencc.kernels.compilation import kernel
 Array = npt.NDArray[Any]
 
 LINE = 16  # numbers of four bytes in a cache line
-SEGMENT = 1024  # columns that are summed at a time, so that a row's sums stay in the first-level cache
+SEGMENT = 2048  # columns that are summed at a time, so that a row's sums stay in the first-level cache
 BUFFERS, _MOST_STEPS, _NUMBERS = 7, 8, 8
 STEPS = _MOST_STEPS * _NUMBERS  # numbers that make a plan
 
