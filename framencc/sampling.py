@@ -117,7 +117,8 @@ class Sampler:
             picture is not finite at a tap whose weight is not 0.
         validity : numpy.ndarray
             (h, w) uint8: 0, or 3 where the position is not finite or not within the centres of the outer pixels, or
-            4 where a tap whose weight is not 0 is masked. Fractions of a pixel are rounded to float32.
+            4 where a tap whose weight is not 0 is masked. Fractions of a pixel are rounded to float32, and so
+            are the displacements that a matrix means, so a matrix and its field give the same bits.
 
         Raises
         ------

@@ -102,7 +102,7 @@ def test_masked_windows_agree_with_the_oracle(dtype, of, data):
     shape = (data.draw(st.integers(1, 14)), data.draw(st.sampled_from([1, 5, 31, 32, 33, 64])))
     kind = data.draw(st.sampled_from(["random", "blocks"]))
     pair = make_pair(dtype, shape, kind)
-    use = data.draw(st.sampled_from(PATTERNS).map(lambda name: pattern(name, (40, 1100))[: shape[0], -shape[1] :]))
+    use = data.draw(st.sampled_from(PATTERNS).map(lambda name: pattern(name, (40, 2 * BLOCK))[: shape[0], -shape[1] :]))
     options = {
         "border": data.draw(st.sampled_from(BORDERS)),
         "min_valid_fraction": data.draw(st.sampled_from([1e-6, 0.5, 1.0])),
