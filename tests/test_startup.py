@@ -138,6 +138,14 @@ def test_the_first_frame_can_be_had_before_its_turn(clip, frames, begin):
     assert not np.shares_memory(first.data, found[0].data)
 
 
+def test_more_threads_than_can_be_started_for_a_codec_do_no_harm(clip, monkeypatch):
+    path, expected = clip
+    for threads in (2000, None):
+        monkeypatch.setenv("NUMBA_NUM_THREADS", "2000")
+        with Opening(job(path, threads=threads)) as opening, opening.take() as source:
+            assert np.array_equal([frame.data for frame in source.frames()], expected)
+
+
 def decoders(folder, *words):
     """Count how often a run opens its input with ffmpeg to get at its pixels."""
     import imageio_ffmpeg
