@@ -167,9 +167,7 @@ def _setpriv() -> str | None:
         return None
     trial = [program, "--pdeathsig", "KILL", "--", program, "--version"]
     try:
-        done = subprocess.run(
-            trial, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=_TRIAL_SECONDS
-        )
+        done = subprocess.run(trial, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=_TRIAL_SECONDS)
     except (OSError, subprocess.TimeoutExpired):  # something else of that name
         return None
     return program if done.returncode == 0 and b"util-linux" in done.stdout else None

@@ -184,7 +184,9 @@ def test_a_file_that_is_no_program_is_told(tmp_path):
         start_child(["no such program"])
 
 
-@pytest.mark.parametrize("content", [b"\x7fELF nothing", b"#!/no/such/shell\n", b"#!/bin/sh\n", b"#!/bin/sh\nsleep 60\n"])
+@pytest.mark.parametrize(
+    "content", [b"\x7fELF nothing", b"#!/no/such/shell\n", b"#!/bin/sh\n", b"#!/bin/sh\nexec sleep 60\n"]
+)
 def test_another_program_of_the_name_setpriv_is_not_used(content, tmp_path, monkeypatch):
     (tmp_path / "setpriv").write_bytes(content)
     (tmp_path / "setpriv").chmod(0o755)
