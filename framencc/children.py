@@ -32,6 +32,8 @@ from typing import Any, Protocol
 
 Process = subprocess.Popen[bytes]
 
+_TRIAL_SECONDS = 5.0
+
 # Python ignores SIGPIPE and SIGXFSZ, and what is ignored stays so in the program that follows.
 _PREPARATION = """
 import ctypes, os, resource, signal, sys
@@ -164,8 +166,11 @@ def _setpriv() -> str | None:
     if program is None:
         return None
     trial = [program, "--pdeathsig", "KILL", "--", program, "--version"]
-    done = subprocess.run(trial, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    return program if done.returncode == 0 else None
+    try:
+        done = subprocess.run(trial, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=_TRIAL_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):  # something else of that name
+        return None
+    return program if done.returncode == 0 and b"util-linux" in done.stdout else None
 
 
 def _limited(process: Process, memory_mib: int | None) -> Process:

@@ -184,6 +184,23 @@ def test_a_file_that_is_no_program_is_told(tmp_path):
         start_child(["no such program"])
 
 
+@pytest.mark.parametrize(
+    "content", [b"\x7fELF nothing", b"#!/no/such/shell\n", b"#!/bin/sh\n", b"#!/bin/sh\nexec sleep 60\n"]
+)
+def test_another_program_of_the_name_setpriv_is_not_used(content, tmp_path, monkeypatch):
+    (tmp_path / "setpriv").write_bytes(content)
+    (tmp_path / "setpriv").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(children, "_TRIAL_SECONDS", 0.5)
+    children._setpriv.cache_clear()
+    try:
+        child = start_child(["sh", "-c", "ulimit -c; exit 3"], stdout=subprocess.PIPE)
+        assert child.communicate()[0] == b"0\n"
+        assert child.returncode == 3
+    finally:
+        children._setpriv.cache_clear()
+
+
 @pytest.mark.parametrize("interpreter", ["", "/opt/studio/bin/paint"])
 def test_without_setpriv_and_an_interpreter_children_just_start(interpreter, monkeypatch):
     monkeypatch.setattr(children, "_setpriv", lambda: None)

@@ -357,4 +357,5 @@ def test_what_is_written_does_not_depend_on_threads(shape, tmp_path, monkeypatch
 
     expected = list(written(1))
     assert list(written(3)) == expected
+    assert list(written(2000)) == expected
     assert list(written(None, NUMBA_NUM_THREADS="2")) == expected

@@ -1,15 +1,17 @@
 """What happens before the first frame: what is imported, what is configured, and how an input is opened meanwhile."""
 
 import json
+import signal
 import threading
 
 import numpy as np
 import pytest
 from media import random_frames, write_clip
-from running import assert_nothing_runs, command, python
+from running import assert_nothing_runs, command, python, wait_until
 
 from framencc.config import make_spec
 from framencc.errors import SourceError, SpecError
+from framencc.sources import opening
 from framencc.sources.opening import Opening
 
 CHOICES = {"NUMBA_THREADING_LAYER": "workqueue", "OMP_WAIT_POLICY": "passive"}
@@ -86,7 +88,7 @@ def test_a_video_is_opened_without_numba(clip):
     program = (
         "import sys\nfrom framencc.config import make_spec\nfrom framencc.sources.opening import Opening\n"
         f"spec = make_spec({{'input': {str(path)!r}, 'output': 'o.npy', 'reference': 0}})\n"
-        "with Opening(spec) as opening, opening.take() as source:\n"
+        "with Opening(spec) as started, started.take() as source:\n"
         "    print(len(list(source.frames())), 'numba' in sys.modules)"
     )
     result = python(program)
@@ -101,18 +103,57 @@ def test_an_input_that_is_not_taken_is_closed(clip):
     with Opening(job(clip[0])):
         pass
     assert_nothing_runs()
-    assert not [thread for thread in threading.enumerate() if thread.name == "framencc-opening"]
-    with pytest.raises(ZeroDivisionError), Opening(job(clip[0])) as opening, opening.take():
+    assert not running_openings()
+    with pytest.raises(ZeroDivisionError), Opening(job(clip[0])) as started, started.take():
         raise ZeroDivisionError
     assert_nothing_runs()
 
 
+class Interrupted(BaseException):
+    """What a signal raises."""
+
+
+def test_an_interrupt_does_not_wait_for_an_input_that_cannot_be_opened_now(tmp_path, monkeypatch):
+    """As on a disk that does not answer; when it does answer, the input is closed."""
+    array = tmp_path / "in.npy"
+    np.save(array, random_frames(2, 9, 9))
+    opened, answers = opening.open_source, threading.Event()
+
+    def open_late(spec):
+        assert answers.wait(60)
+        sources.append(opened(spec))
+        return sources[-1]
+
+    def interrupt(*_):
+        raise Interrupted
+
+    sources = []
+    monkeypatch.setattr(opening, "open_source", open_late)
+    monkeypatch.setattr(opening, "_A_MOMENT", 0.1)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with pytest.raises(Interrupted), Opening(job(array)) as late:
+            late.take()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert sources == []
+    answers.set()
+    wait_until(lambda: sources and not running_openings())
+    with pytest.raises(SourceError, match="has been closed"):
+        next(sources[0].frames())
+
+
+def running_openings():
+    return [thread for thread in threading.enumerate() if thread.name == "framencc-opening"]
+
+
 def test_what_is_wrong_with_an_input_is_told_when_it_is_taken(tmp_path):
-    with Opening(job(tmp_path / "absent.mkv")) as opening, pytest.raises(SpecError, match="does not exist"):
-        opening.take()
+    with Opening(job(tmp_path / "absent.mkv")) as started, pytest.raises(SpecError, match="does not exist"):
+        started.take()
     (tmp_path / "bad.mkv").write_text("nothing")
-    with Opening(job(tmp_path / "bad.mkv")) as opening, pytest.raises(SourceError, match="cannot be read as a video"):
-        opening.take()
+    with Opening(job(tmp_path / "bad.mkv")) as started, pytest.raises(SourceError, match="cannot be read as a video"):
+        started.take()
 
 
 @pytest.mark.parametrize(("frames", "begin"), [(None, 0), ("2:", 2)])
@@ -124,7 +165,7 @@ def test_the_first_frame_can_be_had_before_its_turn(clip, frames, begin):
         taken.append(np.empty(shape, dtype))
         return taken[-1]
 
-    with Opening(job(path, frames=frames)) as opening, opening.take() as source:
+    with Opening(job(path, frames=frames)) as started, started.take() as source:
         assert source.begins_with(begin)
         assert not source.begins_with(begin + 1)
         first = source.first()
@@ -136,6 +177,14 @@ def test_the_first_frame_can_be_had_before_its_turn(clip, frames, begin):
         assert any(frame.data is buffer for buffer in taken)
     assert np.array_equal(first.data, expected[begin])
     assert not np.shares_memory(first.data, found[0].data)
+
+
+def test_more_threads_than_can_be_started_for_a_codec_do_no_harm(clip, monkeypatch):
+    path, expected = clip
+    for threads in (2000, None):
+        monkeypatch.setenv("NUMBA_NUM_THREADS", "2000")
+        with Opening(job(path, threads=threads)) as started, started.take() as source:
+            assert np.array_equal([frame.data for frame in source.frames()], expected)
 
 
 def decoders(folder, *words):

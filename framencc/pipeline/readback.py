@@ -167,7 +167,7 @@ class ReadBack:
         where = f"{name} {str(self._parts[name].target)!r}"
         private, records = imprint(codec_private(whole)), self._records[name]
         if any(record.get("codec_private") != private for record in records):
-            yield f"{where} does not describe its codec as it was written"
+            yield f"{where} has another codec configuration than was written"
         n_decoded = count_key_frames(whole, stall_seconds=self._spec.limits.stall_seconds)
         if n_decoded is None or n_decoded < len(records):  # each segment begins with one; there may be more
             yield f"{where} decodes to {n_decoded or 0} key frames, at least {len(records)} were written"

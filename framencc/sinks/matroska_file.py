@@ -79,7 +79,7 @@ class MatroskaFile:
         """
         outermost = list(self._elements(0, self._size))
         if [number for number, *_ in outermost] != [_EBML, _SEGMENT]:
-            raise ValueError("it is no Matroska file of one segment")
+            raise ValueError("it is not a Matroska file with one segment")
         self.ebml = self.read(0, outermost[0][3])
         for element in self._elements(*outermost[1][2:]):
             if element[0] == _CLUSTER:
@@ -89,7 +89,7 @@ class MatroskaFile:
             elif element[0] in _BESIDE_CLUSTERS:
                 self._take(element)
             else:
-                raise ValueError(f"it holds a foreign element {element[0]:X}")
+                raise ValueError(f"it holds an unexpected element {element[0]:X}")
 
     def read(self, begin: int, end: int) -> bytes:
         """Return what is between two places of the file."""
@@ -136,14 +136,14 @@ class MatroskaFile:
                     raise ValueError("a group holds no block")
                 yield self._packet(*inside[_BLOCK], time, is_key=_REFERENCE_BLOCK not in inside)
             elif number not in _BESIDE_BLOCKS:
-                raise ValueError(f"a cluster holds a foreign element {number:X}")
+                raise ValueError(f"a cluster holds an unexpected element {number:X}")
 
     def _packet(self, begin: int, end: int, cluster_time: int | None, *, is_key: bool | None) -> Packet:
         if end - begin <= _BLOCK_HEADER:
             raise ValueError("a block is empty")
         header = self.read(begin, begin + _BLOCK_HEADER)
         if header[0] != 0x81 or header[3] & _LACING or cluster_time is None:
-            raise ValueError("a block is none of a single track")
+            raise ValueError("a block does not belong to the only track")
         seconds = (cluster_time + int.from_bytes(header[1:3], "big", signed=True)) * self._unit
         return Packet(begin + _BLOCK_HEADER, end, bool(header[3] & _KEY_FRAME) if is_key is None else is_key, seconds)
 

@@ -8,6 +8,8 @@ from framencc.children import ChildGroup
 from framencc.sources import Source, open_source
 from framencc.spec import RunSpec
 
+_A_MOMENT = 2.0  # seconds, in which an input is opened or not once its children have been ended
+
 
 class Opening:
     """The input of a job that begins at its first frame, opened in a thread of its own; its decoder starts, too.
@@ -23,6 +25,10 @@ class Opening:
         self._children = ChildGroup()
         self._source: Source | None = None
         self._error: BaseException | None = None
+        self._lock = threading.Lock()
+        self._is_left = False
+        # Not the thread's own state: Python 3.11 takes a thread for ended when an exception interrupts its `join`.
+        self._done = threading.Event()
         self._thread = threading.Thread(target=self._open, name="framencc-opening", daemon=True)
         self._thread.start()
 
@@ -32,16 +38,21 @@ class Opening:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the decoder and close the input, if nobody has taken it."""
-        if self._thread.is_alive():
+        """End the decoder and close the input, if nobody has taken it, without waiting for a disk that hangs."""
+        if not self._done.is_set():
             self._children.end()
-        self._wait()
-        if self._source is not None:
-            self._source.close()
+        if self._done.wait(_A_MOMENT):
+            self._thread.join()
+        with self._lock:
+            self._is_left = True
+            source, self._source = self._source, None
+        if source is not None:
+            source.close()
 
     def take(self) -> Source:
         """Return the open input, which is the caller's from now on; errors as of `open_source`."""
-        self._wait()
+        while not self._done.wait(0.2):  # in pieces: on Windows only these can be interrupted from the keyboard
+            pass
         if self._error is not None:
             raise self._error
         source, self._source = self._source, None
@@ -49,13 +60,16 @@ class Opening:
         return source
 
     def _open(self) -> None:
+        source = None
         try:
             with self._children.gathering():
-                self._source = open_source(self._spec)
-                self._source.read_ahead()
+                source = open_source(self._spec)
+                source.read_ahead()
         except BaseException as error:  # noqa: BLE001  (carried to the thread that takes the input)
             self._error = error
-
-    def _wait(self) -> None:
-        while self._thread.is_alive():
-            self._thread.join(0.2)  # in pieces: on Windows only these can be interrupted from the keyboard
+        with self._lock:
+            self._source = source
+            self._done.set()
+            is_left = self._is_left
+        if is_left and source is not None:
+            source.close()
