@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from framencc.config import make_ncc_spec
 from framencc.errors import MissingExtraError
 from framencc.frames import Frame, Picture
+from framencc.kernels.launch import default_threads
 from framencc.kernels.png_filters import undo_filters
 from framencc.kernels.unpacking import unpack_bits, unpack_lzw
 from framencc.ncc import Reference
@@ -21,36 +23,43 @@ from framencc.sources.planes import ChannelPlanes
 from framencc.sources.wanted import WantedChannels
 from framencc.spec import PreviewStyle
 from framencc.spec.warp import WarpSpec
-from framencc.warps import Warp, open_warp
-from framencc.warps.base import field_statistics
+from framencc.warps import open_warp
+from framencc.warps.base import displacements, field_statistics
 from framencc.warps.views import View
 
-_NARROW, _WIDE = 3, 10  # radii on either side of the change from 32-bit to 64-bit arithmetic
-_KINDS: tuple[tuple[Any, int], ...] = (
-    (np.uint8, _NARROW),
-    (np.uint8, _WIDE),
-    (np.uint16, _NARROW),
-    (np.float32, _NARROW),
+_VARIANTS: tuple[dict[str, Any], ...] = (
+    {},
+    {"radius": 12, "noise_sigma": 2.0},
+    {"noise_sigma": 2.0},
+    {"radius": 12},
+    {"radius": (2, 12)},
+    {"radius": (2, 12), "smooth_sigma": 0.5},
 )
 
 
 def warm_up() -> float:
-    """Call every kernel once with every kind of argument that jobs and `local_ncc` give it.
+    """Call every kernel once with every kind of argument that usual jobs and `local_ncc` give it.
 
-    Without anything on disk it takes about 40 seconds on one core of a current server (a job on gray 8-bit video alone
-    would wait for 10 of them).
+    Without anything on disk it takes about two minutes on one core of a current server (a job on gray 8-bit video alone
+    would wait for a few seconds).
 
     Returns
     -------
     float
-        Seconds that it took; about one where the compiled kernels were on disk.
+        Seconds that it took; about two where the compiled kernels were on disk.
     """
     started = time.perf_counter()
-    for dtype, radius in _KINDS:
-        _correlate(dtype, radius)
-    picture = np.arange(64, dtype=np.uint8).reshape(8, 8)
-    rho, validity = Reference(picture, (2, 3), smooth_sigma=0.5).ncc(picture, return_validity=True)
-    Reference(picture, (2, 3), border="valid").ncc(picture)  # combines finished maps, unlike the one before
+    for dtype in (np.uint8, np.uint16, np.float32):
+        for variant in _VARIANTS:
+            for masked in (False, True):
+                _measure(dtype, variant, masked=masked)
+        _measure(dtype, {}, bits=16)
+        _measure(np.uint16, {}, masked=True, scored=dtype)
+        _measure(np.uint16, {"noise_sigma": 2.0}, masked=True, scored=dtype)
+        picture: Any = np.arange(64).astype(dtype).reshape(8, 8)
+        for radius in (3, 12, (2, 12)):
+            Reference(picture, radius).ncc(picture, mask=picture < 60)
+            rho, validity = Reference(picture, radius).ncc(picture, return_validity=True)
     _warp()
     clip_maps = ClipMaps((MINIMUM, MEAN), (8, 8))
     clip_maps.add(rho, validity)
@@ -66,28 +75,39 @@ def warm_up() -> float:
     return time.perf_counter() - started
 
 
-def _correlate(dtype: Any, radius: int) -> None:
-    """Correlate plain, masked and colour pictures."""
-    picture = np.arange(64, dtype=dtype).reshape(8, 8)
-    Reference(picture, radius).ncc(picture)
-    Reference(picture, radius, mask=picture > 3).ncc(picture, mask=picture < 60)
-    Reference(picture, radius, mask=picture >= 0).ncc(picture)  # few masked pixels are treated otherwise than many
-    colours = np.stack([picture] * 3, axis=2)
-    Reference(colours, radius, channel="joint").ncc(colours)
+def _measure(
+    dtype: Any, variant: dict[str, Any], *, masked: bool = False, bits: int = 8, scored: Any | None = None
+) -> None:
+    """Measure a frame as a job does: map, codes, validity and scores at once.
+
+    Warped frames have another dtype than the reference, `scored`.
+    """
+    planes = np.arange(64).astype(dtype).reshape(1, 8, 8)
+    use = planes[0] > 3 if masked else None
+    reference, scorer = (
+        Reference.from_planes(planes, make_ncc_spec(**variant), use=use),
+        Scorer((8, 8), planes.astype(scored or dtype)),
+    )
+    rho, validity = np.empty((8, 8), np.float32), np.empty((8, 8), np.uint8)
+    codes = np.empty((8, 8), np.uint8 if bits == 8 else np.uint16)
+    reference.correlate(planes, rho, validity, begin=lambda n_bands: scorer.begin(n_bands, planes, codes=codes))
+    scorer.finish()
+    scorer.score(rho, validity, planes)
 
 
 def _warp() -> None:
     """Look at smaller pictures, even them out, sample frames between their pixels, and score them."""
-    field = Warp().field((64, 64))
-    field_statistics(field, 1)
+    threads = default_threads()
+    field = displacements(np.eye(3), (64, 64), threads)
+    field_statistics(field, threads)
     view = View.choose((64, 64), 32, None)
     for dtype in (np.uint8, np.uint16, np.float32):
         planes = np.arange(64 * 64, dtype=np.uint16).astype(dtype).reshape(1, 64, 64)
         view.gray(planes[0])
-        Sampler().sample(planes, field)
-        Sampler().sample(planes, field, use=planes[0] > 3)
+        Sampler(threads=threads).sample(planes, field)
+        Sampler(threads=threads).sample(planes, field, use=planes[0] > 3)
         Scorer((64, 64), planes).score(np.zeros((64, 64), np.float32), np.zeros((64, 64), np.uint8), planes, field)
-    Sampler("cubic").sample(np.zeros((1, 64, 64), np.uint8), field)
+    Sampler("cubic", threads=threads).sample(np.zeros((1, 64, 64), np.uint8), field)
     with contextlib.suppress(MissingExtraError):  # the kernels around the flow are of no use without OpenCV
         for dtype, size in ((np.uint8, None), (np.uint16, None), (np.float32, None), (np.uint8, 64)):
             noise = np.random.default_rng(0).integers(0, 256, (96, 96)).astype(dtype)

@@ -266,6 +266,6 @@ def test_a_truncated_cache_of_the_package_gives_the_same_codes(tmp_path, expecte
         result = python(PROGRAM, NUMBA_CACHE_DIR=str(tmp_path))
         assert result.stdout.splitlines()[-1] == expected, result.stderr
         assert result.stderr == ""
-        assert len(files(tmp_path)) == 2
+        assert len(files(tmp_path)) >= 2
         for path in files(tmp_path):
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

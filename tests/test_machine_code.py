@@ -33,7 +33,7 @@ HOT_LOOPS = (
         "root and quotient of bytes' sums",
         has=("vpmulld", "vcvtdq2ps", "vsqrtps", "vdivps"),
         lacks=_WIDENED,
-        signature="int32",
+        signature=r"\(int32\*",
     ),
     HotLoop(
         "window_sums._slide",
@@ -45,7 +45,7 @@ HOT_LOOPS = (
         "coefficients.correlate_row",
         "root and quotient of 16-bit codes' sums",
         has=("vmulpd", "vcvtpd2ps", "vsqrtps", "vdivps"),
-        signature="float64",
+        signature=r"\(float64\*.*UniTuple\(float32",
     ),
     HotLoop(
         "window_sums._slide", "column sums of products of floats", has=("vcvtps2pd", "vmulpd"), signature="float32"
