@@ -156,7 +156,8 @@ class Engine:
         """
         if validity is None:
             wanted = self._spec.smooth_sigma > 0 or len(self._radii) > 1 or following is not None
-            validity = self._own("validity", lambda: np.empty(self._shape if wanted else (0, 0), np.uint8))
+            shape = self._shape if wanted else (0, 0)
+            validity = self._own(f"validity {shape}", lambda: np.empty(shape, np.uint8))
         if self._spec.smooth_sigma == 0:
             self._launch(correlation.correlate, frame, why, rho.reshape(-1), validity, following, tally)
             return
@@ -236,7 +237,8 @@ class Engine:
             ),
             _aligned((n_bands, 3 * segment), arithmetic.results),
             np.empty((n_bands, kept + 2 * segment), np.float32),
-            np.empty((n_bands, kept + segment + n_segments + grid.width), np.uint8),
+            np.empty((n_bands, kept + segment + grid.width), np.uint8),
+            np.empty((n_bands, n_segments), np.uint8),
             np.empty((n_bands, n_targets * grid.width + segment), np.int32),
         )
 

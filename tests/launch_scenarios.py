@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
+from numba.core.compiler_lock import global_compiler_lock
 
 import framencc
 from framencc.kernels.compilation import kernel, parallel_kernel
@@ -155,6 +156,22 @@ def fork_while_computing() -> None:
     assert all(found)
 
 
+def fork_while_compiling() -> None:
+    """Calls for one thread take no lock of ours, but a child must not find the compiler taken either."""
+    begun = threading.Event()
+
+    def compile_alone() -> None:
+        with global_compiler_lock:  # as long as a big kernel takes
+            begun.set()
+            threading.Event().wait(1.0)
+
+    thread = threading.Thread(target=compile_alone)
+    thread.start()
+    assert begun.wait(60)
+    assert in_child(lambda: mix(1) and in_child(lambda: mix(1)) == 0) == 0
+    thread.join()
+
+
 def fork_that_is_interrupted() -> None:
     """A fork waits for a long kernel, and a signal handler raises: Python reports that, and forks all the same."""
     expected()
@@ -167,7 +184,7 @@ def fork_that_is_interrupted() -> None:
         thread.start()
         with contextlib.suppress(KeyboardInterrupt):
             signal.setitimer(signal.ITIMER_REAL, 0.05)
-            assert in_child(check) == 0
+            assert in_child(lambda: check() and in_child(check) == 0) == 0
             threading.Event().wait(0.1)
         assert check()  # after the long kernel, not beside it
         thread.join()

@@ -12,7 +12,13 @@ from running import python
 from framencc.kernels.launch import count_bands
 
 SCENARIOS = Path(__file__).with_name("launch_scenarios.py")
-FORKS = ("fork_after_use", "fork_before_use", "fork_while_computing", "fork_that_is_interrupted")
+FORKS = (
+    "fork_after_use",
+    "fork_before_use",
+    "fork_while_computing",
+    "fork_while_compiling",
+    "fork_that_is_interrupted",
+)
 SIGNALS = ("interrupts", "handlers_that_compute")
 
 pytestmark = pytest.mark.timeout(290)  # much of it for the compiler, where nothing is on disk

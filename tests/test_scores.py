@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from framencc.following import follow
 from framencc.frames import Regions
+from framencc.ncc import Reference
 from framencc.scores import RegionScores, Scorer
 
 TOLERANCE = 1e-6
@@ -253,3 +254,15 @@ def test_numbers_too_large_to_square_are_no_crash():
     scores = compare(huge, huge)
     assert scores.gain == pytest.approx(1)
     assert scores.sharpness_ratio == pytest.approx(1)
+
+
+def test_a_frame_is_scored_without_its_validity_after_one_that_was_only_correlated():
+    reference, frame = np.random.default_rng(5).integers(0, 256, (2, 40, 50), dtype=np.uint8)
+    prepared, rho, unwanted = Reference(reference, 2), np.empty((40, 50), np.float32), np.empty((1, 0), np.uint8)
+    expected = prepared.ncc(frame)
+    scorer = Scorer((40, 50))
+    prepared.correlate(frame[np.newaxis], rho, unwanted, begin=scorer.begin)
+    scores = scorer.finish()
+    np.testing.assert_array_equal(rho, expected)
+    assert scores.valid_share == 1.0
+    assert scores.mean_confidence == pytest.approx(expected.astype(np.float64).mean(), abs=1e-8)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from framencc.kernels.accesses import at, get, put
+from framencc.kernels.accesses import at, put
 from framencc.kernels.calls import call
 from framencc.kernels.coefficients import (
     accumulate,
@@ -85,7 +85,8 @@ class Scratch(NamedTuple):
     sums: Array  # (B, .) of the sums' type: column sums, then sums of neighbours
     floats: Array  # (B, 3 * SEGMENT) of the results' type
     maps: Array  # (B, K' * step * W + 2 * SEGMENT) float32
-    codes: Array  # (B, K' * step * W + SEGMENT + segments + W) uint8
+    codes: Array  # (B, K' * step * W + SEGMENT + W) uint8
+    kinds: Array  # (B, segments) uint8
     counts: Array  # (B, K * W + SEGMENT) int32
 
 
@@ -231,12 +232,11 @@ def _correlate_band(
     sums, floats = at(scratch.sums, band * scratch.sums.shape[1]), at(scratch.floats, band * scratch.floats.shape[1])
     maps, codes = at(scratch.maps, band * scratch.maps.shape[1]), at(scratch.codes, band * scratch.codes.shape[1])
     counts = at(scratch.counts, band * scratch.counts.shape[1])
-    reasons, kinds = at(codes, n_kept), at(codes, n_kept + SEGMENT)
-    unwanted = at(kinds, n_segments)
+    reasons, unwanted = at(codes, n_kept), at(codes, n_kept + SEGMENT)
     addresses = at(pictures[0], 0), at(pictures[1], 0), at(pictures[2], 0), at(pictures[3], 0)
     for segment in range(n_segments):
         x0, x1 = segment * SEGMENT, min(width, (segment + 1) * SEGMENT)
-        put(kinds, segment, np.uint8(PLAIN if why is None else call(_kind, reference, why, grid, y0, y1, x0, x1)))
+        scratch.kinds[band, segment] = PLAIN if why is None else call(_kind, reference, why, grid, y0, y1, x0, x1)
     for top in range(y0, y1, options.step):
         bottom = min(y1, top + options.step)
         for target in range(n_targets):
@@ -248,7 +248,7 @@ def _correlate_band(
                 if not n_kept:  # straight to the map's codes, or, where nobody wants them, into one row that is reused
                     reasons_out = at(validity, top * width + x0) if validity.size else at(unwanted, x0)
                     stride = width if validity.size else 0
-                place = target, segment, get(kinds, segment), out, reasons_out, width, stride
+                place = target, segment, scratch.kinds[band, segment], out, reasons_out, width, stride
                 call(
                     _correlate_segment,
                     reference,

@@ -21,11 +21,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+from numba.core.compiler_lock import global_compiler_lock
 
 Shell = Callable[..., Any]
 
 _BANDS_PER_THREAD = 4
 _lock = threading.RLock()  # reentrant: a signal handler may fork or launch in the midst of a launch
+_compiler = global_compiler_lock._lock  # a call for one thread compiles with this lock alone
 _state = {"alone": False}
 
 
@@ -83,11 +85,11 @@ def launch(shell: Shell, threads: int, *arguments: Any) -> None:
 
 
 def _begin_as_a_child() -> None:
-    global _lock  # noqa: PLW0603
-    try:
-        _lock.release()
-    except RuntimeError:  # the wait was interrupted, and a thread that this process does not have may hold the lock
-        _lock = threading.RLock()
+    for lock in (_lock, _compiler):
+        try:
+            lock.release()
+        except RuntimeError:  # the wait was interrupted, and a thread that this process does not have may hold the lock
+            lock._at_fork_reinit()  # type: ignore[union-attr]  # the same object, which forks of this child wait for
     try:
         _state["alone"] = numba.threading_layer() != "workqueue"
     except ValueError:  # nothing parallel has run yet, so the child may begin as any process does
@@ -95,5 +97,7 @@ def _begin_as_a_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # The lock's own methods: between them and the fork no signal handler's exception can come.
+    # The locks' own methods: between them and the fork no signal handler's exception can come. What is registered last
+    # comes first: the locks are taken in the order in which a launch takes them.
+    os.register_at_fork(before=_compiler.acquire, after_in_parent=_compiler.release)
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_begin_as_a_child)
