@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from framencc.channels import DEFAULT_MATRIX
 from framencc.errors import FramenccError, SourceError, SpecError, UnreadableNowError
-from framencc.ffmpeg import FRAME_STAMPS, INPUT_SAFETY, FfmpegChild, FrameStamp, file_url, thread_options
+from framencc.ffmpeg import FRAME_STAMPS, INPUT_SAFETY, FfmpegChild, FrameStamp, file_url
 from framencc.frames import CodeRange, StreamInfo
 from framencc.sources.codecs import ALPHA_DECODERS, ALPHA_LOSS, LOSSY_ALPHA, raw_decoder, why_undecoded
 from framencc.sources.containers import NOTHING, Promise, read_promise, read_separate_alpha
@@ -216,8 +216,7 @@ class _Look:
 
     def _decode(self, decoder: tuple[str, ...]) -> tuple[_First | None, FfmpegChild]:
         one = (*FRAME_STAMPS, "-vf", f"{SHOWINFO}=checksum=0", "-frames:v", "1", "-f", "null", "-")
-        # With more threads a decoder first takes more packets before it gives a frame.
-        opening = input_arguments(self.path, self.limits, (*self.options, *decoder, *thread_options(1)))
+        opening = input_arguments(self.path, self.limits, (*self.options, *decoder))
         facts, child, stamp = self._run((*opening, *one, *DESCRIBE))
         frame, stream = facts.frame, facts.stream
         if frame is None or stream is None:
