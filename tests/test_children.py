@@ -263,8 +263,8 @@ def test_no_child_outlives_a_run_killed_outright_even_one_that_hangs(busy_run, e
         os.kill(child_of_run(role, endless_clip, tmp_path), signal.SIGSTOP)
         time.sleep(0.2)
     busy_run.kill()
-    busy_run.communicate(timeout=5)
-    wait_until(lambda: not (processes(str(endless_clip)) or processes(str(tmp_path))), 5)
+    busy_run.communicate(timeout=15)
+    wait_until(lambda: not (processes(str(endless_clip)) or processes(str(tmp_path))), 15)
     assert (tmp_path / "out.mkv").read_text() == "old"
 
 

@@ -318,7 +318,7 @@ def assert_only_the_old_output(folder):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_a_run_in_order(busy_run, endless_clip, tmp_path, number, code):
     busy_run.send_signal(number)
-    stdout, stderr = busy_run.communicate(timeout=3)
+    stdout, stderr = busy_run.communicate(timeout=15)
     assert busy_run.returncode == code
     assert stdout == ""
     assert len(stderr.splitlines()) == 1
@@ -331,7 +331,7 @@ def test_impatience_does_not_disturb_the_end(busy_run, endless_clip, tmp_path):
     for _ in range(10):
         busy_run.send_signal(signal.SIGINT)
         time.sleep(0.01)
-    _, stderr = busy_run.communicate(timeout=3)
+    _, stderr = busy_run.communicate(timeout=15)
     assert busy_run.returncode == 130
     assert len(stderr.splitlines()) == 1
     assert processes(str(endless_clip)) == processes(str(tmp_path)) == {}
@@ -350,7 +350,7 @@ def test_a_signal_ends_a_run_whose_child_hangs(busy_run, endless_clip, tmp_path,
     os.kill(pid, signal.SIGSTOP)
     time.sleep(0.5)  # until the queues are full or empty and everybody waits for the child
     busy_run.send_signal(signal.SIGTERM)
-    busy_run.communicate(timeout=3)
+    busy_run.communicate(timeout=15)
     assert busy_run.returncode == 143
     assert processes(str(endless_clip)) == processes(str(tmp_path)) == {}
     assert_only_the_old_output(tmp_path)
@@ -359,8 +359,8 @@ def test_a_signal_ends_a_run_whose_child_hangs(busy_run, endless_clip, tmp_path,
 def test_a_run_killed_outright_leaves_the_old_output_and_no_child(busy_run, endless_clip, tmp_path):
     assert len(processes(str(endless_clip)) | processes(str(tmp_path))) == 2
     busy_run.kill()
-    busy_run.communicate(timeout=3)
-    wait_until(lambda: not (processes(str(endless_clip)) or processes(str(tmp_path))), 5)
+    busy_run.communicate(timeout=15)
+    wait_until(lambda: not (processes(str(endless_clip)) or processes(str(tmp_path))), 15)
     assert (tmp_path / "out.mkv").read_text() == "old"
     assert not (tmp_path / "out.mkv.json").exists()
 

@@ -378,7 +378,7 @@ def test_sealing_that_hangs_does_not_keep_an_interrupt_waiting(clip, tmp_path):
         if process.poll() is not None:
             pytest.skip("the run was over before its decoder could be stopped")
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=4)
+        process.communicate(timeout=15)
         assert process.returncode == 130
         assert processes(work) == {}
     finally:

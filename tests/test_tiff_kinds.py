@@ -1,8 +1,6 @@
 """TIFF files of every kind are read as what they are, or refused by the kind's name; whole ones are never damaged."""
 
-import contextlib
 import struct
-import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -11,17 +9,16 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from tiff_files import HEIGHT, WIDTH, tiff
 
 from framencc.config import make_spec
 from framencc.errors import DamagedInputError, SourceError
-from framencc.pipeline import run
-from framencc.sources import ImageSequenceSource, open_mask, open_source, read_picture, read_reference
+from framencc.sources import ImageSequenceSource, read_picture, read_reference
 from framencc.sources.pictures import take_from_file
 from framencc.sources.wanted import LUMA as LUMA_OF_ALL
 from framencc.sources.wanted import WantedLabels
 from framencc.spec import RunSpec
 
-HEIGHT, WIDTH = 36, 52
 GRAY = media.random_frames(1)[0]
 DEEP = media.random_frames(1, bits=16)[0]
 RGB = media.random_frames(1, bits=16, channels=3)[0]
@@ -32,28 +29,6 @@ def pack(samples: np.ndarray, bits: int) -> bytes:
     rows = samples.reshape(len(samples), -1)
     each = (rows[:, :, np.newaxis] >> np.arange(bits)[::-1]) & 1
     return np.packbits(each.reshape(len(rows), -1).astype(np.uint8), axis=1).tobytes()
-
-
-def tiff(path: Path, strips: list[bytes], order: str = "<", **tags: object) -> Path:
-    """Write a TIFF tag by tag, for what no writer at hand makes."""
-    fields = {"t256": WIDTH, "t257": HEIGHT, "t258": 8, "t259": 1, "t262": 1, "t277": 1, "t278": HEIGHT} | tags
-    entries = {int(name[1:]): value if isinstance(value, tuple) else (value,) for name, value in fields.items()}
-    first = 8
-    offsets = [first + sum(map(len, strips[:index])) for index in range(len(strips))]
-    tiled = 322 in entries
-    entries |= {324 if tiled else 273: tuple(offsets), 325 if tiled else 279: tuple(map(len, strips))}
-    body = b"".join(strips)
-    directory = first + len(body)
-    beyond = directory + 2 + 12 * len(entries) + 4
-    table, more = b"", b""
-    for tag, values in sorted(entries.items()):
-        packed = struct.pack(f"{order}{len(values)}I", *values)
-        if len(packed) > 4:
-            packed, more = struct.pack(f"{order}I", beyond + len(more)), more + packed
-        table += struct.pack(f"{order}HHI", tag, 4, len(values)) + packed
-    mark = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", directory)
-    path.write_bytes(mark + body + struct.pack(f"{order}H", len(entries)) + table + bytes(4) + more)
-    return path
 
 
 def job(folder: Path, **options: object) -> RunSpec:
@@ -258,179 +233,6 @@ def test_other_formats_are_named(tmp_path: Path, start: bytes, name: str) -> Non
         SourceError, match=rf"is no PNG, JPEG, TIFF or .npy file, but {name}; convert it to PNG or TIFF"
     ):
         read_picture(tmp_path / "p.png")
-
-
-# --- which directory is the picture
-
-
-def previews(path: Path, order: str) -> Path:
-    """Write a picture, with smaller ones of every kind around it."""
-    small = DEEP[::4, ::4].copy()
-    with tifffile.TiffWriter(path) as writer:
-        if order == "before":
-            writer.write(small, subfiletype=1)
-        if order == "above":
-            writer.write(small, subfiletype=1, subifds=1)
-        writer.write(DEEP, subifds=1 if order.startswith("below") else None)
-        if order == "below":
-            writer.write(small, subfiletype=1)
-        if order == "below, unmarked":
-            writer.write(small)
-        if order in ("behind", "before"):
-            writer.write(small, subfiletype=1)
-        if order == "mask":
-            writer.write(GRAY > 3, subfiletype=4)
-        if order == "thumbnail of a camera":
-            writer.write(small, extratags=[(513, 4, 1, 8, True), (514, 4, 1, 8, True)])
-    return path
-
-
-ORDERS = ["before", "behind", "above", "below", "below, unmarked", "mask", "thumbnail of a camera"]
-
-
-@pytest.mark.parametrize("order", ORDERS)
-def test_previews_do_not_count(tmp_path: Path, order: str) -> None:
-    np.testing.assert_array_equal(read_picture(previews(tmp_path / "p.tif", order)), DEEP)
-
-
-def test_raw_files_with_a_preview_are_raw(tmp_path: Path) -> None:
-    with tifffile.TiffWriter(tmp_path / "p.dng") as writer:
-        writer.write(RGB[::4, ::4].copy(), photometric="rgb", subfiletype=1, subifds=1)
-        writer.write(DEEP, photometric=32803)
-    with pytest.raises(SourceError, match=r"p.dng' is raw sensor data, a Bayer mosaic"):
-        read_picture(tmp_path / "p.dng")
-
-
-STACKS = {
-    "ImageJ": {"imagej": True, "truncate": True},
-    "tifffile": {"truncate": True, "photometric": "minisblack"},
-    "directories": {"photometric": "minisblack"},
-    "OME": {"ome": True, "photometric": "minisblack"},
-    "volume": {"volumetric": True, "photometric": "minisblack"},
-}
-
-
-@pytest.mark.parametrize("kind", STACKS)
-def test_stacks_are_refused_in_every_role(tmp_path: Path, kind: str) -> None:
-    frames = media.random_frames(5)
-    np.save(tmp_path / "in.npy", frames)
-    path = tmp_path / "stack.tif"
-    tifffile.imwrite(path, frames, **STACKS[kind])
-    (tmp_path / "shots").mkdir()
-    (tmp_path / "shots" / "f_1.tif").write_bytes(path.read_bytes())
-    says = "holds 5 pictures; one was expected: store each in a file of its own"
-    with pytest.raises(SourceError, match=says):
-        read_reference(job(tmp_path, reference=str(path)))
-    for given in (path, tmp_path / "shots"):
-        with pytest.raises(SourceError, match=says):
-            open_source(job(tmp_path, input=str(given)))
-    spec = job(tmp_path, ncc={"mask": str(path)})
-    with open_source(spec) as source, pytest.raises(SourceError, match=says):
-        open_mask(spec, source)
-    with pytest.raises(SourceError, match=says):
-        run(job(tmp_path, scores={"path": str(tmp_path / "s.csv"), "regions": str(path)}))
-
-
-def test_hyperstacks_and_unequal_directories_are_refused(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "hyper.tif", np.zeros((2, 3, 4, 9, 9), np.uint8), imagej=True, truncate=True)
-    with tifffile.TiffWriter(tmp_path / "unequal.tif") as writer:
-        writer.write(GRAY)
-        writer.write(GRAY[:20])
-    for name, count in (("hyper", 24), ("unequal", 2)):
-        with pytest.raises(SourceError, match=f"holds {count} pictures"):
-            read_picture(tmp_path / f"{name}.tif")
-
-
-def test_a_description_that_was_copied_from_a_stack_does_not_count(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "p.tif", GRAY, description="ImageJ=1.53\nimages=5\nslices=5\n", metadata=None)
-    np.testing.assert_array_equal(read_picture(tmp_path / "p.tif"), GRAY)
-    tifffile.imwrite(tmp_path / "one.tif", GRAY, imagej=True)
-    np.testing.assert_array_equal(read_picture(tmp_path / "one.tif"), GRAY)
-
-
-# --- bounded memory
-
-
-def zeros_by_lzw(n_codes: int) -> bytes:
-    """Pack zeros as tightly as LZW can: each code stands for one zero more than the one before."""
-    bits, width, following = [f"{256:09b}", f"{0:09b}"], 9, 258
-    for _ in range(n_codes):
-        bits.append(f"{following:0{width}b}")
-        following += 1
-        if following >= (1 << width) - 1 and width < 12:
-            width += 1
-        if following == 4094:
-            bits += [f"{256:0{width}b}", f"{0:09b}"]
-            width, following = 9, 258
-    text = "".join(bits)
-    return int(text.ljust(-(-len(text) // 8) * 8, "0"), 2).to_bytes(-(-len(text) // 8), "big")
-
-
-@pytest.mark.parametrize("compression", [5, 32773])
-def test_strips_that_unpack_to_more_than_their_part_take_no_memory(tmp_path: Path, compression: int) -> None:
-    packed = zeros_by_lzw(20_000) if compression == 5 else b"\x81\0" * 400_000
-    path = tiff(tmp_path / "p.tif", [packed], t259=compression)
-    read_picture(tiff(tmp_path / "warm.tif", [b"\x80\xc1\0"], t256=8, t257=8, t278=8, t259=32773))
-    tracemalloc.start()
-    with pytest.raises(DamagedInputError, match="a strip unpacks to more than its part of the picture"):
-        read_picture(path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 20_000_000
-
-
-def test_a_tile_that_is_larger_than_any_picture_is_refused(tmp_path: Path) -> None:
-    for compression in (1, 5, 7, 8, 50000):
-        path = tiff(tmp_path / "p.tif", [bytes(99)], t259=compression, t322=1 << 16, t323=1 << 16)
-        with pytest.raises(SourceError, match=r"a tile of picture '.*' says it is 65536 x 65536; .*limits.max_pixels"):
-            read_picture(path)
-
-
-def test_strips_that_claim_gigabytes_of_a_sparse_file_are_not_read(tmp_path: Path) -> None:
-    for compression, packed in ((5, b"\x80\x40\x20\x10"), (32773, b"\xc1\0")):
-        with contextlib.suppress(DamagedInputError):  # the kernels are loaded
-            read_picture(tiff(tmp_path / "warm.tif", [packed], t256=8, t257=8, t259=compression))
-    for compression in (5, 8, 32773, 34925):
-        path = tiff(tmp_path / f"{compression}.tif", [bytes(50)], t259=compression)
-        content = bytearray(path.read_bytes())
-        place = content.index(struct.pack("<HHI", 279, 4, 1))
-        content[place + 8 : place + 12] = struct.pack("<I", 0xFFFFFFF0)
-        path.write_bytes(content)
-        with path.open("r+b") as file:
-            file.truncate(5 << 30)
-        tracemalloc.start()
-        with contextlib.suppress(DamagedInputError):  # zeros are valid PackBits
-            read_picture(path)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert peak < 20_000_000
-
-
-def test_a_tiff_of_a_million_tiles_of_one_pixel_is_refused_at_once(tmp_path: Path) -> None:
-    path = tiff(tmp_path / "p.tif", [b"\5"], t256=1000, t257=1000, t322=1, t323=1)
-    content = bytearray(path.read_bytes())
-    place = content.index(struct.pack("<HHI", 324, 4, 1))
-    content[place + 4 : place + 8] = struct.pack("<I", 1_000_000)
-    path.write_bytes(content + bytes(4_000_000))
-    with pytest.raises(SourceError, match="has 4000000 bytes in its tag 324; up to 2097152 are read"):
-        read_picture(path)
-
-
-@pytest.mark.parametrize("tag", [273, 279, 270, 330, 40000])
-def test_a_sparse_file_with_a_value_of_gigabytes_is_refused_unread(tmp_path: Path, tag: int) -> None:
-    path = tiff(tmp_path / "p.tif", [GRAY.tobytes()], **{f"t{tag}": (0, 0)})
-    content = bytearray(path.read_bytes())
-    place = content.index(struct.pack("<HHI", tag, 4, 2 if tag not in (273, 279) else 1))
-    content[place + 4 : place + 8] = struct.pack("<I", 1 << 30)
-    path.write_bytes(content)
-    with path.open("r+b") as file:
-        file.truncate(5 << 30)
-    tracemalloc.start()
-    with pytest.raises(SourceError, match=f"has 4294967296 bytes in its tag {tag}; up to \\d+ are read"):
-        read_picture(path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 20_000_000
 
 
 def test_without_a_word_about_it_black_is_0(tmp_path: Path) -> None:
