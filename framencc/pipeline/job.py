@@ -2,8 +2,8 @@
 
 A reader thread fills buffers, where frames are warped two more threads find how, the calling thread samples and
 correlates, a writer thread feeds the encoder. Between them stand bounded queues, and the buffers come from pools, so
-memory does not grow with the clip. Whichever stage fails, the others stop, the children end, and the first cause is
-what the caller sees.
+memory does not grow with the clip. Whichever stage fails, the later ones finish the frames before the failure, the
+earlier ones stop, the children end, and the first cause is what the caller sees. An interrupt stops all stages at once.
 
 The warp of a frame is found while the frame before is correlated: an estimator looks at one frame after the other and
 keeps one core busy at best, and what else has to be done fills the others. What the next warp does not begin with, the
@@ -24,7 +24,7 @@ import numpy as np
 
 from framencc.conveyor import BufferPool, Conveyor, Stopped
 from framencc.engine import DAMAGED, NO_WARP
-from framencc.errors import DamagedInputError, SourceError
+from framencc.errors import FramenccError, SourceError
 from framencc.frames import Frame, Picture
 from framencc.kernels.scoring import Following
 from framencc.kernels.scoring import Tally as RowTally
@@ -129,7 +129,13 @@ class Job:
         self._write_error: BaseException | None = None
 
     def carry_out(self) -> None:
-        """Write every map; leave nothing running, however it ends."""
+        """Write every map; leave nothing running, however it ends.
+
+        Raises
+        ------
+        FramenccError
+            Of the stage that failed. All maps of earlier frames have been written, and each complete segment is sealed.
+        """
         writer = threading.Thread(target=self._write, name="framencc-writer", daemon=True)
         others = [threading.Thread(target=self._read, name="framencc-reader", daemon=True)]
         if self._warp is not None:
@@ -137,16 +143,18 @@ class Job:
             others.append(threading.Thread(target=self._complete, name="framencc-completer", daemon=True))
         for thread in (writer, *others):
             thread.start()
-        damage: DamagedInputError | None = None
+        failure: FramenccError | None = None
         try:
             try:
                 self._compute()
             except Stopped:
                 logger.debug("the writer has stopped the run")  # its error is raised below
-            except DamagedInputError as error:
-                damage = error  # the maps that were made before it are still to be written
+            except FramenccError as error:
+                failure = error  # the maps that were made before it are still to be written
             self._maps.end()
             _wait_for(writer)
+            if failure is not None and self._write_error is None:
+                self._outputs.finish_sealing()
         except BaseException:
             # A KeyboardInterrupt among them. The threads may be waiting for a child, so the children go first.
             self._stop()
@@ -160,8 +168,8 @@ class Job:
                 _wait_for(thread)
         if self._write_error is not None:
             raise self._write_error
-        if damage is not None:
-            raise damage
+        if failure is not None:
+            raise failure
 
     def _stop(self) -> None:
         for queue in (self._frames, self._begun, self._found, self._maps):

@@ -125,7 +125,14 @@ class Outputs:
             Why the maps end before the input does; None where they do not.
         """
         self._seal({"damage": damage})
-        self._wait_for_seal()
+        self.finish_sealing()
+
+    def finish_sealing(self) -> None:
+        """Wait until each complete segment is sealed; raise what went wrong with it."""
+        if self._sealing is not None:
+            while not self._sealing.done():
+                wait([self._sealing], 0.2)  # in pieces: on Windows only these can be interrupted from the keyboard
+            self._sealing.result()
 
     def commit(
         self, head: Mapping[str, Any], damage: str | None, *, progress: bool = False
@@ -202,7 +209,7 @@ class Outputs:
 
     def _seal(self, end: Mapping[str, Any] | None) -> None:
         """Have the current segment sealed and recorded while the next one is written."""
-        self._wait_for_seal()
+        self.finish_sealing()
         if not self._rows:
             if end is not None:
                 with self._explained():
@@ -263,12 +270,6 @@ class Outputs:
             )
         for row, one in zip(rows, found, strict=True):
             row["digests"][name] = one
-
-    def _wait_for_seal(self) -> None:
-        if self._sealing is not None:
-            while not self._sealing.done():
-                wait([self._sealing], 0.2)  # in pieces: on Windows only these can be interrupted from the keyboard
-            self._sealing.result()
 
     def _require_unchanged(self, name: str, parts: Parts) -> None:
         records = self._records[name]
