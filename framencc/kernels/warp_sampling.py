@@ -135,7 +135,7 @@ def _sample_band(planes, masked, field, matrix, nearest, cubic, settings, y0, y1
             if field is not None:
                 _locate(field, 2 * at, x0, x1, y, settings, places, codes, at)
             if matrix is not None:
-                displace(matrix, x0, x1, y, shifts, 0)
+                displace(y, x0, x1, matrix, 0, shifts)
                 _locate(shifts, 0, x0, x1, y, settings, places, codes, at)
             if masked is not None:
                 _blend(masked, places, x1 - x0, settings, nearest, cubic, True, None, codes, at, shifts, 0)
