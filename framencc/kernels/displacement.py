@@ -77,9 +77,12 @@ def _close(forward, backward, scale, beyond, shape, y, x0, size, scratch, distan
 
 
 @kernel()
-def _measure(field, width, lengths):
-    """Sum a row's lengths; return also the bits of the largest one's square, and how many are not NaN."""
-    known, largest = np.int64(0), np.int64(0)
+def _measure(field, distance, width, limit, lengths, bins, counts):
+    """Sum a row's lengths; return also the bits of the largest one's square, and how many are not NaN.
+
+    Distances, as many as there are `bins`, are counted; see `describe`.
+    """
+    known, largest, failing = np.int64(0), np.int64(0), _I32(0)
     for x in range(width):
         dx, dy = np.float64(get(field, 2 * x)), np.float64(get(field, 2 * x + 1))
         square = np.float64(dx * dx + dy * dy)
@@ -93,28 +96,22 @@ def _measure(field, width, lengths):
         for x in range(size // 2):
             lengths[x] += lengths[kept + x]
         size = kept
-    return lengths[0], largest, known
-
-
-@kernel()
-def _count(distance, width, limit, bins, counts):
-    """Count the distances of a row; see `describe`."""
-    failing = _I32(0)
-    for x in range(width):
+    for x in range(bins.size):
         far = np.float32(get(distance, x))
         bits = far.view(np.int32) & _MAGNITUDE
         bin_ = min(max((bits >> BIN_BITS) - FIRST_BIN, 0), BEYOND)
         failing = _I32(failing + _I32((bits > limit) & (bits <= _INFINITE)))
         put(bins, x, np.uint16(UNKNOWN if bits > _INFINITE else bin_))
-    for x in range(width):
+    for x in range(bins.size):
         counts[bins[x]] += 1
     counts[FAILING] += failing
+    return lengths[0], largest, known
 
 
 @kernel()
 def _describe_band(band, n_bands, field, backward, scale, beyond, limit, shape, distance, rows, counts):
     (height, width), (totals, largest, n_known) = shape, rows
-    lengths, bins = np.empty(width), np.empty(width, np.uint16)
+    lengths, bins = np.empty(width), np.empty(min(width, distance.size), np.uint16)
     fractions = np.empty((2, _PIECE), np.float32)
     taps = np.empty((2, 4 * _PIECE), np.float32)
     scratch = np.empty(_PIECE, np.int32), fractions[0], fractions[1], taps[0], taps[1]
@@ -125,9 +122,9 @@ def _describe_band(band, n_bands, field, backward, scale, beyond, limit, shape, 
                 first, size = y * width + x0, min(_PIECE, width - x0)
                 forward, out = at(field, 2 * first), at(distance, first)
                 call(_close, forward, backward, scale, beyond, shape, y, x0, size, scratch, out)
-        totals[y], largest[y], n_known[y] = call(_measure, at(field, 2 * y * width), width, lengths)
-        if distance.size:
-            call(_count, at(distance, y * width), width, limit, bins, own_counts)
+        first = y * width
+        sums = call(_measure, at(field, 2 * first), at(distance, first), width, limit, lengths, bins, own_counts)
+        totals[y], largest[y], n_known[y] = sums
 
 
 @kernel()
@@ -138,8 +135,8 @@ def describe(n_bands, field, backward, scale, beyond, limit, shape, distance, ro
     `field`, or None: `distance` gets |f(x) + b(x + f(x))|, where b is linearly interpolated, over `scale` (x, y).
     Where x + f(x) has left the picture, it gets `beyond`, which is `LOST`, or where that is negative minus the length.
 
-    `rows`, three arrays of H, get the sum of the lengths of each row's displacements, the bits of the largest one's
-    square, a float64, and how many are not NaN. `counts`, (n_bands, N_COUNTS) zeros, get how many distances lie in each bin, `BEYOND` them all,
-    are NaN (`UNKNOWN`), or above the limit (`FAILING`), which is given by the bits of a float32.
+    `rows`, three arrays of H, get of each row the sum of its displacements' lengths, the bits of the square of the
+    largest (float64), and how many are not NaN. `counts`, (n_bands, N_COUNTS) zeros, get how many distances lie in each
+    bin, `BEYOND` them all, are NaN (`UNKNOWN`), or above the limit (`FAILING`), given by the bits of a float32.
     """
     share(_describe_band, n_bands, n_bands, field, backward, scale, beyond, limit, shape, distance, rows, counts)

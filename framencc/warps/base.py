@@ -89,7 +89,7 @@ def field_statistics(
     *,
     backward: Field | None = None,
     scale: tuple[float, float] = (1.0, 1.0),
-    beyond: float = LOST,
+    beyond: float = math.inf,
 ) -> dict[str, float | None]:
     """Describe a field and, if it is given, its forward-backward distance, which is found on the way if it has to be.
 
