@@ -45,7 +45,8 @@ def area_mean(
         (h, w), filled with the means of the squares of one channel; None: they are not wanted.
     """
     n_bands, factors = count_bands(len(out), threads, smallest=1), frozen(np.array(weights, np.float32))
-    launch(kernel.area_mean, threads, frozen(planes), factors, n_bands, out, squares)
+    no_squares = np.empty((0, 0), np.float32)
+    launch(kernel.area_mean, threads, frozen(planes), factors, n_bands, out, no_squares if squares is None else squares)
 
 
 class Sampler:

@@ -5,9 +5,6 @@ import pytest
 from scipy.ndimage import map_coordinates
 from warp_oracle import of_matrix
 
-from framencc.frames import frozen
-from framencc.kernels.displacement import close
-from framencc.kernels.launch import launch
 from framencc.sampling import Sampler
 from framencc.warps import Warp
 from framencc.warps.base import LOST, field_statistics
@@ -64,14 +61,15 @@ def test_the_distance_is_what_is_left_of_the_way_there_and_back(shape: tuple[int
     back = [map_coordinates(backward[..., axis].astype(np.float64), inside, order=1) for axis in (0, 1)]
     expected = np.hypot(*((forward[..., axis] + back[axis]) / scale[axis] for axis in (0, 1)))
     out_of_it = (np.abs(ends - inside) > 0.5).any(axis=0)
-    flows = [frozen(flow).reshape(-1) for flow in (forward, backward)]
-    arguments = (*flows, tuple(np.float32(one) for one in scale), shape)
-    for n_bands in (1, 3):
-        distance, lost = np.empty(height * width, np.float32), np.empty(height * width, np.float32)
-        launch(close, 2, *arguments, n_bands, distance, lost)
-        np.testing.assert_array_equal(lost.reshape(shape), out_of_it)
+    for threads in (1, 3):
+        distance, marked = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        options = {"backward": backward, "scale": scale}
+        assert field_statistics(forward, threads, distance, 2.1, **options) == field_statistics(
+            forward, threads, distance, 2.1
+        )
+        np.testing.assert_array_equal(distance == LOST, out_of_it)
+        field_statistics(forward, threads, marked, beyond=-1.0, **options)
+        np.testing.assert_array_equal(np.signbit(marked), out_of_it)
         # Where the way ends is known to 2^-16 px, and the flow back changes by some 10 px from pixel to pixel.
-        np.testing.assert_allclose(distance.reshape(shape), expected, rtol=1e-4, atol=1e-3 / min(scale))
-        marked = np.empty_like(distance)
-        launch(close, 2, *arguments, n_bands, marked, None)
-        np.testing.assert_array_equal(marked, np.where(lost > 0, LOST, distance))
+        np.testing.assert_allclose(np.abs(marked), expected, rtol=1e-4, atol=1e-3 / min(scale))
+        np.testing.assert_array_equal(distance, np.where(out_of_it, LOST, marked))

@@ -54,6 +54,9 @@ HOT_LOOPS = (
     HotLoop("scoring._rate", "sums and bins of a map", has=("vcvttps2dq", "vpaddd")),
     HotLoop("scoring._encode", "codes of a map", has=("vcvtps2pd", "vmulpd", "vcvttpd2dq")),
     HotLoop("scoring._weigh", "weights of a map", has=("vmulpd", "vdivpd")),
+    HotLoop("displacement._close", "forward-backward distances", has=("vdivps", "vsqrtps")),
+    HotLoop("displacement._measure", "lengths of displacements", has=("vsqrtpd",)),
+    HotLoop("warp_sampling._blend", "linear samples of bytes", has=("vmulps", "vcvttps2dq"), signature="uint8.*uint16"),
 )
 
 # What is to be compiled, through the public interface; then the assembly of every kernel, by its name and types. A
@@ -71,7 +74,8 @@ def keep(self, compiled):
     return add(self, compiled)
 Dispatcher.add_overload = keep
 import framencc
-from framencc import render, scores
+from framencc import render, sampling, scores
+from framencc.warps.base import field_statistics
 picture = np.random.default_rng(0).integers(0, 256, (96, 256), dtype=np.uint8)
 for one in (picture, picture.astype(np.uint16) * 257, picture.astype(np.float32)):
     framencc.Reference(one, 3, threads=1).ncc(one)
@@ -79,6 +83,9 @@ rho, validity = framencc.Reference(picture, 3).ncc(picture, return_validity=True
 scores.Scorer(picture.shape, picture[None]).score(rho, validity, picture[None])
 render.weigh(rho, validity, np.ones_like(rho), 2.0)
 render.encode(rho, "clip")
+field = np.zeros((*picture.shape, 2), np.float32)
+field_statistics(field, 1, np.empty_like(rho), backward=field)
+sampling.Sampler().sample(picture[None], field)
 with open(sys.argv[1], "w") as out:
     json.dump(found, out)
 """

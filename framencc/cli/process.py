@@ -1,12 +1,15 @@
 """What the command settles for a process that is its own; a host process that calls `main` keeps its settings."""
 
+import contextlib
 import os
 
+# Of malloc.h, and what they are set to.
+_ONE_ARENA, _MMAP_THRESHOLD, _TRIM_THRESHOLD = (-8, 1), (-3, 32 << 20), (-1, 1 << 30)
 _state = {"is_own": False}
 
 
 def claim() -> None:
-    """Settle how kernels use threads, before Numba is imported; what the user has set stays.
+    """Settle how kernels use threads, before Numba is imported, and memory; what the user has set stays.
 
     The workqueue layer survives a fork, and its threads sleep between kernels. Threads of OpenMP, in whatever brings
     them, would otherwise spin on the cores that ffmpeg needs.
@@ -14,6 +17,7 @@ def claim() -> None:
     _state["is_own"] = True
     os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    _keep_freed_memory()
 
 
 def load_compiler() -> None:
@@ -22,3 +26,16 @@ def load_compiler() -> None:
         from framencc.kernels.compilation import leave_out_linear_algebra  # noqa: PLC0415  (brings Numba)
 
         leave_out_linear_algebra()
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep what is freed after a frame for the next one.
+
+    It would give large arrays back at once, and get new pages, which the system clears first, for each frame.
+    """
+    import ctypes  # noqa: PLC0415  (slow)
+
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        for setting in (_ONE_ARENA, _MMAP_THRESHOLD, _TRIM_THRESHOLD):
+            mallopt(*setting)

@@ -70,6 +70,21 @@ def put(typing_context, out, x, value):
     return types.void(out, types.int64, value), generate
 
 
+@intrinsic
+def copy_four(typing_context, plane, index, out, x):
+    """Copy the float32 numbers plane[index : index + 4] to out[x : x + 4], where nothing reads them through `get`."""
+
+    def generate(context, builder, signature, arguments):
+        four = ir.VectorType(ir.FloatType(), 4).as_pointer()
+        source = _address(context, builder, plane, arguments[0], builder.sext(arguments[1], ir.IntType(64)))
+        words = builder.load(builder.bitcast(source, four), align=4)
+        target = _address(context, builder, out, *arguments[2:])
+        builder.store(words, builder.bitcast(target, four), align=4)
+        return context.get_dummy_value()
+
+    return types.void(plane, types.int32, out, types.int64), generate
+
+
 def _operation(name):
     @intrinsic
     def operation(typing_context, a, b):

@@ -25,7 +25,7 @@ def _paint(codes, shades, tint, place, zoom, y, canvas):
 
 @kernel()
 def _draw_frame_rows(planes, weights, black, gain, tint, place, zoom, y0, y1, small, shades, canvas):
-    area_mean_rows(planes, weights, y0, y1, small, None)
+    area_mean_rows(planes, weights, y0, y1, small, small[:0])
     for y in range(y0, y1):
         for x in range(shades.shape[1]):
             value = min((small[y, x] - black) * gain, np.float32(255))

@@ -13,12 +13,13 @@ at; for cubic the picture is copied with a margin. Masked pixels are NaN in a pl
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
-from framencc.kernels.accesses import get, put, tap
-from framencc.kernels.compilation import kernel, parallel_kernel
+from framencc.kernels.accesses import at, get, put, tap
+from framencc.kernels.calls import call
+from framencc.kernels.compilation import kernel
 from framencc.kernels.displacement import displace
+from framencc.kernels.sharing import share
 
 BEFORE, AFTER, BELOW = 1, 2, 2  # columns and rows of the margin
 OUTSIDE, MASKED = np.uint8(3), np.uint8(4)
@@ -41,38 +42,10 @@ class SamplingSettings(NamedTuple):
 
 
 @kernel()
-def _locate(shifts, first, x0, x1, y, settings, places, codes, at):
-    """Find the samples of the columns x0 to x1; their (dx, dy) begin at shifts[first]."""
-    offset, across, down = places
-    last_x, last_y, row = settings.last_x, settings.last_y, np.float32(y)
-    for i in range(x1 - x0):
-        dx, dy = get(shifts, first + 2 * i), get(shifts, first + 2 * i + 1)
-        floor_x, floor_y = np.floor(dx), np.floor(dy)
-        # Whole numbers below 2^24, or far outside, or NaN, for which every comparison is false.
-        x, y_tap = np.float32(np.int32(x0 + i)) + floor_x, row + floor_y
-        right, lower = dx - floor_x, dy - floor_y
-        inside = (x >= ZERO) & (x <= (last_x if right == ZERO else last_x - ONE))
-        inside = inside & (y_tap >= ZERO) & (y_tap <= (last_y if lower == ZERO else last_y - ONE))
-        place = np.int32(np.int32(y_tap if inside else ZERO) * settings.stride + np.int32(x if inside else ZERO))
-        put(offset, i, np.int32(place + settings.origin))
-        put(across, i, right)
-        put(down, i, lower)
-        put(codes, at + i, np.uint8(0) if inside else OUTSIDE)
-
-
-@kernel()
 def _weigh(value, weight, holes):
     if holes is None:
         return value * weight
     return (value if weight != ZERO else ZERO) * weight
-
-
-@kernel()
-def _linear_row(plane, here, right, holes):
-    if holes is None:
-        return tap(plane, here, 0) * (ONE - right) + tap(plane, here, 1) * right
-    beside = np.int32(here + (RIGHT if right != ZERO else STAY))
-    return _weigh(tap(plane, here, 0), ONE - right, holes) + _weigh(tap(plane, beside, 0), right, holes)
 
 
 @kernel()
@@ -87,10 +60,16 @@ def _keys(t):
 
 
 @kernel()
-def _cubic_row(plane, here, weights, holes):
-    left = _weigh(tap(plane, here, 0), weights[0], holes) + _weigh(tap(plane, here, 1), weights[1], holes)
-    right = _weigh(tap(plane, here, 2), weights[2], holes) + _weigh(tap(plane, here, 3), weights[3], holes)
-    return left + right
+def _row(plane, here, weights, cubic, holes):
+    """Blend the taps of one row."""
+    if cubic is not None:
+        left = _weigh(tap(plane, here, 0), weights[0], holes) + _weigh(tap(plane, here, 1), weights[1], holes)
+        right = _weigh(tap(plane, here, 2), weights[2], holes) + _weigh(tap(plane, here, 3), weights[3], holes)
+        return left + right
+    if holes is None:
+        return tap(plane, here, 0) * weights[0] + tap(plane, here, 1) * weights[1]
+    beside = np.int32(here + (RIGHT if weights[1] != ZERO else STAY))
+    return _weigh(tap(plane, here, 0), weights[0], holes) + _weigh(tap(plane, beside, 0), weights[1], holes)
 
 
 @kernel()
@@ -104,14 +83,14 @@ def _blend(plane, places, size, settings, nearest, cubic, holes, gain, codes, at
             value = tap(plane, np.int32(below + (RIGHT if right >= HALF else STAY)), 0)
         elif cubic is not None:
             weights, rows, here = _keys(right), _keys(lower), np.int32(here - stride - RIGHT)
-            value = _weigh(_cubic_row(plane, here, weights, holes), rows[0], holes)
-            value += _weigh(_cubic_row(plane, np.int32(here + stride), weights, holes), rows[1], holes)
-            value += _weigh(_cubic_row(plane, np.int32(here + 2 * stride), weights, holes), rows[2], holes)
-            value += _weigh(_cubic_row(plane, np.int32(here + 3 * stride), weights, holes), rows[3], holes)
+            value = _weigh(_row(plane, here, weights, cubic, holes), rows[0], holes)
+            value += _weigh(_row(plane, np.int32(here + stride), weights, cubic, holes), rows[1], holes)
+            value += _weigh(_row(plane, np.int32(here + 2 * stride), weights, cubic, holes), rows[2], holes)
+            value += _weigh(_row(plane, np.int32(here + 3 * stride), weights, cubic, holes), rows[3], holes)
         else:  # where a tap weighs nothing, a picture without a margin may have none
-            below = np.int32(here + (stride if lower != ZERO else STAY))
-            value = _weigh(_linear_row(plane, here, right, holes), ONE - lower, holes)
-            value += _weigh(_linear_row(plane, below, right, holes), lower, holes)
+            weights, below = (ONE - right, right), np.int32(here + (stride if lower != ZERO else STAY))
+            value = _weigh(_row(plane, here, weights, None, holes), ONE - lower, holes)
+            value += _weigh(_row(plane, below, weights, None, holes), lower, holes)
         value = value if get(codes, at + i) == 0 else ZERO
         if holes is None:
             value = min(max(value, ZERO), maximum)
@@ -124,36 +103,49 @@ def _blend(plane, places, size, settings, nearest, cubic, holes, gain, codes, at
 
 
 @kernel()
-def _sample_band(planes, masked, field, matrix, nearest, cubic, settings, y0, y1, out, validity):
+def _sample_band(band, n_bands, planes, masked, field, matrix, nearest, cubic, settings, out, validity):
     n_channels, height, width = out.shape
     target, codes = out.reshape(n_channels * height * width), validity.reshape(height * width)
-    places = np.empty(_PIECE, np.int32), np.empty(_PIECE, np.float32), np.empty(_PIECE, np.float32)
-    holes, gain, shifts = settings.holes, settings.gain, np.empty(2 * _PIECE, np.float32)
-    for y in range(y0, y1):
+    fractions, values = np.empty((2, _PIECE), np.float32), np.empty(2 * _PIECE, np.float32)
+    offset, across, down = np.empty(_PIECE, np.int32), fractions[0], fractions[1]
+    places, holes, gain = (offset, across, down), settings.holes, settings.gain
+    last_x, last_y = settings.last_x, settings.last_y
+    for y in range(height * band // n_bands, height * (band + 1) // n_bands):
+        row = np.float32(y)
         for x0 in range(0, width, _PIECE):
-            x1, at = min(width, x0 + _PIECE), y * width + x0
-            if field is not None:
-                _locate(field, 2 * at, x0, x1, y, settings, places, codes, at)
+            size, first = min(_PIECE, width - x0), y * width + x0
             if matrix is not None:
-                displace(matrix, x0, x1, y, shifts, 0)
-                _locate(shifts, 0, x0, x1, y, settings, places, codes, at)
+                call(displace, y, x0, x0 + size, matrix, 0, values)
+                shifts = at(values, 0)
+            if field is not None:
+                shifts = at(field, 2 * first)
+            for i in range(size):
+                dx, dy = get(shifts, 2 * i), get(shifts, 2 * i + 1)
+                floor_x, floor_y = np.floor(dx), np.floor(dy)
+                # Whole numbers below 2^24, or far outside, or NaN, for which every comparison is false.
+                x, y_tap = np.float32(np.int32(x0 + i)) + floor_x, row + floor_y
+                right, lower = dx - floor_x, dy - floor_y
+                inside = (x >= ZERO) & (x <= (last_x if right == ZERO else last_x - ONE))
+                inside = inside & (y_tap >= ZERO) & (y_tap <= (last_y if lower == ZERO else last_y - ONE))
+                x, y_tap = (x if inside else ZERO), (y_tap if inside else ZERO)
+                put(offset, i, np.int32(np.int32(y_tap) * settings.stride + np.int32(x) + settings.origin))
+                put(across, i, right)
+                put(down, i, lower)
+                put(codes, first + i, np.uint8(0) if inside else OUTSIDE)
             if masked is not None:
-                _blend(masked, places, x1 - x0, settings, nearest, cubic, True, None, codes, at, shifts, 0)
-                for i in range(x1 - x0):
-                    codes[at + i] = MASKED if np.isnan(shifts[i]) else codes[at + i]
+                call(_blend, masked, places, size, settings, nearest, cubic, True, None, codes, first, values, 0)
+                for i in range(size):
+                    codes[first + i] = MASKED if np.isnan(values[i]) else codes[first + i]
             for channel in range(n_channels):
-                to, plane = channel * height * width + at, planes[channel]
-                _blend(plane, places, x1 - x0, settings, nearest, cubic, holes, gain, codes, at, target, to)
+                to, plane = channel * height * width + first, planes[channel]
+                call(_blend, plane, places, size, settings, nearest, cubic, holes, gain, codes, first, target, to)
 
 
-@parallel_kernel()
+@kernel()
 def sample(planes, masked, field, matrix, nearest, cubic, settings, n_bands, out, validity):
     """Fill `out`, (C, h, w), and `validity`, (h, w): 0, 3 (outside) or 4 (masked), where `out` gets 0.
 
     `planes` is (C, H * W); for cubic, or where H = 1 or H * W < 4, with margins. `masked` is None or (H * W,) float32,
     NaN where masked. Either `field` is (h * w * 2,) or `matrix` (3, 3); at most one of `nearest` and `cubic` is True.
     """
-    height = out.shape[1]
-    for i in numba.prange(n_bands):
-        y0, y1 = height * i // n_bands, height * (i + 1) // n_bands
-        _sample_band(planes, masked, field, matrix, nearest, cubic, settings, y0, y1, out, validity)
+    share(_sample_band, n_bands, n_bands, planes, masked, field, matrix, nearest, cubic, settings, out, validity)

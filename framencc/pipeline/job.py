@@ -296,7 +296,7 @@ class Job:
             target = pictures.get("warped")
             warped = self._warp.apply(frame, warp, None if target is None else target[np.newaxis])
             planes, why = warped.planes, warped.codes
-            options = {"field": warped.field, "distance": self._warp.distance(warp)}
+            options = {"field": warped.transform, "distance": self._warp.distance(warp)}
             options["distance_scale"] = spec.warp.forward_backward_scale
             if "fields" in pictures:
                 np.copyto(pictures["fields"], warped.field)

@@ -82,9 +82,16 @@ def displacements(transform: npt.NDArray[Any], shape: tuple[int, int], threads: 
 
 
 def field_statistics(
-    field: Field, threads: int, distance: Field | None = None, limit: float = math.inf
+    field: Field,
+    threads: int,
+    distance: Field | None = None,
+    limit: float = math.inf,
+    *,
+    backward: Field | None = None,
+    scale: tuple[float, float] = (1.0, 1.0),
+    beyond: float = math.inf,
 ) -> dict[str, float | None]:
-    """Describe a field and, if it is given, its forward-backward distance.
+    """Describe a field and, if it is given, its forward-backward distance, which is found on the way if it has to be.
 
     Parameters
     ----------
@@ -96,6 +103,12 @@ def field_statistics(
         (H, W) float32 in pixels, 0 or more, `LOST` or NaN, which does not count.
     limit
         The largest distance that passes the check.
+    backward
+        (H, W, 2) flow back, at least 2 x 2: `distance`, C-contiguous, gets |f(x) + b(x + f(x))|. None: it is known.
+    scale
+        What the distance's x and y are divided by.
+    beyond
+        `LOST`, the distance where x + f(x) has left the picture. Or less than 0: there it is minus the length.
 
     Returns
     -------
@@ -105,18 +118,26 @@ def field_statistics(
         at most 1/1024 of itself, or by 1/1024 pixel below one pixel.
     """
     height, width, _ = field.shape
-    totals, largest, n_known = np.empty(height), np.empty(height), np.empty(height, np.int64)
-    n_bands = count_bands(height, threads)
-    counts = np.zeros((n_bands, displacement.N_COUNTS), np.int32)
-    # Floats that are not negative are ordered like the integers that have the same bits.
-    bits = frozen((np.empty(0, np.float32) if distance is None else distance).reshape(-1)).view(np.int32)
-    limit_bits = np.float32(limit).view(np.int32)
-    arguments = (frozen(field.reshape(-1)), bits, limit_bits, width, n_bands, totals, largest, n_known, counts)
-    launch(displacement.measure, threads, *arguments)
+    rows = totals, largest, n_known = np.empty(height), np.empty(height, np.int64), np.empty(height, np.int64)
+    counts = np.zeros((count_bands(height, threads, smallest=128), displacement.N_COUNTS), np.int32)
+    launch(
+        displacement.describe,
+        threads,
+        len(counts),
+        frozen(field).reshape(-1),
+        None if backward is None else frozen(backward).reshape(-1),
+        (np.float32(scale[0]), np.float32(scale[1])),
+        np.float32(beyond),
+        np.float32(limit).view(np.int32),  # floats that are not negative are ordered like integers of the same bits
+        (height, width),
+        np.empty(0, np.float32) if distance is None else np.require(distance, np.float32, ["C", "W"]).reshape(-1),
+        rows,
+        counts,
+    )
     share = int(n_known.sum()) / (height * width)
     statistics: dict[str, float | None] = {
         "mean_displacement": float(totals.sum()) / max(1, int(n_known.sum())),
-        "largest_displacement": float(largest.max()),
+        "largest_displacement": math.sqrt(largest.view(np.float64).max()),
         "share_known": share,
     }
     if distance is not None:

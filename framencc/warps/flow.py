@@ -12,9 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framencc.errors import WarpError
-from framencc.frames import Frame, Picture, frozen
-from framencc.kernels.displacement import close
-from framencc.kernels.launch import count_bands, launch
+from framencc.frames import Frame, Picture
 from framencc.spec.warp import WarpSpec
 from framencc.warps.base import LOST, Field, Warp, WarpMethod, field_statistics
 from framencc.warps.opencv import Levels, import_cv2, opencv_threads, to_eight_bits
@@ -49,18 +47,18 @@ class FlowMethod(WarpMethod):
         if None in levels:  # a point keeps its brightness only if both are scaled by the same rule
             levels = None, None
         self._levels = levels[1]
-        self._preset = {
+        preset = {
             "ultrafast": self._cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
             "fast": self._cv2.DISOPTICAL_FLOW_PRESET_FAST,
             "medium": self._cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
         }[spec.preset]
-        # The way there of a frame is looked for beside the way back of the frame before.
-        self._searches = {"there": self._create(), "back": self._create()}
+        # The way there of a frame is looked for beside the way back of the frame before. A search that has once begun
+        # with a flow finds another one without than a search that never has; a new one each time costs page faults.
+        self._searches = {
+            (way, warm): self._cv2.DISOpticalFlow_create(preset) for way in ("there", "back") for warm in (False, True)
+        }
         self._reference = self._prepare(reference, levels[0], "reference")
         self._back: Field = np.empty((*view.shape, 2), np.float32)
-
-    def _create(self) -> Any:
-        return self._cv2.DISOpticalFlow_create(self._preset)
 
     def limited(self, threads: int | None) -> contextlib.AbstractContextManager[None]:
         """Limit OpenCV to half of the threads; see `WarpMethod.limited`.
@@ -84,22 +82,24 @@ class FlowMethod(WarpMethod):
     def _close(self, warp: Warp, forward: Field, picture: Grays, warm: bool) -> Warp:
         """Find the way back, and describe the flow."""
         assert warp.displacement_field is not None
-        distance: Field | None = None
-        if self._spec.forward_backward != "off":
-            # The way back begins with the way there, turned round: nearly right where the flow is smooth.
-            start = np.negative(forward, out=self._back) if warm else None
-            distance = self._distance(forward, self._flow("back", picture, self._reference, start))
-        limit = self._spec.forward_backward_limit
-        report = field_statistics(warp.displacement_field, self._view.threads, distance, limit)
+        limit, threads = self._spec.forward_backward_limit, self._view.threads
+        if self._spec.forward_backward == "off":
+            return replace(warp, report=field_statistics(warp.displacement_field, threads), rest=None)
+        # The way back begins with the way there, turned round: nearly right where the flow is smooth.
+        start = np.negative(forward, out=self._back) if warm else None
+        backward = self._flow("back", picture, self._reference, start)
+        distance: Field = np.empty(self._view.shape, np.float32)
+        if forward is warp.displacement_field:
+            report = field_statistics(forward, threads, distance, limit, backward=backward)
+        else:
+            distance = self._enlarged_distance(forward, backward, distance)
+            report = field_statistics(warp.displacement_field, threads, distance, limit)
         return replace(warp, forward_backward=distance, report=report, rest=None)
 
     def _flow(self, way: str, reference: Grays, frame: Grays, start: Field | None) -> Field:
         """Return the flow from the reference to the frame; `start` is where it begins, and what it is written to."""
-        # A search that has once begun with a flow finds another one without than a search that never has.
-        fresh = start is None and self._spec.warm_start
-        search = self._create() if fresh else self._searches[way]
         try:
-            flow: Field = search.calc(reference, frame, start)
+            flow: Field = self._searches[way, start is not None].calc(reference, frame, start)
         except self._cv2.error as error:
             raise WarpError(f"OpenCV found no flow: {' '.join(str(error).split())}") from None
         return flow
@@ -120,19 +120,14 @@ class FlowMethod(WarpMethod):
         result: Field = (small / unit).astype(np.float32)
         return result
 
-    def _distance(self, forward: Field, backward: Field) -> Field:
+    def _enlarged_distance(self, forward: Field, backward: Field, distance: Field) -> Field:
         """Return |f(x) + b(x + f(x))| in picture pixels, on the picture's own grid; `LOST` beyond the view."""
-        shape, threads = self._view.shape, self._view.threads
-        distance: Field = np.empty(shape, np.float32)
         # What is lost must not bleed into its neighbours where the distances are enlarged.
-        lost = None if self._view.is_full_size else np.empty(shape, np.float32)
-        fields = (frozen(field).reshape(-1) for field in (forward, backward))
-        scale = tuple(np.float32(side) for side in self._view.scale)
-        outputs = (distance.reshape(-1), None if lost is None else lost.reshape(-1))
-        launch(close, threads, *fields, scale, shape, count_bands(shape[0], threads), *outputs)
-        large = self._enlarge(distance)
-        if lost is not None:
-            large[self._enlarge(lost) > _MOSTLY] = LOST
+        options: Any = {"backward": backward, "scale": self._view.scale, "beyond": -1.0}
+        field_statistics(forward, self._view.threads, distance, **options)
+        lost = np.signbit(distance).astype(np.float32)
+        large = self._enlarge(np.abs(distance, out=distance))
+        large[self._enlarge(lost) > _MOSTLY] = LOST
         return large
 
     def _enlarge(self, small: Field) -> Field:

@@ -74,7 +74,6 @@ class WarpStage:
         depth = None if code_range is None else max(8, code_range.depth)
         self.gain = 1 if depth is None else fixed_point_gain(np.uint16, depth)
         self._code_range = code_range
-        self.n_failed = 0
         self._spec = spec
         self._method = method
         self._threads = threads
@@ -168,10 +167,8 @@ class WarpStage:
         """Return what `warp.on_failure` puts in the place of a warp; of none of it a distance has been measured."""
         problem = f"frame {frame.index}: {error}"
         policy = self._spec.on_failure
-        if frame.wanted:  # a frame that only leads to one that is wanted is no part of the result
-            if policy == "fail":
-                raise WarpError(f"{problem}; warp.on_failure = invalid marks such frames and continues") from None
-            self.n_failed += 1
+        if policy == "fail" and frame.wanted:  # others only lead to one that is, and are no part of the result
+            raise WarpError(f"{problem}; warp.on_failure = invalid marks such frames and continues") from None
         logger.info(problem)
         report = {"status": "invalid", "problem": str(error)}
         if policy in ("invalid", "fail"):
