@@ -26,47 +26,40 @@ _ONE, _ZERO = np.float32(1.0), np.float32(0.0)
 
 
 @kernel()
-def _covariance(n, products, sums, other_sums, widen):
-    """Take n S_xy, exact until it is rounded to float32."""
-    if widen is None:
-        return np.float32(sub(mul(n, products), mul(sums, other_sums)))
-    return np.float32(np.float64(n) * np.float64(products) - np.float64(sums) * np.float64(other_sums))
-
-
-@kernel()
-def start(counts, energy, size, out):
-    """Write what the noise model adds to n S_xy: n^2 times an energy."""
-    for x in range(size):
-        n = cast(get(counts, x), out)
-        put(out, x, n * n * energy)
-
-
-@kernel()
-def accumulate(a, b, c, pitch, counts, known, widen, size, variance, numerator):
-    """Add a channel's n S_FF and n S_RF; the sums of F, F F and R F have the terms a, b and c, `pitch` apart."""
-    for x in range(size):
-        f = add(add(get(a, x), get(b, x)), get(c, x))
-        squares = add(add(get(a, x + pitch), get(b, x + pitch)), get(c, x + pitch))
-        products = add(add(get(a, x + 2 * pitch), get(b, x + 2 * pitch)), get(c, x + 2 * pitch))
-        n = cast(get(counts, x), a)
-        put(variance, x, get(variance, x) + _covariance(n, squares, f, f, widen))
-        put(numerator, x, get(numerator, x) + _covariance(n, products, get(known, x), f, widen))
-
-
-@kernel()
-def accumulate_floats(a, b, c, pitch, counts, known, flat_share, size, variance, numerator):
-    """Do what `accumulate` does for floats."""
-    for x in range(size):
-        f = get(a, x) + get(b, x) + get(c, x)
-        squares = get(a, x + pitch) + get(b, x + pitch) + get(c, x + pitch)
-        products = get(a, x + 2 * pitch) + get(b, x + 2 * pitch) + get(c, x + 2 * pitch)
-        n, r = np.float64(get(counts, x)), get(known, x)
+def _moments(n, f, squares, products, r, flat_share, widen, inexact):
+    """Take n S_FF and n S_RF from sums over a window; those of integers are exact until they are rounded to float32."""
+    if inexact is not None:
         energy = n * squares
         value = energy - f * f
         has_texture = value > flat_share * energy
-        put(variance, x, get(variance, x) + (value if has_texture else 0.0))
         both = has_texture & (r == r)  # noqa: PLR0124  (not NaN)
-        put(numerator, x, get(numerator, x) + (n * products - r * f if both else 0.0))
+        return value if has_texture else 0.0, n * products - r * f if both else 0.0
+    if widen is None:
+        return np.float32(sub(mul(n, squares), mul(f, f))), np.float32(sub(mul(n, products), mul(r, f)))
+    wide, sums = np.float64(n), np.float64(f)
+    variance = wide * np.float64(squares) - sums * sums
+    return np.float32(variance), np.float32(wide * np.float64(products) - np.float64(r) * sums)
+
+
+@kernel()
+def _sum(a, b, c, x):
+    """Add up the three terms of a window's sum."""
+    return add(add(get(a, x), get(b, x)), get(c, x))
+
+
+@kernel()
+def accumulate(first, a, b, c, pitch, counts, known, noise, prior, flat_share, widen, inexact, size, variance, numerator):
+    """Add a channel's n S_FF and n S_RF; the sums of F, F F and R F have the terms a, b and c, `pitch` apart.
+
+    The first channel begins with what the noise model adds: n^2 times an energy.
+    """
+    for x in range(size):
+        f, squares, products = _sum(a, b, c, x), _sum(a, b, c, x + pitch), _sum(a, b, c, x + 2 * pitch)
+        n = cast(get(counts, x), a)
+        own, shared = _moments(n, f, squares, products, get(known, x), flat_share, widen, inexact)
+        square = cast(n, variance) * cast(n, variance)
+        put(variance, x, (square * noise if first else get(variance, x)) + own)
+        put(numerator, x, (square * prior if first else get(numerator, x)) + shared)
 
 
 @kernel()
@@ -93,56 +86,44 @@ def divide(numerator, variance, scale, flat, inexact, size, out):
 
 
 @kernel()
-def correlate_row(a, b, c, pitch, counts, known, scale, energies, widen, noisy, size, out):
-    """Do what `start`, `accumulate` and `divide` do, for one channel of integers, without a detour by memory."""
+def correlate_row(a, b, c, pitch, counts, known, scale, energies, flat_share, widen, noisy, inexact, size, out):
+    """Do what `accumulate` and `divide` do, for one channel, without a detour by memory."""
     (noise, prior, flat), n_flat = energies, np.int32(0)
     for x in range(size):
-        f = add(add(get(a, x), get(b, x)), get(c, x))
-        squares = add(add(get(a, x + pitch), get(b, x + pitch)), get(c, x + pitch))
-        products = add(add(get(a, x + 2 * pitch), get(b, x + 2 * pitch)), get(c, x + 2 * pitch))
+        f, squares, products = _sum(a, b, c, x), _sum(a, b, c, x + pitch), _sum(a, b, c, x + 2 * pitch)
         n, s = cast(get(counts, x), a), get(scale, x)
-        variance = _covariance(n, squares, f, f, widen)
-        numerator = _covariance(n, products, get(known, x), f, widen)
+        variance, numerator = _moments(n, f, squares, products, get(known, x), flat_share, widen, inexact)
         if noisy is not None:
-            square = np.float32(n) * np.float32(n)
+            square = cast(n, scale) * cast(n, scale)
             variance, numerator = square * noise + variance, square * prior + numerator
-        measured = (variance > _ZERO) & (s > _ZERO)
-        put(out, x, _quotient(numerator, variance, s, None) if measured else flat)
+        measured = (variance > 0) & (s > 0)
+        put(out, x, _quotient(numerator, variance, s, inexact) if measured else flat)
         n_flat = add(n_flat, np.int32(not measured))
     return n_flat > 0
 
 
 @kernel()
-def take_reference(a, b, c, pitch, flat_share, widen, inexact, counts, size, known, variance):
-    """Take the reference's share of a channel from its own sums R and R R; `counts` holds the windows' pixels."""
+def take_reference(a, b, c, pitch, own, first, last, noise, flat_share, widen, inexact, size, counts, known, scale):
+    """Take the reference's share of a channel from its own sums R and R R, and the noise model's with the first one.
+
+    `counts` holds the windows' pixels; with `own` it gets them from the third sum. `scale` gets n S_RR so far, with the
+    last channel 1 / sqrt(n S_RR), 0 where the window is flat.
+    """
+    one, zero = cast(1, scale), cast(0, scale)
     for x in range(size):
-        r = add(add(get(a, x), get(b, x)), get(c, x))
-        squares = add(add(get(a, x + pitch), get(b, x + pitch)), get(c, x + pitch))
-        n = cast(get(counts, x), a)
+        r, squares = _sum(a, b, c, x), _sum(a, b, c, x + pitch)
+        n = _sum(a, b, c, x + 2 * pitch) if own else cast(get(counts, x), a)
+        put(counts, x, np.int32(n))
+        variance, _ = _moments(n, r, squares, squares, r, flat_share, widen, inexact)
         if inexact is None:
             put(known, x, r)
-            put(variance, x, get(variance, x) + _covariance(n, squares, r, r, widen))
         else:
-            energy = n * squares
-            value = energy - r * r
-            has_texture = value > flat_share * energy
-            put(known, x, r if has_texture else np.nan)
-            put(variance, x, get(variance, x) + (value if has_texture else 0.0))
-
-
-@kernel()
-def take_counts(a, b, c, size, counts):
-    """Take the number of pixels of each window that count."""
-    for x in range(size):
-        put(counts, x, np.int32(add(add(get(a, x), get(b, x)), get(c, x))))
-
-
-@kernel()
-def invert_roots(variance, size, scale):
-    """Write 1 / sqrt(variance), 0 where the window is flat."""
-    for x in range(size):
-        v = get(variance, x)
-        put(scale, x, cast(1.0, scale) / np.sqrt(v) if v > 0.0 else cast(0.0, scale))
+            put(known, x, r if variance > 0 else np.nan)
+        variance += cast(n, scale) * cast(n, scale) * noise if first else get(scale, x)
+        if last:
+            put(scale, x, one / np.sqrt(variance) if variance > 0 else zero)
+        else:
+            put(scale, x, variance)
 
 
 @kernel()
@@ -176,13 +157,6 @@ def fill_row(value, size, out):
     """Write one value along a row."""
     for x in range(size):
         put(out, x, value)
-
-
-@kernel()
-def copy_row(row, size, out):
-    """Copy a row."""
-    for x in range(size):
-        put(out, x, get(row, x))
 
 
 @kernel()

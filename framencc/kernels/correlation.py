@@ -13,18 +13,13 @@ from framencc.kernels.accesses import at, put
 from framencc.kernels.calls import call
 from framencc.kernels.coefficients import (
     accumulate,
-    accumulate_floats,
     classify,
     combine_bits,
-    copy_row,
     correlate_row,
     divide,
     fill_row,
-    invert_roots,
     judge,
     mark,
-    start,
-    take_counts,
     take_reference,
 )
 from framencc.kernels.combination import combine_rows, mark_margin
@@ -139,7 +134,9 @@ def _correlate_segment(reference, pictures, why, grid, options, widen, noisy, in
     x0, x1 = segment * SEGMENT, min(grid.width, (segment + 1) * SEGMENT)
     size, padded, n_pixels = x1 - x0, x1 - x0 + 2 * window.radius, grid.height * grid.width
     n_segments = -(-grid.width // SEGMENT)
-    kept, summed, alone = kind != PLAIN, kind == SUMMED, inexact is None and grid.n_channels == 1
+    kept, summed, last = kind != PLAIN, kind == SUMMED, grid.n_channels - 1
+    share, reference_share = options.flat_share, options.reference_flat_share
+    noise, prior, reference_noise = options.noise, options.prior, options.reference_noise
     variance, numerator, own_scale = floats, at(floats, SEGMENT), at(floats, 2 * SEGMENT)
     own_known, scratch = at(sums, grid.offsets[-1]), at(sums, grid.offsets[-1] + SEGMENT)
     plan, pitch, counts = at(grid.plans, target * STEPS), window.pitch, in_image
@@ -149,8 +146,7 @@ def _correlate_segment(reference, pictures, why, grid, options, widen, noisy, in
     for y in range(top, bottom):
         row, any_flat, begins = y * window.width, False, y == y0
         if why is not None and kind == EXCLUDED:
-            call(fill_row, options.fill, size, out)
-            call(copy_row, at(why, row + x0), size, validity)
+            call(mark, at(why, row + x0), options.fill, size, out, validity)
             out, validity = at(out, stride), at(validity, stride_of_codes)
             continue
         if begins or y <= window.radius or y + window.radius >= window.height:
@@ -166,31 +162,51 @@ def _correlate_segment(reference, pictures, why, grid, options, widen, noisy, in
                 known, own_columns = own_known, at(columns, between)
                 call(advance, pictures, why, window, channel, x0, x1, y, begins, own_columns, True, True)
                 a, b, c = call(row_sums, own_columns, pitch, plan, padded, scratch)
-                if channel == 0:
-                    call(take_counts, at(a, 2 * pitch), at(b, 2 * pitch), at(c, 2 * pitch), size, counts)
-                    call(start, counts, options.reference_noise, size, scale)
-                share = options.reference_flat_share
-                call(take_reference, a, b, c, pitch, share, widen, inexact, counts, size, known, scale)
-            if channel == 0 and not alone:
-                call(start, counts, options.noise, size, variance)
-                call(start, counts, options.prior, size, numerator)
+                call(
+                    take_reference,
+                    a,
+                    b,
+                    c,
+                    pitch,
+                    True,
+                    channel == 0,
+                    channel == last,
+                    reference_noise,
+                    reference_share,
+                    widen,
+                    inexact,
+                    size,
+                    counts,
+                    known,
+                    scale,
+                )
             call(advance, pictures, why, window, channel, x0, x1, y, begins, columns, kept, False)
             a, b, c = call(row_sums, columns, pitch, plan, padded, scratch)
-            if inexact is not None:
-                call(accumulate_floats, a, b, c, pitch, counts, known, options.flat_share, size, variance, numerator)
-            elif not alone:
-                call(accumulate, a, b, c, pitch, counts, known, widen, size, variance, numerator)
-            else:
-                if summed:
-                    call(invert_roots, scale, size, scale)
-                energies = options.noise, options.prior, options.flat
-                any_flat = call(correlate_row, a, b, c, pitch, counts, known, scale, energies, widen, noisy, size, out)
-                if any_flat:
-                    call(start, counts, options.noise, size, variance)
-                    call(accumulate, a, b, c, pitch, counts, known, widen, size, variance, numerator)
-        if not alone:
-            if summed:
-                call(invert_roots, scale, size, scale)
+            if last == 0:
+                energies = noise, prior, options.flat
+                any_flat = call(
+                    correlate_row, a, b, c, pitch, counts, known, scale, energies, share, widen, noisy, inexact, size, out
+                )
+            if last > 0 or any_flat:
+                call(
+                    accumulate,
+                    channel == 0,
+                    a,
+                    b,
+                    c,
+                    pitch,
+                    counts,
+                    known,
+                    noise,
+                    prior,
+                    share,
+                    widen,
+                    inexact,
+                    size,
+                    variance,
+                    numerator,
+                )
+        if last > 0:
             any_flat = call(divide, numerator, variance, scale, options.flat, inexact, size, out)
         if any_flat:
             call(classify, variance, scale, size, validity)
@@ -333,7 +349,7 @@ def correlate(
 @kernel()
 def _prepare_band(band, reference, pictures, why, grid, options, widen, inexact, scratch, edges):
     y0, y1 = edges[band], edges[band + 1]
-    sums, variance = at(scratch.sums, band * scratch.sums.shape[1]), at(scratch.floats, band * scratch.floats.shape[1])
+    sums = at(scratch.sums, band * scratch.sums.shape[1])
     in_image, n_pixels = at(scratch.counts, band * scratch.counts.shape[1]), grid.height * grid.width
     rows, pitch = at(sums, grid.offsets[-1] + SEGMENT), grid.pitch
     addresses = at(pictures[0], 0), at(pictures[1], 0), at(pictures[2], 0), at(pictures[3], 0)
@@ -351,19 +367,32 @@ def _prepare_band(band, reference, pictures, why, grid, options, widen, inexact,
                 call(_count_in_image, window, y, x0, size, in_image)
                 if why is not None:
                     counts = at(reference.counts, place)
-                    call(copy_row, in_image, size, counts)
+                    call(_count_in_image, window, y, x0, size, counts)
                 for channel in range(grid.n_channels):
                     columns = at(sums, state + channel * next_channel)
                     call(advance, addresses, why, window, channel, x0, x1, y, y == y0, columns, own, own)
                     a, b, c = call(row_sums, columns, pitch, plan, size + 2 * window.radius, rows)
-                    if own and channel == 0:
-                        call(take_counts, at(a, 2 * pitch), at(b, 2 * pitch), at(c, 2 * pitch), size, counts)
-                    if channel == 0:
-                        call(start, counts, options.reference_noise, size, variance)
                     known = at(reference.known, (target * grid.n_channels + channel) * n_pixels + pixel)
-                    share = options.reference_flat_share
-                    call(take_reference, a, b, c, pitch, share, widen, inexact, counts, size, known, variance)
-                call(invert_roots, variance, size, at(reference.scale, place))
+                    scale, first, last = at(reference.scale, place), channel == 0, channel == grid.n_channels - 1
+                    noise, share = options.reference_noise, options.reference_flat_share
+                    call(
+                        take_reference,
+                        a,
+                        b,
+                        c,
+                        pitch,
+                        own,
+                        first,
+                        last,
+                        noise,
+                        share,
+                        widen,
+                        inexact,
+                        size,
+                        counts,
+                        known,
+                        scale,
+                    )
                 if why is not None:
                     codes = at(reference.codes, place)
                     call(judge, at(why, pixel), counts, in_image, options.min_valid_fraction, size, codes)
