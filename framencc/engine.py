@@ -196,9 +196,11 @@ class Engine:
         masked = why is not None
         grid = self._grid(masked)
         planes = np.ascontiguousarray(planes)
-        frame = correlation.Frame(planes, why, masked and why is self._why, rho, validity)
+        frame = correlation.Frame(planes, why, True if masked else None, masked and why is self._why, rho, validity)
         scratch = self._own(f"scratch {masked}", lambda: self._scratch(grid))
-        launch(correlation.correlate, self._threads, self._prepared, frame, grid, self._options, scratch, following, tally)
+        launch(
+            correlation.correlate, self._threads, self._prepared, frame, grid, self._options, scratch, following, tally
+        )
 
     def _grid(self, masked: bool) -> correlation.Grid:
         """Lay out the bands and their memory, once for frames with excluded pixels and once for those without."""

@@ -15,17 +15,12 @@ from framencc.kernels.accesses import at, get, put
 from framencc.kernels.calls import call
 from framencc.kernels.coefficients import (
     accumulate,
-    accumulate_floats,
     classify,
     copy_row,
     correlate_row,
     divide,
     fill_row,
-    invert_roots,
     judge,
-    mark,
-    start,
-    take_counts,
     take_reference,
 )
 from framencc.kernels.combination import combine_rows, mark_margin
@@ -101,6 +96,7 @@ class Frame(Structure):
 
     planes: Array  # (C, H, W)
     why: Any  # (H, W) uint8, not 0 where a pixel does not count, those of the reference included; or None: all count
+    masked: Any  # None if `why` is, or True
     is_prepared: bool  # `why` is the reference's
     rho: Any  # (H, W) float32
     validity: Any  # (H, W) uint8; empty where it is not wanted
@@ -184,126 +180,134 @@ def _lay_out(grid, inexact, target, segment, x0, masked):
 
 
 @kernel()
-def _sum_reference(prepared, window, options, why, channel, x0, x1, y, begins, own, columns, rows, counts, known, variance):
+def _sum_reference(prepared, window, options, why, place, own, columns, rows, counts, known, scale):
     """Take the reference's share of a channel; with `own` over the pixels that count, whose number is taken, too."""
+    n_channels, channel, x0, x1, y, begins = place
     pictures = at(prepared.planes, 0), at(prepared.planes, 0), at(prepared.blank, 0), at(prepared.excluded, 0)
-    reflect, widen, inexact = options.reflect, options.widen, options.inexact
-    a, b, c = call(
-        advance, pictures, why, window, reflect, inexact, channel, x0, x1, y, begins, columns, own, own, rows
+    widen, inexact, size = options.widen, options.inexact, x1 - x0
+    terms = call(
+        advance, pictures, why, window, options.reflect, inexact, channel, x0, x1, y, begins, columns, own, own, rows
     )
-    pitch, size, share = window.pitch, x1 - x0, options.reference_flat_share
-    if channel == 0:
-        if why is not None:
-            if own:
-                call(take_counts, at(a, 2 * pitch), at(b, 2 * pitch), at(c, 2 * pitch), size, counts)
-        call(start, counts, options.reference_noise, size, variance)
-    call(take_reference, a, b, c, pitch, share, widen, inexact, counts, size, known, variance)
+    noise, share, pitch = options.reference_noise, options.reference_flat_share, window.pitch
+    (a, b, c), first, last = terms, channel == 0, channel == n_channels - 1
+    call(take_reference, a, b, c, pitch, own, first, last, noise, share, widen, inexact, size, counts, known, scale)
 
 
 @kernel()
-def _correlate_segment(prepared, frame, grid, options, scratch, why, inexact, place, out, validity):
+def _correlate_segment(prepared, frame, grid, options, scratch, masked, inexact, place, out, validity):
     """Correlate the rows top to bottom of a segment of a band with one target."""
     band, target, segment, top, bottom, stride, stride_of_codes = place
-    width, n_pixels, size_of_codes = grid.width, grid.height * grid.width, scratch.codes.shape[1]
+    width, n_pixels, last, fill = grid.width, grid.height * grid.width, grid.n_channels - 1, options.fill
     kind, x0, x1 = PLAIN, segment * SEGMENT, min(width, (segment + 1) * SEGMENT)
     left, right = x0, x1
-    if why is not None:
+    if masked is not None:
         spans = prepared.spans if frame.is_prepared else scratch.spans
         kind, x0, x1 = spans[band, segment, 0], spans[band, segment, 1], spans[band, segment, 2]
-    window, state, next_channel = _lay_out(grid, inexact, target, segment, x0, why)
-    size, pitch, radius = x1 - x0, window.pitch, window.radius
-    kept, summed, alone = kind != PLAIN, kind == SUMMED, inexact is None and grid.n_channels == 1
+    window, state, next_channel = _lay_out(grid, inexact, target, segment, x0, masked)
+    size, pitch, kept, summed = x1 - x0, window.pitch, kind != PLAIN, kind == SUMMED
     pictures = at(frame.planes, 0), at(prepared.planes, 0), at(prepared.blank, 0), at(prepared.excluded, 0)
+    energies, share = (options.noise, options.prior, options.flat), options.flat_share
+    why, reflect, widen, noisy = frame.why, options.reflect, options.widen, options.noisy
     sums, floats = at(scratch.sums, band * scratch.sums.shape[1]), at(scratch.floats, band * scratch.floats.shape[1])
     variance, numerator, own_scale = floats, at(floats, SEGMENT), at(floats, 2 * SEGMENT)
     own_known, rows = at(sums, grid.offsets[-1]), at(sums, grid.offsets[-1] + SEGMENT)
-    all_counts, reasons = at(scratch.counts, band * scratch.counts.shape[1]), at(scratch.codes, band * size_of_codes)
-    own_counts, in_image = all_counts, at(all_counts, SEGMENT + target * width + x0)
-    counts, between = in_image, next_channel // (2 * -(-width // SEGMENT))
+    reasons, own_counts = (
+        at(scratch.codes, band * scratch.codes.shape[1]),
+        at(scratch.counts, band * scratch.counts.shape[1]),
+    )
+    in_image, between = at(own_counts, SEGMENT + target * width + x0), next_channel // (2 * -(-width // SEGMENT))
+    if masked is not None and not kept:
+        call(fill_row, np.uint8(0), size, reasons)
     for y in range(top, bottom if x0 < x1 else top):
-        row, any_flat, begins = y * width + x0, False, y == grid.edges[band]
-        place = target * n_pixels + row
+        row, any_flat, begins, counts = y * width + x0, False, y == grid.edges[band], in_image
+        where = target * n_pixels + row
+        judged = reasons
         line, codes = at(out, (y - top) * stride + x0 - left), at(validity, (y - top) * stride_of_codes + x0 - left)
-        if begins or y <= radius or y + radius >= grid.height:
-            call(_count_in_image, window, options.reflect, y, x0, size, in_image)
-        scale = at(prepared.scale, place)
-        if why is not None and kept:
-            counts = own_counts if summed else at(prepared.counts, place)
+        if begins or y <= window.radius or y + window.radius >= grid.height:
+            call(_count_in_image, window, reflect, y, x0, size, in_image)
+        scale = at(prepared.scale, where)
+        if masked is not None:
+            judged = at(prepared.codes, where) if kept and not summed else reasons
+            counts = own_counts if summed else at(prepared.counts, where) if kept else in_image
             scale = own_scale if summed else scale
         for channel in range(grid.n_channels):
             known = at(prepared.known, (target * grid.n_channels + channel) * n_pixels + row)
             columns = at(sums, state + channel * next_channel)
-            if why is not None and summed:
-                known = own_known
-                call(
-                    _sum_reference,
-                    prepared,
-                    window,
-                    options,
-                    why,
-                    channel,
-                    x0,
-                    x1,
-                    y,
-                    begins,
-                    True,
-                    at(columns, between),
-                    rows,
-                    counts,
-                    known,
-                    scale,
-                )
-            if channel == 0 and not alone:
-                call(start, counts, options.noise, size, variance)
-                call(start, counts, options.prior, size, numerator)
-            reflect = options.reflect
+            if masked is not None and summed:
+                known, own, step = own_known, at(columns, between), (grid.n_channels, channel, x0, x1, y, begins)
+                call(_sum_reference, prepared, window, options, why, step, True, own, rows, counts, known, scale)
+                if channel == 0:
+                    call(judge, at(why, row), counts, in_image, options.min_valid_fraction, size, judged)
             a, b, c = call(
                 advance, pictures, why, window, reflect, inexact, channel, x0, x1, y, begins, columns, kept, False, rows
             )
-            if inexact is not None:
-                call(accumulate_floats, a, b, c, pitch, counts, known, options.flat_share, size, variance, numerator)
-            elif not alone:
-                call(accumulate, a, b, c, pitch, counts, known, options.widen, size, variance, numerator)
-            else:
-                if summed:
-                    call(invert_roots, scale, size, scale)
-                energies, widen, noisy = (options.noise, options.prior, options.flat), options.widen, options.noisy
-                any_flat = call(correlate_row, a, b, c, pitch, counts, known, scale, energies, widen, noisy, size, line)
-                if any_flat:
-                    call(start, counts, options.noise, size, variance)
-                    call(accumulate, a, b, c, pitch, counts, known, options.widen, size, variance, numerator)
-        if not alone:
-            if summed:
-                call(invert_roots, scale, size, scale)
-            any_flat = call(divide, numerator, variance, scale, options.flat, inexact, size, line)
+            if last == 0:
+                any_flat = call(
+                    correlate_row,
+                    a,
+                    b,
+                    c,
+                    pitch,
+                    counts,
+                    known,
+                    scale,
+                    energies,
+                    share,
+                    widen,
+                    noisy,
+                    inexact,
+                    masked,
+                    judged,
+                    fill,
+                    size,
+                    line,
+                )
+            if last > 0 or any_flat:
+                call(
+                    accumulate,
+                    channel == 0,
+                    a,
+                    b,
+                    c,
+                    pitch,
+                    counts,
+                    known,
+                    options.noise,
+                    options.prior,
+                    share,
+                    widen,
+                    inexact,
+                    size,
+                    variance,
+                    numerator,
+                )
+        if last > 0:
+            any_flat = call(divide, numerator, variance, scale, options.flat, inexact, masked, judged, fill, size, line)
         if any_flat:
-            call(classify, variance, scale, size, codes)
-        else:
+            call(classify, variance, scale, masked, judged, size, codes)
+        elif masked is None or not kept:
             call(fill_row, np.uint8(0), size, codes)
-        if why is not None and kept:
-            judged = reasons if summed else at(prepared.codes, place)
-            if summed:
-                call(judge, at(why, row), counts, in_image, options.min_valid_fraction, size, judged)
-            call(mark, judged, options.fill, size, line, codes)
+        else:
+            call(copy_row, judged, size, codes)
     for y in range(top, bottom):
         line, codes = at(out, (y - top) * stride), at(validity, (y - top) * stride_of_codes)
-        if why is not None:
-            for first, last in ((left, x0), (x1, right)):
-                call(fill_row, options.fill, last - first, at(line, first - left))
-                call(copy_row, at(why, y * width + first), last - first, at(codes, first - left))
+        if masked is not None:
+            for first, behind in ((left, x0), (x1, right)):
+                call(fill_row, fill, behind - first, at(line, first - left))
+                call(copy_row, at(why, y * width + first), behind - first, at(codes, first - left))
         if options.border_is_valid:
-            call(mark_margin, left, right, y, radius, grid.height, width, options.fill, line, codes)
+            call(mark_margin, left, right, y, window.radius, grid.height, width, fill, line, codes)
 
 
 @kernel()
-def _correlate_band(band, prepared, frame, grid, options, scratch, why, combined, following, tally):
+def _correlate_band(band, prepared, frame, grid, options, scratch, masked, combined, following, tally):
     """Correlate the rows of a band with every target, combine what they give, and do with it what follows."""
     n_targets, width, step = grid.radii.size, grid.width, options.step
     n_kept = n_targets * step * width if combined is not None else 0
     maps, codes = at(scratch.maps, band * scratch.maps.shape[1]), at(scratch.codes, band * scratch.codes.shape[1])
     codes, wanted = at(codes, SEGMENT), frame.validity.size > 0
-    if why is not None and not frame.is_prepared:
-        call(_survey_band, prepared, why, grid, scratch, band, scratch.spans)
+    if masked is not None and not frame.is_prepared:
+        call(_survey_band, prepared, frame.why, grid, scratch, band, scratch.spans)
     for top in range(grid.edges[band], grid.edges[band + 1], step):
         bottom = min(grid.edges[band + 1], top + step)
         for target in range(n_targets):
@@ -316,11 +320,16 @@ def _correlate_band(band, prepared, frame, grid, options, scratch, why, combined
                     validity, stride = at(codes, x0), 0
                 place = band, target, segment, top, bottom, width, stride
                 inexact = options.inexact
-                call(_correlate_segment, prepared, frame, grid, options, scratch, why, inexact, place, out, validity)
+                call(_correlate_segment, prepared, frame, grid, options, scratch, masked, inexact, place, out, validity)
         for y in range(top, bottom):
             if combined is not None:
                 for x in range(0, width, SEGMENT):
-                    row, size, how, spare = (y - top) * width + x, min(SEGMENT, width - x), options.how, at(maps, n_kept)
+                    row, size, how, spare = (
+                        (y - top) * width + x,
+                        min(SEGMENT, width - x),
+                        options.how,
+                        at(maps, n_kept),
+                    )
                     out, validity = at(frame.rho, y * width + x), at(frame.validity, y * width + x)
                     given, codes_given, stride = at(maps, row), at(codes, row), step * width
                     call(combine_rows, given, codes_given, n_targets, stride, how, size, spare, out, validity)
@@ -334,17 +343,17 @@ def correlate(prepared, frame, grid, options, scratch, following, tally):
 
     `following` and `tally`, or None, are those of `framencc.kernels.scoring.follow_row`.
     """
-    n_bands, why, combined = grid.edges.size - 1, frame.why, options.combined
-    share(_correlate_band, n_bands, prepared, frame, grid, options, scratch, why, combined, following, tally)
+    n_bands, masked, combined = grid.edges.size - 1, frame.masked, options.combined
+    share(_correlate_band, n_bands, prepared, frame, grid, options, scratch, masked, combined, following, tally)
     if following is not None:
         call(follow_edges, frame.validity, following, tally)
 
 
 @kernel()
 def _prepare_band(band, prepared, grid, options, scratch, why, inexact):
-    y0, y1, n_pixels = grid.edges[band], grid.edges[band + 1], grid.height * grid.width
-    sums, variance = at(scratch.sums, band * scratch.sums.shape[1]), at(scratch.floats, band * scratch.floats.shape[1])
-    in_image, rows = at(scratch.counts, band * scratch.counts.shape[1]), at(sums, grid.offsets[-1] + SEGMENT)
+    y0, y1, n_pixels, n_channels = grid.edges[band], grid.edges[band + 1], grid.height * grid.width, grid.n_channels
+    sums, in_image = at(scratch.sums, band * scratch.sums.shape[1]), at(scratch.counts, band * scratch.counts.shape[1])
+    rows = at(sums, grid.offsets[-1] + SEGMENT)
     if why is not None:
         call(_survey_band, prepared, why, grid, scratch, band, prepared.spans)
     for target in range(grid.radii.size):
@@ -356,35 +365,20 @@ def _prepare_band(band, prepared, grid, options, scratch, why, inexact):
                 own = prepared.spans[band, segment, 0] != PLAIN
             for y in range(y0, y1):
                 row = y * grid.width + x0
-                place = target * n_pixels + row
+                where = target * n_pixels + row
                 call(_count_in_image, window, options.reflect, y, x0, size, in_image)
                 if why is not None:
-                    counts = at(prepared.counts, place)
+                    counts = at(prepared.counts, where)
                     call(copy_row, in_image, size, counts)
-                for channel in range(grid.n_channels):
-                    columns = at(sums, state + channel * next_channel)
-                    known = at(prepared.known, (target * grid.n_channels + channel) * n_pixels + row)
+                for channel in range(n_channels):
+                    columns, place = at(sums, state + channel * next_channel), (n_channels, channel, x0, x1, y, y == y0)
+                    known = at(prepared.known, (target * n_channels + channel) * n_pixels + row)
+                    scale = at(prepared.scale, where)
                     call(
-                        _sum_reference,
-                        prepared,
-                        window,
-                        options,
-                        why,
-                        channel,
-                        x0,
-                        x1,
-                        y,
-                        y == y0,
-                        own,
-                        columns,
-                        rows,
-                        counts,
-                        known,
-                        variance,
+                        _sum_reference, prepared, window, options, why, place, own, columns, rows, counts, known, scale
                     )
-                call(invert_roots, variance, size, at(prepared.scale, place))
                 if why is not None:
-                    judged = at(prepared.codes, place)
+                    judged = at(prepared.codes, where)
                     call(judge, at(why, row), counts, in_image, options.min_valid_fraction, size, judged)
 
 

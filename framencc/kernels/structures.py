@@ -52,7 +52,8 @@ class Structure:
     """The base of frozen dataclasses whose fields are arrays, numbers (bool, int, float, float32) or None."""
 
     def __post_init__(self) -> None:
-        kinds, data = [], []
+        kinds: list[tuple[str, Any]] = []
+        data = []
         for name, value in vars(self).items():
             if isinstance(value, np.ndarray):
                 if not value.flags.c_contiguous:
@@ -87,7 +88,7 @@ class _Model(models.PrimitiveModel):  # type: ignore[misc]
 
 
 @unbox(StructureType)
-def _unbox(kind, value, c):
+def _unbox(_, value, c):
     address = c.pyapi.object_getattr_string(value, "address")
     number = c.pyapi.long_as_longlong(address)
     c.pyapi.decref(address)
