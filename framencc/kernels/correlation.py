@@ -294,7 +294,7 @@ def _correlate_band(
                     )
                     call(combine_rows, given, codes_given, n_targets, stride, how, size, spare, out, reasons_out)
             if following is not None:
-                call(follow_row, y, rho, y * width, validity, following, tally, band)
+                call(follow_row, y, at(rho, 0), validity, following, tally, band)
 
 
 @kernel()
