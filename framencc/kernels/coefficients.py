@@ -48,13 +48,12 @@ def _sum(a, b, c, x):
 
 
 @kernel()
-def accumulate(
-    first, a, b, c, pitch, counts, known, noise, prior, flat_share, widen, inexact, size, variance, numerator
-):
-    """Add a channel's n S_FF and n S_RF; the sums of F, F F and R F have the terms a, b and c, `pitch` apart.
+def accumulate(first, terms, counts, known, energies, flat_share, widen, inexact, size, out):
+    """Add a channel's n S_FF and n S_RF; the sums of F, F F and R F have three terms each, `pitch` apart.
 
     The first channel begins with what the noise model adds: n^2 times an energy.
     """
+    (a, b, c, pitch), (noise, prior, _), (variance, numerator) = terms, energies, out
     for x in range(size):
         f, squares, products = _sum(a, b, c, x), _sum(a, b, c, x + pitch), _sum(a, b, c, x + 2 * pitch)
         n = cast(get(counts, x), a)
@@ -93,10 +92,10 @@ def divide(numerator, variance, scale, flat, inexact, masked, codes, fill, size,
 
 @kernel()
 def correlate_row(
-    a, b, c, pitch, counts, known, scale, energies, flat_share, widen, noisy, inexact, masked, codes, fill, size, out
+    terms, counts, known, scale, energies, flat_share, widen, noisy, inexact, masked, codes, fill, size, out
 ):
     """Do what `accumulate` and `divide` do, for one channel, without a detour by memory."""
-    (noise, prior, flat), n_flat = energies, np.int32(0)
+    (a, b, c, pitch), (noise, prior, flat), n_flat = terms, energies, np.int32(0)
     for x in range(size):
         f, squares, products = _sum(a, b, c, x), _sum(a, b, c, x + pitch), _sum(a, b, c, x + 2 * pitch)
         n, s, holds = cast(get(counts, x), a), get(scale, x), True
@@ -115,13 +114,13 @@ def correlate_row(
 
 
 @kernel()
-def take_reference(a, b, c, pitch, own, first, last, noise, flat_share, widen, inexact, size, counts, known, scale):
+def take_reference(terms, own, first, last, noise, flat_share, widen, inexact, size, counts, known, scale):
     """Take the reference's share of a channel from its own sums R and R R, and the noise model's with the first one.
 
     `counts` holds the windows' pixels; with `own` it gets them from the third sum. `scale` gets n S_RR so far, with the
     last channel 1 / sqrt(n S_RR), 0 where the window is flat.
     """
-    one, zero = cast(1, scale), cast(0, scale)
+    (a, b, c, pitch), one, zero = terms, cast(1, scale), cast(0, scale)
     for x in range(size):
         r, squares = _sum(a, b, c, x), _sum(a, b, c, x + pitch)
         n = _sum(a, b, c, x + 2 * pitch) if own else cast(get(counts, x), a)

@@ -180,41 +180,41 @@ def _lay_out(grid, inexact, target, segment, x0, masked):
 
 
 @kernel()
-def _sum_reference(prepared, window, options, why, place, own, columns, rows, counts, known, scale):
-    """Take the reference's share of a channel; with `own` over the pixels that count, whose number is taken, too."""
-    n_channels, channel, x0, x1, y, begins = place
+def _sum_reference(prepared, window, options, why, place, columns, rows, counts, known, scale):
+    """Take the reference's share of a channel; with `why` over the pixels that count, whose number is taken, too."""
+    n_channels, channel, x0, x1, _, _ = place
     pictures = at(prepared.planes, 0), at(prepared.planes, 0), at(prepared.blank, 0), at(prepared.excluded, 0)
-    widen, inexact, size = options.widen, options.inexact, x1 - x0
-    terms = call(
-        advance, pictures, why, window, options.reflect, inexact, channel, x0, x1, y, begins, columns, own, own, rows
+    reflect, widen, inexact, own = options.reflect, options.widen, options.inexact, why is not None
+    terms = call(advance, pictures, why, window, reflect, inexact, place, columns, own, own, rows)
+    noise, share, first, last = (
+        options.reference_noise,
+        options.reference_flat_share,
+        channel == 0,
+        channel + 1 == n_channels,
     )
-    noise, share, pitch = options.reference_noise, options.reference_flat_share, window.pitch
-    (a, b, c), first, last = terms, channel == 0, channel == n_channels - 1
-    call(take_reference, a, b, c, pitch, own, first, last, noise, share, widen, inexact, size, counts, known, scale)
+    call(take_reference, terms, own, first, last, noise, share, widen, inexact, x1 - x0, counts, known, scale)
 
 
 @kernel()
 def _correlate_segment(prepared, frame, grid, options, scratch, masked, inexact, place, out, validity):
     """Correlate the rows top to bottom of a segment of a band with one target."""
     band, target, segment, top, bottom, stride, stride_of_codes = place
-    width, n_pixels, last, fill = grid.width, grid.height * grid.width, grid.n_channels - 1, options.fill
+    width, n_pixels, alone, fill = grid.width, grid.height * grid.width, grid.n_channels == 1, options.fill
     kind, x0, x1 = PLAIN, segment * SEGMENT, min(width, (segment + 1) * SEGMENT)
     left, right = x0, x1
     if masked is not None:
         spans = prepared.spans if frame.is_prepared else scratch.spans
         kind, x0, x1 = spans[band, segment, 0], spans[band, segment, 1], spans[band, segment, 2]
     window, state, next_channel = _lay_out(grid, inexact, target, segment, x0, masked)
-    size, pitch, kept, summed = x1 - x0, window.pitch, kind != PLAIN, kind == SUMMED
+    size, kept, summed = x1 - x0, kind != PLAIN, kind == SUMMED
     pictures = at(frame.planes, 0), at(prepared.planes, 0), at(prepared.blank, 0), at(prepared.excluded, 0)
     energies, share = (options.noise, options.prior, options.flat), options.flat_share
     why, reflect, widen, noisy = frame.why, options.reflect, options.widen, options.noisy
     sums, floats = at(scratch.sums, band * scratch.sums.shape[1]), at(scratch.floats, band * scratch.floats.shape[1])
     variance, numerator, own_scale = floats, at(floats, SEGMENT), at(floats, 2 * SEGMENT)
     own_known, rows = at(sums, grid.offsets[-1]), at(sums, grid.offsets[-1] + SEGMENT)
-    reasons, own_counts = (
-        at(scratch.codes, band * scratch.codes.shape[1]),
-        at(scratch.counts, band * scratch.counts.shape[1]),
-    )
+    reasons = at(scratch.codes, band * scratch.codes.shape[1])
+    own_counts = at(scratch.counts, band * scratch.counts.shape[1])
     in_image, between = at(own_counts, SEGMENT + target * width + x0), next_channel // (2 * -(-width // SEGMENT))
     if masked is not None and not kept:
         call(fill_row, np.uint8(0), size, reasons)
@@ -233,21 +233,17 @@ def _correlate_segment(prepared, frame, grid, options, scratch, masked, inexact,
         for channel in range(grid.n_channels):
             known = at(prepared.known, (target * grid.n_channels + channel) * n_pixels + row)
             columns = at(sums, state + channel * next_channel)
+            step = grid.n_channels, channel, x0, x1, y, begins
             if masked is not None and summed:
-                known, own, step = own_known, at(columns, between), (grid.n_channels, channel, x0, x1, y, begins)
-                call(_sum_reference, prepared, window, options, why, step, True, own, rows, counts, known, scale)
+                known, own = own_known, at(columns, between)
+                call(_sum_reference, prepared, window, options, why, step, own, rows, counts, known, scale)
                 if channel == 0:
                     call(judge, at(why, row), counts, in_image, options.min_valid_fraction, size, judged)
-            a, b, c = call(
-                advance, pictures, why, window, reflect, inexact, channel, x0, x1, y, begins, columns, kept, False, rows
-            )
-            if last == 0:
+            terms = call(advance, pictures, why, window, reflect, inexact, step, columns, kept, False, rows)
+            if alone:
                 any_flat = call(
                     correlate_row,
-                    a,
-                    b,
-                    c,
-                    pitch,
+                    terms,
                     counts,
                     known,
                     scale,
@@ -262,26 +258,10 @@ def _correlate_segment(prepared, frame, grid, options, scratch, masked, inexact,
                     size,
                     line,
                 )
-            if last > 0 or any_flat:
-                call(
-                    accumulate,
-                    channel == 0,
-                    a,
-                    b,
-                    c,
-                    pitch,
-                    counts,
-                    known,
-                    options.noise,
-                    options.prior,
-                    share,
-                    widen,
-                    inexact,
-                    size,
-                    variance,
-                    numerator,
-                )
-        if last > 0:
+            if any_flat or not alone:
+                first, added = channel == 0, (variance, numerator)
+                call(accumulate, first, terms, counts, known, energies, share, widen, inexact, size, added)
+        if not alone:
             any_flat = call(divide, numerator, variance, scale, options.flat, inexact, masked, judged, fill, size, line)
         if any_flat:
             call(classify, variance, scale, masked, judged, size, codes)
@@ -334,7 +314,7 @@ def _correlate_band(band, prepared, frame, grid, options, scratch, masked, combi
                     given, codes_given, stride = at(maps, row), at(codes, row), step * width
                     call(combine_rows, given, codes_given, n_targets, stride, how, size, spare, out, validity)
             if following is not None:
-                call(follow_row, y, frame.rho, y * width, frame.validity, following, tally, band)
+                call(follow_row, y, at(frame.rho, 0), frame.validity, following, tally, band)
 
 
 @kernel()
@@ -360,23 +340,18 @@ def _prepare_band(band, prepared, grid, options, scratch, why, inexact):
         for segment in range(-(-grid.width // SEGMENT)):
             x0, x1 = segment * SEGMENT, min(grid.width, (segment + 1) * SEGMENT)
             window, state, next_channel = _lay_out(grid, inexact, target, segment, x0, why)
-            size, own, counts = x1 - x0, False, in_image
-            if why is not None:
-                own = prepared.spans[band, segment, 0] != PLAIN
+            size, counts = x1 - x0, in_image
             for y in range(y0, y1):
                 row = y * grid.width + x0
                 where = target * n_pixels + row
                 call(_count_in_image, window, options.reflect, y, x0, size, in_image)
                 if why is not None:
                     counts = at(prepared.counts, where)
-                    call(copy_row, in_image, size, counts)
                 for channel in range(n_channels):
-                    columns, place = at(sums, state + channel * next_channel), (n_channels, channel, x0, x1, y, y == y0)
+                    columns, step = at(sums, state + channel * next_channel), (n_channels, channel, x0, x1, y, y == y0)
                     known = at(prepared.known, (target * n_channels + channel) * n_pixels + row)
                     scale = at(prepared.scale, where)
-                    call(
-                        _sum_reference, prepared, window, options, why, place, own, columns, rows, counts, known, scale
-                    )
+                    call(_sum_reference, prepared, window, options, why, step, columns, rows, counts, known, scale)
                 if why is not None:
                     judged = at(prepared.codes, where)
                     call(judge, at(why, row), counts, in_image, options.min_valid_fraction, size, judged)

@@ -152,8 +152,8 @@ def _mirror_margins(state, window, x0, x1):
 
 
 @kernel()
-def advance(pictures, why, window, reflect, inexact, channel, x0, x1, y, begins, state, kept, own, scratch):
-    """Move a triple of column sums to row `y`, and return the addresses of the terms of its row sums.
+def advance(pictures, why, window, reflect, inexact, place, state, kept, own, scratch):
+    """Move a triple of column sums to row `y`; return where the three terms of its row sums are, and their pitch.
 
     Parameters
     ----------
@@ -163,13 +163,14 @@ def advance(pictures, why, window, reflect, inexact, channel, x0, x1, y, begins,
         Not 0 for pixels that are excluded, or None. `kept` says that there are some; `own` asks for R, R R and N.
     reflect, inexact
         None or True: the picture is mirrored beyond its edges; sums never subtract.
-    begins
-        Whether the row is the first one of a band.
+    place
+        How many channels there are, and which this one is; x0 and x1; y; whether that is a band's first row.
     state
         The address of the triple, of the columns from x0 - r to x1 + r; where sums never subtract, the totals of the
         block that begins and of the ends of the block before follow it.
     """
     radius, height, group = window.radius, window.height, 3 * window.pitch
+    _, channel, x0, x1, y, begins = place
     first = x0 - radius if x0 > radius else 0
     size = (x1 + radius if x1 + radius < window.width else window.width) - first
     columns = at(state, first - (x0 - radius))
@@ -222,7 +223,7 @@ def _term(columns, scratch, group, plan, step):
 
 @kernel()
 def _sum_rows(columns, window, size, scratch):
-    """Add up neighbours of a triple; return the addresses of the three terms of the first window's sums.
+    """Add up neighbours of a triple; return the addresses of the first window's three terms, and their pitch.
 
     `size` counts the columns, margins included.
     """
@@ -233,6 +234,6 @@ def _sum_rows(columns, window, size, scratch):
         c = call(_term, columns, scratch, group, plan, step + 4)
         buffer, reach = get(plan, step + 6), get(plan, step + 7)
         if buffer < 0:
-            return a, b, c
+            return a, b, c, window.pitch
         call(_sum3, a, b, c, window.pitch, size - reach, at(scratch, (buffer - 1) * group))
         step += _NUMBERS
