@@ -221,7 +221,7 @@ class Engine:
             pitch=pitch,
             reach=int(self._radii.max()),
             radii=self._radii,
-            plans=np.stack([window_sums.plan_row_sums(int(radius)) for radius in self._radii]),
+            plans=np.stack([window_sums.plan_row_sums(int(radius), pitch) for radius in self._radii]),
             offsets=np.cumsum([0, *sizes]),
             edges=np.linspace(0, height, n_bands + 1).astype(np.int64),
         )

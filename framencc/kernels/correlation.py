@@ -128,36 +128,26 @@ def _survey_row(codes, others, size, lowest):
 
 
 @kernel()
-def _survey(why, prepared_why, grid, lowest, y0, y1, x0, x1):
-    """Return which kind of segment the rows y0 to y1 of the columns x0 to x1 are, and the columns that count."""
-    reach = grid.reach
-    first, last = max(0, x0 - reach), min(grid.width, x1 + reach)
-    n_columns, seen, differ = last - first, np.uint8(0), np.uint8(0 if prepared_why is not None else 1)
-    call(fill_row, np.uint8(255), n_columns, lowest)
-    for y in range(max(0, y0 - reach), min(grid.height, y1 + reach)):
-        row = y * grid.width + first
-        ours = at(why, row) if prepared_why is None else at(prepared_why, row)
-        columns = at(lowest, 0 if y0 <= y < y1 else n_columns)
-        one_seen, one_differs = call(_survey_row, at(why, row), ours, n_columns, columns)
-        seen, differ = seen | one_seen, differ | one_differs
-    if seen == 0:
-        return PLAIN, x0, x1
-    while x0 < x1 and get(lowest, x0 - first) > 0:
-        x0 += 1
-    while x0 < x1 and get(lowest, x1 - 1 - first) > 0:
-        x1 -= 1
-    return PREPARED if differ == 0 else SUMMED, x0, x1
-
-
-@kernel()
-def _survey_band(prepared, why, grid, scratch, band, spans):
-    """Survey the segments of a band."""
+def _survey_band(why, prepared_why, grid, scratch, band, spans):
+    """Find out which kind of segments those of a band are, and from where to where their columns count."""
+    y0, y1, reach, width = grid.edges[band], grid.edges[band + 1], grid.reach, grid.width
     lowest = at(scratch.lowest, band * scratch.lowest.shape[1])
     for segment in range(spans.shape[1]):
-        x0, x1 = segment * SEGMENT, min(grid.width, (segment + 1) * SEGMENT)
-        y0, y1 = grid.edges[band], grid.edges[band + 1]
-        kind, first, last = call(_survey, why, prepared.why, grid, lowest, y0, y1, x0, x1)
-        spans[band, segment, 0], spans[band, segment, 1], spans[band, segment, 2] = kind, first, last
+        x0, x1 = segment * SEGMENT, min(width, (segment + 1) * SEGMENT)
+        first, behind = max(0, x0 - reach), min(width, x1 + reach)
+        size, seen, differ = behind - first, np.uint8(0), np.uint8(0 if prepared_why is not None else 1)
+        call(fill_row, np.uint8(255), size, lowest)
+        for y in range(max(0, y0 - reach), min(grid.height, y1 + reach)):
+            row = at(why, y * width + first)
+            ours = row if prepared_why is None else at(prepared_why, y * width + first)
+            one_seen, one_differs = call(_survey_row, row, ours, size, at(lowest, 0 if y0 <= y < y1 else size))
+            seen, differ = seen | one_seen, differ | one_differs
+        while seen > 0 and x0 < x1 and get(lowest, x0 - first) > 0:
+            x0 += 1
+        while seen > 0 and x0 < x1 and get(lowest, x1 - 1 - first) > 0:
+            x1 -= 1
+        spans[band, segment, 0] = PLAIN if seen == 0 else PREPARED if differ == 0 else SUMMED
+        spans[band, segment, 1], spans[band, segment, 2] = x0, x1
 
 
 @kernel()
@@ -287,7 +277,7 @@ def _correlate_band(band, prepared, frame, grid, options, scratch, masked, combi
     maps, codes = at(scratch.maps, band * scratch.maps.shape[1]), at(scratch.codes, band * scratch.codes.shape[1])
     codes, wanted = at(codes, SEGMENT), frame.validity.size > 0
     if masked is not None and not frame.is_prepared:
-        call(_survey_band, prepared, frame.why, grid, scratch, band, scratch.spans)
+        call(_survey_band, frame.why, prepared.why, grid, scratch, band, scratch.spans)
     for top in range(grid.edges[band], grid.edges[band + 1], step):
         bottom = min(grid.edges[band + 1], top + step)
         for target in range(n_targets):
@@ -335,7 +325,7 @@ def _prepare_band(band, prepared, grid, options, scratch, why, inexact):
     sums, in_image = at(scratch.sums, band * scratch.sums.shape[1]), at(scratch.counts, band * scratch.counts.shape[1])
     rows = at(sums, grid.offsets[-1] + SEGMENT)
     if why is not None:
-        call(_survey_band, prepared, why, grid, scratch, band, prepared.spans)
+        call(_survey_band, why, why, grid, scratch, band, prepared.spans)
     for target in range(grid.radii.size):
         for segment in range(-(-grid.width // SEGMENT)):
             x0, x1 = segment * SEGMENT, min(grid.width, (segment + 1) * SEGMENT)

@@ -41,11 +41,11 @@ class Window(NamedTuple):
     plan: Any  # address of the steps of `plan_row_sums`
 
 
-def plan_row_sums(radius: int) -> Array:
-    """Plan how a window's columns are added up: rows of (buffer, shift) three times, the buffer to fill, its reach.
+def plan_row_sums(radius: int, pitch: int) -> Array:
+    """Plan how a window's columns are added up: rows of (base, offset) three times, the offset of the sum, its reach.
 
-    Buffer 0 holds the column sums. The last row that is used names the three terms of the window itself, and fills none
-    (-1).
+    Base 0 are the column sums, base 1 the sums of neighbours. The last row that is used names the three terms of the
+    window itself, and fills nothing (a negative offset).
     """
     side, plan, buffers = 2 * radius + 1, [], {1: 0}
     length = 3
@@ -69,6 +69,10 @@ def plan_row_sums(radius: int) -> Array:
     plan.append([number for buffer, shift, _ in terms for number in (buffer, shift)] + [-1, side - 1])
     steps = np.full((_MOST_STEPS, _NUMBERS), -1)
     steps[: len(plan)] = plan
+    buffers, offsets = steps[:, 0:6:2], steps[:, 1:6:2]
+    offsets += np.maximum(buffers - 1, 0) * 3 * pitch
+    buffers[:] = buffers > 0
+    steps[:, 6] = (steps[:, 6] - 1) * 3 * pitch
     return steps
 
 
@@ -216,24 +220,18 @@ def _sum3(a, b, c, pitch, size, out):
 
 
 @kernel()
-def _term(columns, scratch, group, plan, step):
-    buffer, shift = get(plan, step), get(plan, step + 1)
-    return at(columns, shift) if buffer == 0 else at(scratch, (buffer - 1) * group + shift)
-
-
-@kernel()
 def _sum_rows(columns, window, size, scratch):
     """Add up neighbours of a triple; return the addresses of the first window's three terms, and their pitch.
 
     `size` counts the columns, margins included.
     """
-    step, group, plan = 0, 3 * window.pitch, window.plan
+    step, plan, bases = 0, window.plan, (columns, scratch)
     while True:
-        a = call(_term, columns, scratch, group, plan, step)
-        b = call(_term, columns, scratch, group, plan, step + 2)
-        c = call(_term, columns, scratch, group, plan, step + 4)
-        buffer, reach = get(plan, step + 6), get(plan, step + 7)
-        if buffer < 0:
+        a = at(bases[get(plan, step)], get(plan, step + 1))
+        b = at(bases[get(plan, step + 2)], get(plan, step + 3))
+        c = at(bases[get(plan, step + 4)], get(plan, step + 5))
+        out, reach = get(plan, step + 6), get(plan, step + 7)
+        if out < 0:
             return a, b, c, window.pitch
-        call(_sum3, a, b, c, window.pitch, size - reach, at(scratch, (buffer - 1) * group))
+        call(_sum3, a, b, c, window.pitch, size - reach, at(scratch, out))
         step += _NUMBERS
