@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framencc.following import follow
-from framencc.frames import Picture, frozen
+from framencc.frames import Picture
 from framencc.kernels import combination, correlation, window_sums
 from framencc.kernels.launch import count_bands, launch
 from framencc.kernels.scoring import Following, Tally
@@ -36,7 +36,6 @@ MASKED, NOT_FINITE, OUTSIDE, DAMAGED, NO_WARP = np.uint8(4), np.uint8(6), np.uin
 # thirty times the rounding of the sums. Of integers that came beside floats no texture is below (n - 1) / (n 65535)^2.
 _FLAT_SHARE_OF_FLOATS, _FLAT_SHARE_OF_INTEGERS = 2.0**-44, 2.0**-50
 _COMBINE = {"mean": combination.MEAN, "min": combination.MINIMUM, "max": combination.MAXIMUM}
-_NOTHING = frozen(np.empty(0, np.uint8))
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,7 @@ class Engine:
         self._radii = np.array((spec.radius,) if isinstance(spec.radius, int) else spec.radius)
         self._arithmetic = _Arithmetic.choose(planes.dtype, int(self._radii.max()))
         self._local = threading.local()
-        self._layouts: dict[bool, Any] = {}
-        self._dtype = planes.dtype
+        self._grids: dict[bool, correlation.Grid] = {}
         n_channels, height, width = planes.shape
         n_targets, results = len(self._radii), self._arithmetic.results
         shares = [
@@ -114,22 +112,32 @@ class Engine:
             border_is_valid=spec.border == "valid",
             how=_COMBINE[spec.combine],
             step=4,
+            reflect=True if spec.border == "reflect" else None,
+            widen=self._arithmetic.widen,
+            noisy=True if spec.noise_sigma > 0 else None,
+            inexact=self._arithmetic.inexact,
+            combined=True if n_targets > 1 else None,
         )
-        masked = (n_targets * height * width,) if why is not None else (0,)
+        self._why, self._n_channels = why, n_channels
+        grid = self._grid(masked=why is not None)
+        masked = (n_targets, height, width) if why is not None else (0, 0, 0)
         self._prepared = correlation.Prepared(
-            frozen(planes).reshape(-1),
-            _NOTHING if why is None else frozen(why).reshape(-1),
-            np.empty(n_targets * planes.size, self._arithmetic.sums),
-            np.empty(n_targets * height * width, results),
-            np.empty(masked, np.int32),
-            np.empty(masked, np.uint8),
+            planes=np.ascontiguousarray(planes),
+            why=why,
+            known=np.empty((n_targets, n_channels, height, width), self._arithmetic.sums),
+            scale=np.empty((n_targets, height, width), results),
+            counts=np.empty(masked, np.int32),
+            codes=np.empty(masked, np.uint8),
+            spans=_spans(grid),
+            blank=np.zeros(grid.pitch, planes.dtype),
+            excluded=np.ones(grid.pitch, np.uint8),
         )
-        self._launch(correlation.prepare, planes, why)
+        launch(correlation.prepare, threads, self._prepared, grid, self._options, self._scratch(grid))
 
     @property
     def n_bands(self) -> int:
         """How many bands of rows are computed side by side."""
-        return len(self._layout(masked=False)[2]) - 1
+        return len(self._grid(masked=False).edges) - 1
 
     def measure(
         self,
@@ -159,12 +167,13 @@ class Engine:
             shape = self._shape if wanted else (0, 0)
             validity = self._own(f"validity {shape}", lambda: np.empty(shape, np.uint8))
         if self._spec.smooth_sigma == 0:
-            self._launch(correlation.correlate, frame, why, rho.reshape(-1), validity, following, tally)
+            self._correlate(frame, why, rho, validity, following, tally)
             return
         rough = self._own("rough", lambda: np.empty(self._shape, np.float32))
-        self._launch(correlation.correlate, frame, why, rough.reshape(-1), validity, None, None)
+        self._correlate(frame, why, rough, validity, None, None)
         weights, with_flat = _gaussian(self._spec.smooth_sigma), not math.isnan(self._spec.flat)
-        launch(combination.smooth, self._threads, rough, validity, weights, with_flat, self.n_bands, rho)
+        room = self._own("smoothing", lambda: np.empty((self.n_bands, 4, self._shape[1] + len(weights)), np.float64))
+        launch(combination.smooth, self._threads, rough, validity, weights, with_flat, room, rho)
         if following is not None and tally is not None:
             follow(rho, validity, following, tally, self._threads)
 
@@ -175,72 +184,66 @@ class Engine:
             kept[name] = make()
         return kept[name]
 
-    def _launch(self, shell: Any, frame: Picture, why: Validity | None, *out: Any) -> None:
+    def _correlate(
+        self,
+        planes: Picture,
+        why: Validity | None,
+        rho: Map,
+        validity: Validity,
+        following: Following | None,
+        tally: Tally | None,
+    ) -> None:
         masked = why is not None
-        grid, blank, edges = self._layout(masked)
+        grid = self._grid(masked)
+        planes = np.ascontiguousarray(planes)
+        frame = correlation.Frame(planes, why, True if masked else None, masked and why is self._why, rho, validity)
+        scratch = self._own(f"scratch {masked}", lambda: self._scratch(grid))
         launch(
-            shell,
-            self._threads,
-            self._prepared,
-            (frozen(frame).reshape(-1), self._prepared.planes, *blank),
-            None if why is None else frozen(why).reshape(-1),
-            grid,
-            self._options,
-            self._arithmetic.widen,
-            True if self._spec.noise_sigma > 0 else None,
-            self._arithmetic.inexact,
-            True if len(self._radii) > 1 else None,
-            self._own(f"scratch {masked}", lambda: self._scratch(grid, len(edges) - 1)),
-            edges,
-            *out,
+            correlation.correlate, self._threads, self._prepared, frame, grid, self._options, scratch, following, tally
         )
 
-    def _layout(self, masked: bool) -> Any:
+    def _grid(self, masked: bool) -> correlation.Grid:
         """Lay out the bands and their memory, once for frames with excluded pixels and once for those without."""
-        if masked in self._layouts:
-            return self._layouts[masked]
-        (height, width), arithmetic, segment = self._shape, self._arithmetic, window_sums.SEGMENT
+        if masked in self._grids:
+            return self._grids[masked]
+        (height, width), inexact, segment = self._shape, self._arithmetic.inexact, window_sums.SEGMENT
         sides = [2 * int(radius) + 1 for radius in self._radii]
         # Every band begins with rows that only fill its first windows.
         n_bands = count_bands(height, self._threads, smallest=max(32, 2 * max(sides)))
-        edges = np.linspace(0, height, n_bands + 1).astype(np.int64)
         line = window_sums.LINE
         pitch = -(-(min(width, segment) + max(sides) + line) // line) * line
-        n_segments = -(-width // segment)
-        n_channels = self._prepared.planes.size // (height * width)
-        triples = n_channels * n_segments * (2 if masked else 1)
-        sizes = [3 * pitch * (side + 3 if arithmetic.inexact else 1) * triples for side in sides]
-        plans = np.stack([window_sums.plan_row_sums(int(radius)) for radius in self._radii])
-        offsets = np.cumsum([0, *sizes])
-        grid = correlation.Grid(
-            n_channels,
-            height,
-            width,
-            self._spec.border == "reflect",
-            bool(arithmetic.inexact),
-            pitch,
-            self._radii,
-            plans,
-            offsets,
+        triples = self._n_channels * -(-width // segment) * (2 if masked else 1)
+        sizes = [3 * pitch * (side + 3 if inexact else 1) * triples for side in sides]
+        self._grids[masked] = correlation.Grid(
+            n_channels=self._n_channels,
+            height=height,
+            width=width,
+            pitch=pitch,
+            reach=int(self._radii.max()),
+            radii=self._radii,
+            plans=np.stack([window_sums.plan_row_sums(int(radius), pitch) for radius in self._radii]),
+            offsets=np.cumsum([0, *sizes]),
+            edges=np.linspace(0, height, n_bands + 1).astype(np.int64),
         )
-        blank = frozen(np.zeros(pitch, self._dtype)), frozen(np.ones(pitch, np.uint8))
-        self._layouts[masked] = grid, blank, edges
-        return self._layouts[masked]
+        return self._grids[masked]
 
-    def _scratch(self, grid: correlation.Grid, n_bands: int) -> correlation.Scratch:
-        segment, n_targets, arithmetic = window_sums.SEGMENT, len(self._radii), self._arithmetic
+    def _scratch(self, grid: correlation.Grid) -> correlation.Scratch:
+        segment, n_targets, n_bands = window_sums.SEGMENT, len(self._radii), len(grid.edges) - 1
         kept = n_targets * self._options.step * grid.width if n_targets > 1 else 0
-        n_segments = -(-grid.width // segment)
+        n_sums = int(grid.offsets[-1]) + segment + window_sums.BUFFERS * 3 * grid.pitch
         return correlation.Scratch(
-            _aligned(
-                (n_bands, int(grid.offsets[-1]) + segment + window_sums.BUFFERS * 3 * grid.pitch), arithmetic.sums
-            ),
-            _aligned((n_bands, 3 * segment), arithmetic.results),
-            np.empty((n_bands, kept + 2 * segment), np.float32),
-            np.empty((n_bands, kept + segment + grid.width), np.uint8),
-            np.empty((n_bands, n_segments), np.uint8),
-            np.empty((n_bands, n_targets * grid.width + segment), np.int32),
+            sums=_aligned((n_bands, n_sums), self._arithmetic.sums),
+            floats=_aligned((n_bands, 3 * segment), self._arithmetic.results),
+            maps=np.empty((n_bands, kept + 2 * segment), np.float32),
+            codes=np.empty((n_bands, kept + segment + grid.width), np.uint8),
+            counts=np.empty((n_bands, n_targets * grid.width + segment), np.int32),
+            spans=_spans(grid),
+            lowest=np.empty((n_bands, 2 * grid.pitch), np.uint8),
         )
+
+
+def _spans(grid: correlation.Grid) -> npt.NDArray[np.int64]:
+    return np.zeros((len(grid.edges) - 1, -(-grid.width // window_sums.SEGMENT), 3), np.int64)
 
 
 def _aligned(shape: tuple[int, int], dtype: Any) -> npt.NDArray[Any]:

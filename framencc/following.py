@@ -1,5 +1,6 @@
 """What follows the correlation, row by row: weighting, codes and scores, chosen here and done in the kernels."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy.typing as npt
 
 from framencc.frames import Picture, frozen
 from framencc.kernels.launch import launch
-from framencc.kernels.scoring import BINS, N_CODES, Following, Tally, follow_map
+from framencc.kernels.scoring import BINS, N_CODES, N_COUNTS, Following, Tally, follow_map
 from framencc.shades import maximum_code
 from framencc.spec import Encoding
 
@@ -60,15 +61,16 @@ def make_following(
         codes = _NO_CODES
     maximum = float(maximum_code(8 * codes.dtype.itemsize))
     gain, offset = (maximum / 2, maximum / 2) if encoding == "signed" else (maximum, 0.0)
+    decay = max(-math.log2(math.e) / distance_scale, float(np.finfo(np.float32).min))
     given = _NO_FIELD if field is None else frozen(field)
     return Following(
         width=width,
         distance=_NO_DISTANCE if distance is None else frozen(distance),
-        distance_scale=float(distance_scale),
+        decay=np.float32(decay),
         codes=codes,
-        gain=gain,
-        offset=offset,
-        maximum=maximum,
+        gain=np.float32(gain),
+        offset=np.float32(offset + 0.5),  # which rounds halves upwards
+        maximum=np.float32(maximum),
         frame=frozen(frame),
         float_frame=_is_float(frame),
         reference=frozen(reference),
@@ -88,13 +90,11 @@ def make_tally(n_bands: int, shape: tuple[int, int], n_parts: int, following: Fo
     return Tally(
         rows=np.full((n_bands, 2), -2, np.int64),
         code_counts=np.zeros((height, N_CODES), np.int64),
-        sums=np.zeros((*rows, 3), np.int64),
+        counts=np.zeros((*rows, N_COUNTS), np.int64),
         histograms=np.zeros((n_bands, n_parts, BINS + 1), np.int32),
         texture=np.zeros((*rows, n_channels, 4), _sum_dtype(following.frame)),
         reference_texture=np.zeros((*rows, n_channels, 4), _sum_dtype(following.reference)),
-        pairs=np.zeros((*rows, 2), np.int64),
         lengths=np.zeros(rows),
-        n_lengths=np.zeros(rows, np.int64),
         kept=np.full((height, width), 255, np.uint8),
         changed=np.zeros(height, np.uint8),
         bins=np.empty((n_bands, width), np.uint16),

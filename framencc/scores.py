@@ -15,7 +15,16 @@ import numpy.typing as npt
 from framencc.following import follow, make_following, make_tally
 from framencc.frames import Picture, Regions, frozen
 from framencc.kernels.launch import count_bands, default_threads
-from framencc.kernels.scoring import BINS, BINS_PER_ONE, UNITS_PER_ONE, Following, Tally
+from framencc.kernels.scoring import (
+    BINS,
+    BINS_PER_ONE,
+    PAIRS_ABOVE,
+    PAIRS_RIGHT,
+    UNITS_PER_ONE,
+    WITH_LENGTH,
+    Following,
+    Tally,
+)
 from framencc.spec.scores import ScoresSpec
 
 _DEFAULT_THRESHOLD = float(ScoresSpec.model_fields["threshold"].default)
@@ -198,7 +207,8 @@ class Scorer:
         following, tally = self._following, self._tally
         assert following is not None
         assert tally is not None
-        counts, totals, n_below = _by_region(tally.sums).T
+        sums = _by_region(tally.counts).T
+        counts, totals, n_below, n_pairs = *sums[:PAIRS_RIGHT], sums[PAIRS_RIGHT] + sums[PAIRS_ABOVE]
         unknown = np.full(len(counts), np.nan)
         columns = dict.fromkeys(("sharpness_ratio", "gain", "warp_magnitude"), unknown)
         columns |= {
@@ -208,9 +218,9 @@ class Scorer:
             "valid_share": counts / self._n_pixels,
         }
         if following.frame.size:
-            columns |= self._compare_textures(tally, counts)
+            columns |= self._compare_textures(tally, counts, n_pairs)
         if following.field.size or following.matrix.size:
-            columns["warp_magnitude"] = _by_region(tally.lengths) / _by_region(tally.n_lengths)
+            columns["warp_magnitude"] = _by_region(tally.lengths) / sums[WITH_LENGTH]
         rows = [dict(zip(columns, map(_finite, row), strict=True)) for row in np.stack([*columns.values()], 1).tolist()]
         code_shares = tuple((tally.code_counts.sum(axis=0) / math.prod(self._shape)).tolist())
         whole, *others = rows
@@ -239,8 +249,7 @@ class Scorer:
         tally.histograms[:] = 0
         return tally
 
-    def _compare_textures(self, tally: Tally, counts: Sums) -> dict[str, Sums]:
-        n_pairs = _by_region(tally.pairs).sum(axis=1)
+    def _compare_textures(self, tally: Tally, counts: Sums, n_pairs: Sums) -> dict[str, Sums]:
         contrast, step = _texture(_by_region(tally.texture), counts, n_pairs)
         own_contrast, own_step = _texture(_by_region(tally.reference_texture), counts, n_pairs)
         ratio = np.divide(contrast, own_contrast, out=np.full(contrast.shape, np.nan), where=own_contrast > 0)
@@ -290,12 +299,12 @@ def _percentiles(histograms: Sums) -> dict[str, Sums]:
         values: Sums = bins / BINS_PER_ONE - 1.0
         return values
 
-    found = {}
-    for name, share in PERCENTILES.items():
-        place = share / 100 * np.maximum(counts - 1, 0)
-        low, high = value(np.floor(place)), value(np.ceil(place))
-        found[name] = np.where(counts > 0, low + (high - low) * (place - np.floor(place)), np.nan)
-    return found
+    shares = np.array([*PERCENTILES.values()])[:, np.newaxis]
+    place = shares / 100 * np.maximum(counts - 1, 0)
+    floor = np.floor(place)
+    low, high = value(np.stack([floor, np.ceil(place)]))
+    found = np.where(counts > 0, low + (high - low) * (place - floor), np.nan)
+    return dict(zip(PERCENTILES, found, strict=True))
 
 
 def _texture(sums: Sums, n_pixels: Sums, n_pairs: Sums) -> tuple[Sums, Sums]:

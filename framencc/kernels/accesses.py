@@ -8,7 +8,7 @@ call only, so `put` keeps the compiler from merging such a kernel into its calle
 `at` gives the address of an element. Rows passed as addresses are not counted as references, which a slice made in a
 row loop is, with locked instructions. Whoever takes an address keeps the array: it must be an argument of the kernel.
 
-`add`, `sub`, `mul` stay in the type of their operands, where Numba widens everything to 64 bits.
+`add`, `sub`, `mul`, `shift` stay in the type of their operands, where Numba widens everything to 64 bits.
 """
 
 import sys
@@ -98,6 +98,38 @@ def _operation(name):
 
 
 add, sub, mul = map(_operation, ("add", "sub", "mul"))
+
+
+@intrinsic
+def shift(typing_context, value, n_bits):
+    """Shift a number to the right by a number of bits of its own type."""
+
+    def generate(context, builder, signature, arguments):
+        return (builder.ashr if value.signed else builder.lshr)(*arguments)
+
+    return value(value, value), generate
+
+
+@intrinsic
+def fma(typing_context, a, b, c):
+    """Take a b + c, rounded once."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.fma(*arguments)
+
+    return a(a, a, a), generate
+
+
+@intrinsic
+def power_of_two(typing_context, exponent):
+    """Take 2^exponent as float32, of an int32 from -126 to 127."""
+
+    def generate(context, builder, signature, arguments):
+        number = ir.IntType(32)
+        biased = builder.add(arguments[0], number(127))
+        return builder.bitcast(builder.shl(biased, number(23)), ir.FloatType())
+
+    return types.float32(types.int32), generate
 
 
 @intrinsic

@@ -53,23 +53,26 @@ class _Call(_Intrinsic):  # type: ignore[misc]
         return kernel(*arguments)
 
 
+def call_by_name(context, builder, dispatcher, wanted, given, values):
+    """Emit a call of a kernel by its name; return its status and its result."""
+    name, convention = make_known(dispatcher, wanted.args), context.call_conv
+    function_type = convention.get_function_type(wanted.return_type, wanted.args)
+    function = cgutils.get_or_insert_function(builder.module, function_type, name)
+    passed = [
+        context.cast(builder, value, one, other) for value, one, other in zip(values, given, wanted.args, strict=True)
+    ]
+    return convention.call_function(builder, function, wanted.return_type, wanted.args, passed)
+
+
 def _define(typing_context, kernel, *arguments):
     given = arguments[0] if len(arguments) == 1 and isinstance(arguments[0], types.BaseTuple) else arguments
     wanted = kernel.get_call_type(typing_context, tuple(given), {})
 
     def generate(context, builder, _, values):
-        name = make_known(kernel.dispatcher, wanted.args)
-        convention = context.call_conv
-        function = cgutils.get_or_insert_function(
-            builder.module, convention.get_function_type(wanted.return_type, wanted.args), name
-        )
         items = cgutils.unpack_tuple(builder, values[1])
-        passed = [
-            context.cast(builder, item, one, other) for item, one, other in zip(items, given, wanted.args, strict=True)
-        ]
-        status, result = convention.call_function(builder, function, wanted.return_type, wanted.args, passed)
+        status, result = call_by_name(context, builder, kernel.dispatcher, wanted, given, items)
         with cgutils.if_unlikely(builder, status.is_error):
-            convention.return_status_propagate(builder, status)
+            context.call_conv.return_status_propagate(builder, status)
         return result
 
     return wanted.return_type(kernel, types.Tuple(tuple(given))), generate

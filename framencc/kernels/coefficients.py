@@ -26,47 +26,41 @@ _ONE, _ZERO = np.float32(1.0), np.float32(0.0)
 
 
 @kernel()
-def _covariance(n, products, sums, other_sums, widen):
-    """Take n S_xy, exact until it is rounded to float32."""
-    if widen is None:
-        return np.float32(sub(mul(n, products), mul(sums, other_sums)))
-    return np.float32(np.float64(n) * np.float64(products) - np.float64(sums) * np.float64(other_sums))
-
-
-@kernel()
-def start(counts, energy, size, out):
-    """Write what the noise model adds to n S_xy: n^2 times an energy."""
-    for x in range(size):
-        n = cast(get(counts, x), out)
-        put(out, x, n * n * energy)
-
-
-@kernel()
-def accumulate(a, b, c, pitch, counts, known, widen, size, variance, numerator):
-    """Add a channel's n S_FF and n S_RF; the sums of F, F F and R F have the terms a, b and c, `pitch` apart."""
-    for x in range(size):
-        f = add(add(get(a, x), get(b, x)), get(c, x))
-        squares = add(add(get(a, x + pitch), get(b, x + pitch)), get(c, x + pitch))
-        products = add(add(get(a, x + 2 * pitch), get(b, x + 2 * pitch)), get(c, x + 2 * pitch))
-        n = cast(get(counts, x), a)
-        put(variance, x, get(variance, x) + _covariance(n, squares, f, f, widen))
-        put(numerator, x, get(numerator, x) + _covariance(n, products, get(known, x), f, widen))
-
-
-@kernel()
-def accumulate_floats(a, b, c, pitch, counts, known, flat_share, size, variance, numerator):
-    """Do what `accumulate` does for floats."""
-    for x in range(size):
-        f = get(a, x) + get(b, x) + get(c, x)
-        squares = get(a, x + pitch) + get(b, x + pitch) + get(c, x + pitch)
-        products = get(a, x + 2 * pitch) + get(b, x + 2 * pitch) + get(c, x + 2 * pitch)
-        n, r = np.float64(get(counts, x)), get(known, x)
+def _moments(n, f, squares, products, r, flat_share, widen, inexact):
+    """Take n S_FF and n S_RF from sums over a window; those of integers are exact until they are rounded to float32."""
+    if inexact is not None:
         energy = n * squares
         value = energy - f * f
         has_texture = value > flat_share * energy
-        put(variance, x, get(variance, x) + (value if has_texture else 0.0))
         both = has_texture & (r == r)  # noqa: PLR0124  (not NaN)
-        put(numerator, x, get(numerator, x) + (n * products - r * f if both else 0.0))
+        return value if has_texture else 0.0, n * products - r * f if both else 0.0
+    if widen is None:
+        return np.float32(sub(mul(n, squares), mul(f, f))), np.float32(sub(mul(n, products), mul(r, f)))
+    wide, sums = np.float64(n), np.float64(f)
+    variance = wide * np.float64(squares) - sums * sums
+    return np.float32(variance), np.float32(wide * np.float64(products) - np.float64(r) * sums)
+
+
+@kernel()
+def _sum(a, b, c, x):
+    """Add up the three terms of a window's sum."""
+    return add(add(get(a, x), get(b, x)), get(c, x))
+
+
+@kernel()
+def accumulate(first, terms, counts, known, energies, flat_share, widen, inexact, size, out):
+    """Add a channel's n S_FF and n S_RF; the sums of F, F F and R F have three terms each, `pitch` apart.
+
+    The first channel begins with what the noise model adds: n^2 times an energy.
+    """
+    (a, b, c, pitch), (noise, prior, _), (variance, numerator) = terms, energies, out
+    for x in range(size):
+        f, squares, products = _sum(a, b, c, x), _sum(a, b, c, x + pitch), _sum(a, b, c, x + 2 * pitch)
+        n = cast(get(counts, x), a)
+        own, shared = _moments(n, f, squares, products, get(known, x), flat_share, widen, inexact)
+        square = cast(n, variance) * cast(n, variance)
+        put(variance, x, (square * noise if first else get(variance, x)) + own)
+        put(numerator, x, (square * prior if first else get(numerator, x)) + shared)
 
 
 @kernel()
@@ -81,76 +75,80 @@ def _quotient(numerator, variance, scale, inexact):
 
 
 @kernel()
-def divide(numerator, variance, scale, flat, inexact, size, out):
-    """Write rho; return whether any window is flat."""
+def divide(numerator, variance, scale, flat, inexact, masked, codes, fill, size, out):
+    """Write rho, and with `masked` `fill` where `codes` are not 0; return whether any other window is flat."""
     n_flat = np.int32(0)
     for x in range(size):
-        v, s = get(variance, x), get(scale, x)
+        v, s, holds = get(variance, x), get(scale, x), True
         measured = (v > 0) & (s > 0)
-        put(out, x, _quotient(get(numerator, x), v, s, inexact) if measured else flat)
-        n_flat = add(n_flat, np.int32(not measured))
+        value = _quotient(get(numerator, x), v, s, inexact) if measured else flat
+        if masked is not None:
+            holds = get(codes, x) == 0
+            value = value if holds else fill
+        put(out, x, value)
+        n_flat = add(n_flat, np.int32((not measured) & holds))
     return n_flat > 0
 
 
 @kernel()
-def correlate_row(a, b, c, pitch, counts, known, scale, energies, widen, noisy, size, out):
-    """Do what `start`, `accumulate` and `divide` do, for one channel of integers, without a detour by memory."""
-    (noise, prior, flat), n_flat = energies, np.int32(0)
+def correlate_row(
+    terms, counts, known, scale, energies, flat_share, widen, noisy, inexact, masked, codes, fill, size, out
+):
+    """Do what `accumulate` and `divide` do, for one channel, without a detour by memory."""
+    (a, b, c, pitch), (noise, prior, flat), n_flat = terms, energies, np.int32(0)
     for x in range(size):
-        f = add(add(get(a, x), get(b, x)), get(c, x))
-        squares = add(add(get(a, x + pitch), get(b, x + pitch)), get(c, x + pitch))
-        products = add(add(get(a, x + 2 * pitch), get(b, x + 2 * pitch)), get(c, x + 2 * pitch))
-        n, s = cast(get(counts, x), a), get(scale, x)
-        variance = _covariance(n, squares, f, f, widen)
-        numerator = _covariance(n, products, get(known, x), f, widen)
+        f, squares, products = _sum(a, b, c, x), _sum(a, b, c, x + pitch), _sum(a, b, c, x + 2 * pitch)
+        n, s, holds = cast(get(counts, x), a), get(scale, x), True
+        variance, numerator = _moments(n, f, squares, products, get(known, x), flat_share, widen, inexact)
         if noisy is not None:
-            square = np.float32(n) * np.float32(n)
+            square = cast(n, scale) * cast(n, scale)
             variance, numerator = square * noise + variance, square * prior + numerator
-        measured = (variance > _ZERO) & (s > _ZERO)
-        put(out, x, _quotient(numerator, variance, s, None) if measured else flat)
-        n_flat = add(n_flat, np.int32(not measured))
+        measured = (variance > 0) & (s > 0)
+        value = _quotient(numerator, variance, s, inexact) if measured else flat
+        if masked is not None:
+            holds = get(codes, x) == 0
+            value = value if holds else fill
+        put(out, x, value)
+        n_flat = add(n_flat, np.int32((not measured) & holds))
     return n_flat > 0
 
 
 @kernel()
-def take_reference(a, b, c, pitch, flat_share, widen, inexact, counts, size, known, variance):
-    """Take the reference's share of a channel from its own sums R and R R; `counts` holds the windows' pixels."""
+def take_reference(terms, own, first, last, noise, flat_share, widen, inexact, size, counts, known, scale):
+    """Take the reference's share of a channel from its own sums R and R R, and the noise model's with the first one.
+
+    `counts` holds the windows' pixels; with `own` it gets them from the third sum. `scale` gets n S_RR so far, with the
+    last channel 1 / sqrt(n S_RR), 0 where the window is flat.
+    """
+    (a, b, c, pitch), one, zero = terms, cast(1, scale), cast(0, scale)
     for x in range(size):
-        r = add(add(get(a, x), get(b, x)), get(c, x))
-        squares = add(add(get(a, x + pitch), get(b, x + pitch)), get(c, x + pitch))
-        n = cast(get(counts, x), a)
+        r, squares = _sum(a, b, c, x), _sum(a, b, c, x + pitch)
+        n = _sum(a, b, c, x + 2 * pitch) if own else cast(get(counts, x), a)
+        put(counts, x, np.int32(n))
+        variance, _ = _moments(n, r, squares, squares, r, flat_share, widen, inexact)
         if inexact is None:
             put(known, x, r)
-            put(variance, x, get(variance, x) + _covariance(n, squares, r, r, widen))
         else:
-            energy = n * squares
-            value = energy - r * r
-            has_texture = value > flat_share * energy
-            put(known, x, r if has_texture else np.nan)
-            put(variance, x, get(variance, x) + (value if has_texture else 0.0))
+            put(known, x, r if variance > 0 else np.nan)
+        variance += cast(n, scale) * cast(n, scale) * noise if first else get(scale, x)
+        if last:
+            put(scale, x, one / np.sqrt(variance) if variance > 0 else zero)
+        else:
+            put(scale, x, variance)
 
 
 @kernel()
-def take_counts(a, b, c, size, counts):
-    """Take the number of pixels of each window that count."""
-    for x in range(size):
-        put(counts, x, np.int32(add(add(get(a, x), get(b, x)), get(c, x))))
+def classify(variance, scale, masked, codes, size, validity):
+    """Tell windows with a value (0) from those with a flat reference (1) or a flat frame (2).
 
-
-@kernel()
-def invert_roots(variance, size, scale):
-    """Write 1 / sqrt(variance), 0 where the window is flat."""
-    for x in range(size):
-        v = get(variance, x)
-        put(scale, x, cast(1.0, scale) / np.sqrt(v) if v > 0.0 else cast(0.0, scale))
-
-
-@kernel()
-def classify(variance, scale, size, validity):
-    """Tell windows with a value (0) from those with a flat reference (1) or a flat frame (2)."""
+    With `masked` they keep the codes that they have.
+    """
     for x in range(size):
         flat_frame = np.uint8(2) if get(variance, x) <= 0.0 else np.uint8(0)
-        put(validity, x, np.uint8(1) if get(scale, x) <= 0.0 else flat_frame)
+        code = np.uint8(1) if get(scale, x) <= 0.0 else flat_frame
+        if masked is not None:
+            code = code if get(codes, x) == 0 else get(codes, x)
+        put(validity, x, code)
 
 
 @kernel()
@@ -160,15 +158,6 @@ def judge(why, counts, in_image, min_valid_fraction, size, codes):
         code = get(why, x)
         too_few = (code == 0) & (np.float64(get(counts, x)) / np.float64(get(in_image, x)) < min_valid_fraction)
         put(codes, x, np.uint8(5) if too_few else code)
-
-
-@kernel()
-def mark(codes, fill, size, out, validity):
-    """Fill in the pixels that have no value, whose code is not 0."""
-    for x in range(size):
-        code = get(codes, x)
-        put(out, x, fill if code != 0 else get(out, x))
-        put(validity, x, code if code != 0 else get(validity, x))
 
 
 @kernel()
@@ -183,15 +172,3 @@ def copy_row(row, size, out):
     """Copy a row."""
     for x in range(size):
         put(out, x, get(row, x))
-
-
-@kernel()
-def combine_bits(codes, others, size):
-    """Return the codes' disjunction, that of their difference from others, and the number of zeros."""
-    seen, differ, n_zeros = np.uint8(0), np.uint8(0), np.int64(0)
-    for x in range(size):
-        code = get(codes, x)
-        seen |= code
-        differ |= code ^ get(others, x)
-        n_zeros += np.int64(code == 0)
-    return seen, differ, n_zeros

@@ -24,22 +24,15 @@ def mark_margin(x0, x1, y, radius, height, width, fill, out, validity):
 
 
 @kernel()
-def _gather(row, codes, how, sign, size, total, count):
+def _gather(row, codes, how, sign, size, begins, total, count):
     """Add the pixels of one more map that have a value, or keep the lower one of `sign` times them; count them."""
     for x in range(size):
         measured, value = get(codes, x) == 0, get(row, x)
+        so_far = (_ZERO if how == MEAN else _TWO) if begins else get(total, x)
         lower = sign * value if measured else _TWO
-        lowest = get(total, x) if get(total, x) < lower else lower
-        put(total, x, get(total, x) + (value if measured else _ZERO) if how == MEAN else lowest)
-        put(count, x, get(count, x) + (_ONE if measured else _ZERO))
-
-
-@kernel()
-def _choose(total, count, first, first_codes, how, sign, size, out, validity):
-    for x in range(size):
-        measured = get(count, x) > _ZERO
-        put(out, x, get(total, x) / (get(count, x) if how == MEAN else sign) if measured else get(first, x))
-        put(validity, x, np.uint8(0) if measured else get(first_codes, x))
+        lowest = so_far if so_far < lower else lower
+        put(total, x, so_far + (value if measured else _ZERO) if how == MEAN else lowest)
+        put(count, x, (_ZERO if begins else get(count, x)) + (_ONE if measured else _ZERO))
 
 
 @kernel()
@@ -49,57 +42,41 @@ def combine_rows(maps, codes, n_maps, pitch, how, size, spare, out, validity):
     `spare` has room for two rows.
     """
     total, count, sign = spare, at(spare, size), np.float32(-1.0) if how == MAXIMUM else _ONE
-    for x in range(size):
-        put(total, x, _ZERO if how == MEAN else _TWO)
-        put(count, x, _ZERO)
     for k in range(n_maps):
-        call(_gather, at(maps, k * pitch), at(codes, k * pitch), how, sign, size, total, count)
-    call(_choose, total, count, maps, codes, how, sign, size, out, validity)
+        call(_gather, at(maps, k * pitch), at(codes, k * pitch), how, sign, size, k == 0, total, count)
+    for x in range(size):
+        measured = get(count, x) > _ZERO
+        put(out, x, get(total, x) / (get(count, x) if how == MEAN else sign) if measured else get(maps, x))
+        put(validity, x, np.uint8(0) if measured else get(codes, x))
 
 
 @kernel()
-def _add_weighted(row, part, weight, total, weights):
-    for x in range(total.size):
-        total[x] += np.float64(row[x]) * weight if part[x] else 0.0
-        weights[x] += weight if part[x] else 0.0
-
-
-@kernel()
-def _add_shifted(row, weight, total):
-    for x in range(total.size):
-        total[x] += row[x] * weight
-
-
-@kernel()
-def _smooth_band(band, n_bands, rho, validity, kernel_weights, with_flat, out):
+def _smooth_band(band, rho, validity, weights, with_flat, room, out):
     height, width = rho.shape
-    y0, y1 = height * band // n_bands, height * (band + 1) // n_bands
-    reach = (kernel_weights.size - 1) // 2
-    part = np.empty(width, np.bool_)
-    padded = np.zeros((2, width + 2 * reach))
-    inside = slice(reach, reach + width)
-    smooth = np.empty((2, width))
-    for y in range(y0, y1):
-        padded[:] = 0.0
-        smooth[:] = 0.0
+    n_bands, reach, highest = room.shape[0], (weights.size - 1) // 2, 2 if with_flat else 0
+    total, weight, smooth, smooth_weight = room[band, 0], room[band, 1], room[band, 2], room[band, 3]
+    for y in range(height * band // n_bands, height * (band + 1) // n_bands):
+        room[band] = 0.0
         for source in range(max(0, y - reach), min(height, y + reach + 1)):
-            codes = validity[source]
+            factor = weights[source - y + reach]
             for x in range(width):
-                part[x] = codes[x] == 0 or (with_flat and codes[x] <= 2)
-            _add_weighted(rho[source], part, kernel_weights[source - y + reach], padded[0, inside], padded[1, inside])
+                holds = validity[source, x] <= highest
+                total[reach + x] += np.float64(rho[source, x]) * factor if holds else 0.0
+                weight[reach + x] += factor if holds else 0.0
         for shift in range(2 * reach + 1):
-            _add_shifted(padded[0, shift:], kernel_weights[shift], smooth[0])
-            _add_shifted(padded[1, shift:], kernel_weights[shift], smooth[1])
-        codes = validity[y]
+            for x in range(width):
+                smooth[x] += total[x + shift] * weights[shift]
+                smooth_weight[x] += weight[x + shift] * weights[shift]
         for x in range(width):
-            takes = codes[x] == 0 or (with_flat and codes[x] <= 2)
-            out[y, x] = np.float32(smooth[0, x] / smooth[1, x]) if takes else rho[y, x]
+            holds = validity[y, x] <= highest
+            out[y, x] = np.float32(smooth[x] / smooth_weight[x]) if holds else rho[y, x]
 
 
 @kernel()
-def smooth(rho, validity, kernel_weights, with_flat, n_bands, out):
+def smooth(rho, validity, weights, with_flat, room, out):
     """Smooth a map with a separable kernel, by the weights of the pixels that hold a value.
 
-    Pixels of code 0, and with `with_flat` those of codes 1 and 2, lend and receive; all others are copied.
+    Pixels of code 0, and with `with_flat` those of codes 1 and 2, lend and receive; all others are copied. `room`,
+    (B, 4, W + number of weights) float64, is memory for B bands.
     """
-    share(_smooth_band, n_bands, n_bands, rho, validity, kernel_weights, with_flat, out)
+    share(_smooth_band, room.shape[0], rho, validity, weights, with_flat, room, out)

@@ -1,70 +1,61 @@
 """Local normalized cross-correlation: one loop over the rows of a band for every kind of picture and option.
 
-A row is computed in segments of `SEGMENT` columns. Where no pixel of a segment is excluded, or none but those that are
-for every frame, the reference's share is known beforehand; else it is summed as well, over the pixels that count.
+A row is computed in segments of `SEGMENT` columns, and of each only from the first to the last column that counts in
+the band. Where no pixel of a segment is excluded, or none but those that are for every frame, the reference's share is
+known beforehand; else it is summed as well, over the pixels that count.
 """
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from framencc.kernels.accesses import at, put
+from framencc.kernels.accesses import at, get, put
 from framencc.kernels.calls import call
 from framencc.kernels.coefficients import (
     accumulate,
-    accumulate_floats,
     classify,
-    combine_bits,
     copy_row,
     correlate_row,
     divide,
     fill_row,
-    invert_roots,
     judge,
-    mark,
-    start,
-    take_counts,
     take_reference,
 )
 from framencc.kernels.combination import combine_rows, mark_margin
 from framencc.kernels.compilation import kernel
 from framencc.kernels.scoring import follow_edges, follow_row
 from framencc.kernels.sharing import share
-from framencc.kernels.window_sums import LINE, SEGMENT, STEPS, Window, advance, extent, row_sums
+from framencc.kernels.structures import Structure
+from framencc.kernels.window_sums import LINE, SEGMENT, STEPS, Window, advance, extent
 
 Array = npt.NDArray[Any]
 
-PLAIN, PREPARED, SUMMED, EXCLUDED = range(4)  # kinds of segments
+PLAIN, PREPARED, SUMMED = range(3)  # kinds of segments
 
 
-class Prepared(NamedTuple):
-    """A reference and what every frame needs of it, for K targets (radii); every array is one-dimensional."""
-
-    planes: Array  # (C, H, W)
-    why: Array  # (H, W) uint8: the codes of pixels that count for no frame; empty where all do
-    known: Array  # (K, C, H, W) sums over windows; NaN where a window of floats is flat
-    scale: Array  # (K, H, W) 1 / sqrt(sum over C of n S_RR + n^2 noise), 0 where flat
-    counts: Array  # (K, H, W) int32 pixels of each window that count; empty where all do
-    codes: Array  # (K, H, W) uint8: why a pixel has no value in any frame, or 0; empty where all have one
-
-
-class Grid(NamedTuple):
-    """The pictures' shape, and how the sums of K targets are laid out in memory."""
+@dataclass(frozen=True, eq=False)
+class Grid(Structure):
+    """The pictures' shape, the bands, and how the sums of K targets are laid out in memory."""
 
     n_channels: int
     height: int
     width: int
-    reflect: bool
-    blocks: bool  # sums never subtract
     pitch: int  # from one sum of a triple to the next
+    reach: int  # the largest radius
     radii: Array  # (K,)
     plans: Array  # (K, steps, 8) as by `plan_row_sums`
     offsets: Array  # (K + 1,) where the column sums of each target begin
+    edges: Array  # (B + 1,): band b holds the rows edges[b] to edges[b + 1]
 
 
-class Options(NamedTuple):
-    """The options of the correlation; numbers that results are computed with have the type of the results."""
+@dataclass(frozen=True, eq=False)
+class Options(Structure):
+    """The options of the correlation; numbers that results are computed with have the type of the results.
+
+    The last five, None or True, choose what is compiled.
+    """
 
     flat: Any
     fill: np.float32
@@ -77,302 +68,286 @@ class Options(NamedTuple):
     border_is_valid: bool
     how: int  # maps of several radii are combined
     step: int  # rows that are computed of one segment before the next
+    reflect: Any
+    widen: Any
+    noisy: Any
+    inexact: Any
+    combined: Any  # there is more than one target
 
 
-class Scratch(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Prepared(Structure):
+    """A reference and what every frame needs of it, for K targets (radii)."""
+
+    planes: Array  # (C, H, W)
+    why: Any  # (H, W) uint8: the codes of pixels that count for no frame; None where all do
+    known: Array  # (K, C, H, W) sums over windows; NaN where a window of floats is flat
+    scale: Array  # (K, H, W) 1 / sqrt(sum over C of n S_RR + n^2 noise), 0 where flat
+    counts: Array  # (K, H, W) int32 pixels of each window that count; empty where all do
+    codes: Array  # (K, H, W) uint8: why a pixel has no value in any frame, or 0; empty where all have one
+    spans: Array  # (B, segments, 3) int64: a segment's kind, the first and behind the last column that count
+    blank: Array  # a row of zeros like the planes, for what lies beyond the picture
+    excluded: Array  # and its codes
+
+
+@dataclass(frozen=True, eq=False)
+class Frame(Structure):
+    """A frame, and where its map is written."""
+
+    planes: Array  # (C, H, W)
+    why: Any  # (H, W) uint8, not 0 where a pixel does not count, those of the reference included; or None: all count
+    masked: Any  # None if `why` is, or True
+    is_prepared: bool  # `why` is the reference's
+    rho: Any  # (H, W) float32
+    validity: Any  # (H, W) uint8; empty where it is not wanted
+
+
+@dataclass(frozen=True, eq=False)
+class Scratch(Structure):
     """Memory of the bands, a row each; K' is 0 for a single target."""
 
     sums: Array  # (B, .) of the sums' type: column sums, then sums of neighbours
     floats: Array  # (B, 3 * SEGMENT) of the results' type
     maps: Array  # (B, K' * step * W + 2 * SEGMENT) float32
     codes: Array  # (B, K' * step * W + SEGMENT + W) uint8
-    kinds: Array  # (B, segments) uint8
     counts: Array  # (B, K * W + SEGMENT) int32
+    spans: Array  # (B, segments, 3) int64 as in `Prepared`
+    lowest: Array  # (B, 2, row) uint8
 
 
 @kernel()
-def _kind(reference, why, grid, y0, y1, x0, x1):
-    """Tell which kind of segment the rows y0 to y1 of the columns x0 to x1 are."""
-    reach = grid.radii.max()
-    first, last = max(0, x0 - reach), min(grid.width, x1 + reach)
+def _survey_row(codes, others, size, lowest):
+    """Return the codes' disjunction and that of their difference from others; take the lowest of each column."""
     seen, differ = np.uint8(0), np.uint8(0)
-    for y in range(max(0, y0 - reach), min(grid.height, y1 + reach)):
-        row = y * grid.width + first
-        ours = at(reference.why, row) if reference.why.size > 0 else at(why, row)
-        one_seen, one_differs, _ = call(combine_bits, at(why, row), ours, last - first)
-        seen, differ = seen | one_seen, differ | one_differs
-    if seen == 0:
-        return PLAIN
-    for y in range(y0, y1):
-        row = at(why, y * grid.width + x0)
-        if call(combine_bits, row, row, x1 - x0)[2] > 0:
-            return PREPARED if reference.why.size > 0 and differ == 0 else SUMMED
-    return EXCLUDED
-
-
-@kernel()
-def _count_in_image(window, y, x0, size, counts):
-    """Count the pixels in the picture of the windows of a row."""
-    radius, width, reflect = window.radius, window.width, window.reflect
-    n_rows = extent(y, window.height, radius, reflect)
     for x in range(size):
-        put(counts, x, np.int32(n_rows * extent(x0 + x, width, radius, reflect)))
+        code, least = get(codes, x), get(lowest, x)
+        seen |= code
+        differ |= code ^ get(others, x)
+        put(lowest, x, code if code < least else least)
+    return seen, differ
 
 
 @kernel()
-def _lay_out(grid, target, segment, masked):
+def _survey_band(why, prepared_why, grid, scratch, band, spans):
+    """Find out which kind of segments those of a band are, and from where to where their columns count."""
+    y0, y1, reach, width = grid.edges[band], grid.edges[band + 1], grid.reach, grid.width
+    lowest = at(scratch.lowest, band * scratch.lowest.shape[1])
+    for segment in range(spans.shape[1]):
+        x0, x1 = segment * SEGMENT, min(width, (segment + 1) * SEGMENT)
+        first, behind = max(0, x0 - reach), min(width, x1 + reach)
+        size, seen, differ = behind - first, np.uint8(0), np.uint8(0 if prepared_why is not None else 1)
+        call(fill_row, np.uint8(255), size, lowest)
+        for y in range(max(0, y0 - reach), min(grid.height, y1 + reach)):
+            row = at(why, y * width + first)
+            ours = row if prepared_why is None else at(prepared_why, y * width + first)
+            one_seen, one_differs = call(_survey_row, row, ours, size, at(lowest, 0 if y0 <= y < y1 else size))
+            seen, differ = seen | one_seen, differ | one_differs
+        while seen > 0 and x0 < x1 and get(lowest, x0 - first) > 0:
+            x0 += 1
+        while seen > 0 and x0 < x1 and get(lowest, x1 - 1 - first) > 0:
+            x1 -= 1
+        spans[band, segment, 0] = PLAIN if seen == 0 else PREPARED if differ == 0 else SUMMED
+        spans[band, segment, 1], spans[band, segment, 2] = x0, x1
+
+
+@kernel()
+def _count_in_image(window, reflect, y, x0, size, counts):
+    """Count the pixels in the picture of the windows of a row."""
+    n_rows = extent(y, window.height, window.radius, reflect)
+    for x in range(size):
+        put(counts, x, np.int32(n_rows * extent(x0 + x, window.width, window.radius, reflect)))
+
+
+@kernel()
+def _lay_out(grid, inexact, target, segment, x0, masked):
     """Return the window of a target, where a segment's sums begin, and how many lie between those of two channels."""
     radius = grid.radii[target]
-    window = Window(grid.height, grid.width, radius, grid.reflect, grid.blocks, grid.pitch)
-    size = 3 * grid.pitch * (2 * radius + 4 if grid.blocks else 1) * (2 if masked else 1)
+    window = Window(grid.height, grid.width, radius, grid.pitch, at(grid.plans, target * STEPS))
+    size = 3 * grid.pitch * (1 if inexact is None else 2 * radius + 4) * (1 if masked is None else 2)
     # The first column that is summed lies at the beginning of a cache line.
-    lead = -radius % LINE if segment == 0 else 0
+    lead = (x0 - radius) % LINE if x0 < radius else 0
     return window, grid.offsets[target] + segment * size + lead, -(-grid.width // SEGMENT) * size
 
 
 @kernel()
-def _correlate_segment(reference, pictures, why, grid, options, widen, noisy, inexact, memory, place, y0, top, bottom):
-    """Correlate the rows top to bottom of a segment of a band, which begins at y0, with one target."""
-    sums, floats, reasons, in_image, own_counts = memory
-    target, segment, kind, out, validity, stride, stride_of_codes = place
-    window, state, next_channel = _lay_out(grid, target, segment, why is not None)
-    x0, x1 = segment * SEGMENT, min(grid.width, (segment + 1) * SEGMENT)
-    size, padded, n_pixels = x1 - x0, x1 - x0 + 2 * window.radius, grid.height * grid.width
-    n_segments = -(-grid.width // SEGMENT)
-    kept, summed, alone = kind != PLAIN, kind == SUMMED, inexact is None and grid.n_channels == 1
-    variance, numerator, own_scale = floats, at(floats, SEGMENT), at(floats, 2 * SEGMENT)
-    own_known, scratch = at(sums, grid.offsets[-1]), at(sums, grid.offsets[-1] + SEGMENT)
-    plan, pitch, counts = at(grid.plans, target * STEPS), window.pitch, in_image
-    here, between = target * n_pixels + x0, next_channel // (2 * n_segments)
-    scales, sums_known = at(reference.scale, here), at(reference.known, target * grid.n_channels * n_pixels + x0)
-    all_counts, all_codes = at(reference.counts, here), at(reference.codes, here)
-    for y in range(top, bottom):
-        row, any_flat, begins = y * window.width, False, y == y0
-        if why is not None and kind == EXCLUDED:
-            call(fill_row, options.fill, size, out)
-            call(copy_row, at(why, row + x0), size, validity)
-            out, validity = at(out, stride), at(validity, stride_of_codes)
-            continue
-        if begins or y <= window.radius or y + window.radius >= window.height:
-            call(_count_in_image, window, y, x0, size, in_image)
-        scale = at(scales, row)
-        if why is not None and kept:
-            counts = own_counts if summed else at(all_counts, row)
-            scale = own_scale if summed else scale
-        for channel in range(grid.n_channels):
-            known = at(sums_known, channel * n_pixels + row)
-            columns = at(sums, state + channel * next_channel)
-            if why is not None and summed:
-                known, own_columns = own_known, at(columns, between)
-                call(advance, pictures, why, window, channel, x0, x1, y, begins, own_columns, True, True)
-                a, b, c = call(row_sums, own_columns, pitch, plan, padded, scratch)
-                if channel == 0:
-                    call(take_counts, at(a, 2 * pitch), at(b, 2 * pitch), at(c, 2 * pitch), size, counts)
-                    call(start, counts, options.reference_noise, size, scale)
-                share = options.reference_flat_share
-                call(take_reference, a, b, c, pitch, share, widen, inexact, counts, size, known, scale)
-            if channel == 0 and not alone:
-                call(start, counts, options.noise, size, variance)
-                call(start, counts, options.prior, size, numerator)
-            call(advance, pictures, why, window, channel, x0, x1, y, begins, columns, kept, False)
-            a, b, c = call(row_sums, columns, pitch, plan, padded, scratch)
-            if inexact is not None:
-                call(accumulate_floats, a, b, c, pitch, counts, known, options.flat_share, size, variance, numerator)
-            elif not alone:
-                call(accumulate, a, b, c, pitch, counts, known, widen, size, variance, numerator)
-            else:
-                if summed:
-                    call(invert_roots, scale, size, scale)
-                energies = options.noise, options.prior, options.flat
-                any_flat = call(correlate_row, a, b, c, pitch, counts, known, scale, energies, widen, noisy, size, out)
-                if any_flat:
-                    call(start, counts, options.noise, size, variance)
-                    call(accumulate, a, b, c, pitch, counts, known, widen, size, variance, numerator)
-        if not alone:
-            if summed:
-                call(invert_roots, scale, size, scale)
-            any_flat = call(divide, numerator, variance, scale, options.flat, inexact, size, out)
-        if any_flat:
-            call(classify, variance, scale, size, validity)
-        else:
-            call(fill_row, np.uint8(0), size, validity)
-        if why is not None and kept:
-            codes = reasons if summed else at(all_codes, row)
-            if summed:
-                call(judge, at(why, row + x0), counts, in_image, options.min_valid_fraction, size, codes)
-            call(mark, codes, options.fill, size, out, validity)
-        if options.border_is_valid:
-            call(mark_margin, x0, x1, y, window.radius, grid.height, grid.width, options.fill, out, validity)
-        out, validity = at(out, stride), at(validity, stride_of_codes)
+def _sum_reference(prepared, window, options, why, place, columns, rows, counts, known, scale):
+    """Take the reference's share of a channel; with `why` over the pixels that count, whose number is taken, too."""
+    n_channels, channel, x0, x1, _, _ = place
+    pictures = at(prepared.planes, 0), at(prepared.planes, 0), at(prepared.blank, 0), at(prepared.excluded, 0)
+    reflect, widen, inexact, own = options.reflect, options.widen, options.inexact, why is not None
+    terms = call(advance, pictures, why, window, reflect, inexact, place, columns, own, own, rows)
+    noise, share, first, last = (
+        options.reference_noise,
+        options.reference_flat_share,
+        channel == 0,
+        channel + 1 == n_channels,
+    )
+    call(take_reference, terms, own, first, last, noise, share, widen, inexact, x1 - x0, counts, known, scale)
 
 
 @kernel()
-def _correlate_band(
-    band,
-    reference,
-    pictures,
-    why,
-    grid,
-    options,
-    widen,
-    noisy,
-    inexact,
-    combined,
-    scratch,
-    edges,
-    rho,
-    validity,
-    following,
-    tally,
-):
-    """Correlate the rows of a band with every target, combine what they give, and do with it what follows."""
-    y0, y1 = edges[band], edges[band + 1]
-    n_targets, n_segments, width = grid.radii.size, -(-grid.width // SEGMENT), grid.width
-    n_kept = n_targets * options.step * width if combined is not None else 0
+def _correlate_segment(prepared, frame, grid, options, scratch, masked, inexact, place, out, validity):
+    """Correlate the rows top to bottom of a segment of a band with one target."""
+    band, target, segment, top, bottom, stride, stride_of_codes = place
+    width, n_pixels, alone, fill = grid.width, grid.height * grid.width, grid.n_channels == 1, options.fill
+    kind, x0, x1 = PLAIN, segment * SEGMENT, min(width, (segment + 1) * SEGMENT)
+    left, right = x0, x1
+    if masked is not None:
+        spans = prepared.spans if frame.is_prepared else scratch.spans
+        kind, x0, x1 = spans[band, segment, 0], spans[band, segment, 1], spans[band, segment, 2]
+    window, state, next_channel = _lay_out(grid, inexact, target, segment, x0, masked)
+    size, kept, summed = x1 - x0, kind != PLAIN, kind == SUMMED
+    pictures = at(frame.planes, 0), at(prepared.planes, 0), at(prepared.blank, 0), at(prepared.excluded, 0)
+    energies, share = (options.noise, options.prior, options.flat), options.flat_share
+    why, reflect, widen, noisy = frame.why, options.reflect, options.widen, options.noisy
     sums, floats = at(scratch.sums, band * scratch.sums.shape[1]), at(scratch.floats, band * scratch.floats.shape[1])
-    maps, codes = at(scratch.maps, band * scratch.maps.shape[1]), at(scratch.codes, band * scratch.codes.shape[1])
-    counts = at(scratch.counts, band * scratch.counts.shape[1])
-    reasons, unwanted = at(codes, n_kept), at(codes, n_kept + SEGMENT)
-    addresses = at(pictures[0], 0), at(pictures[1], 0), at(pictures[2], 0), at(pictures[3], 0)
-    for segment in range(n_segments):
-        x0, x1 = segment * SEGMENT, min(width, (segment + 1) * SEGMENT)
-        scratch.kinds[band, segment] = PLAIN if why is None else call(_kind, reference, why, grid, y0, y1, x0, x1)
-    for top in range(y0, y1, options.step):
-        bottom = min(y1, top + options.step)
-        for target in range(n_targets):
-            for segment in range(n_segments):
-                x0, kept = segment * SEGMENT, target * options.step * width
-                memory = sums, floats, reasons, at(counts, target * width + x0), at(counts, n_targets * width)
-                out = at(maps, kept + x0) if n_kept else at(rho, top * width + x0)
-                reasons_out, stride = at(codes, kept + x0), width
-                if not n_kept:  # straight to the map's codes, or, where nobody wants them, into one row that is reused
-                    reasons_out = at(validity, top * width + x0) if validity.size else at(unwanted, x0)
-                    stride = width if validity.size else 0
-                place = target, segment, scratch.kinds[band, segment], out, reasons_out, width, stride
-                call(
-                    _correlate_segment,
-                    reference,
-                    addresses,
-                    why,
-                    grid,
-                    options,
+    variance, numerator, own_scale = floats, at(floats, SEGMENT), at(floats, 2 * SEGMENT)
+    own_known, rows = at(sums, grid.offsets[-1]), at(sums, grid.offsets[-1] + SEGMENT)
+    reasons = at(scratch.codes, band * scratch.codes.shape[1])
+    own_counts = at(scratch.counts, band * scratch.counts.shape[1])
+    in_image, between = at(own_counts, SEGMENT + target * width + x0), next_channel // (2 * -(-width // SEGMENT))
+    if masked is not None and not kept:
+        call(fill_row, np.uint8(0), size, reasons)
+    for y in range(top, bottom if x0 < x1 else top):
+        row, any_flat, begins, counts = y * width + x0, False, y == grid.edges[band], in_image
+        where = target * n_pixels + row
+        judged = reasons
+        line, codes = at(out, (y - top) * stride + x0 - left), at(validity, (y - top) * stride_of_codes + x0 - left)
+        if begins or y <= window.radius or y + window.radius >= grid.height:
+            call(_count_in_image, window, reflect, y, x0, size, in_image)
+        scale = at(prepared.scale, where)
+        if masked is not None:
+            judged = at(prepared.codes, where) if kept and not summed else reasons
+            counts = own_counts if summed else at(prepared.counts, where) if kept else in_image
+            scale = own_scale if summed else scale
+        for channel in range(grid.n_channels):
+            known = at(prepared.known, (target * grid.n_channels + channel) * n_pixels + row)
+            columns = at(sums, state + channel * next_channel)
+            step = grid.n_channels, channel, x0, x1, y, begins
+            if masked is not None and summed:
+                known, own = own_known, at(columns, between)
+                call(_sum_reference, prepared, window, options, why, step, own, rows, counts, known, scale)
+                if channel == 0:
+                    call(judge, at(why, row), counts, in_image, options.min_valid_fraction, size, judged)
+            terms = call(advance, pictures, why, window, reflect, inexact, step, columns, kept, False, rows)
+            if alone:
+                any_flat = call(
+                    correlate_row,
+                    terms,
+                    counts,
+                    known,
+                    scale,
+                    energies,
+                    share,
                     widen,
                     noisy,
                     inexact,
-                    memory,
-                    place,
-                    y0,
-                    top,
-                    bottom,
+                    masked,
+                    judged,
+                    fill,
+                    size,
+                    line,
                 )
+            if any_flat or not alone:
+                first, added = channel == 0, (variance, numerator)
+                call(accumulate, first, terms, counts, known, energies, share, widen, inexact, size, added)
+        if not alone:
+            any_flat = call(divide, numerator, variance, scale, options.flat, inexact, masked, judged, fill, size, line)
+        if any_flat:
+            call(classify, variance, scale, masked, judged, size, codes)
+        elif masked is None or not kept:
+            call(fill_row, np.uint8(0), size, codes)
+        else:
+            call(copy_row, judged, size, codes)
+    for y in range(top, bottom):
+        line, codes = at(out, (y - top) * stride), at(validity, (y - top) * stride_of_codes)
+        if masked is not None:
+            for first, behind in ((left, x0), (x1, right)):
+                call(fill_row, fill, behind - first, at(line, first - left))
+                call(copy_row, at(why, y * width + first), behind - first, at(codes, first - left))
+        if options.border_is_valid:
+            call(mark_margin, left, right, y, window.radius, grid.height, width, fill, line, codes)
+
+
+@kernel()
+def _correlate_band(band, prepared, frame, grid, options, scratch, masked, combined, following, tally):
+    """Correlate the rows of a band with every target, combine what they give, and do with it what follows."""
+    n_targets, width, step = grid.radii.size, grid.width, options.step
+    n_kept = n_targets * step * width if combined is not None else 0
+    maps, codes = at(scratch.maps, band * scratch.maps.shape[1]), at(scratch.codes, band * scratch.codes.shape[1])
+    codes, wanted = at(codes, SEGMENT), frame.validity.size > 0
+    if masked is not None and not frame.is_prepared:
+        call(_survey_band, frame.why, prepared.why, grid, scratch, band, scratch.spans)
+    for top in range(grid.edges[band], grid.edges[band + 1], step):
+        bottom = min(grid.edges[band + 1], top + step)
+        for target in range(n_targets):
+            for segment in range(-(-width // SEGMENT)):
+                x0, kept = segment * SEGMENT, target * step * width
+                out, validity, stride = at(frame.rho, top * width + x0), at(frame.validity, top * width + x0), width
+                if n_kept:
+                    out, validity = at(maps, kept + x0), at(codes, kept + x0)
+                elif not wanted:  # all rows in one that is used again
+                    validity, stride = at(codes, x0), 0
+                place = band, target, segment, top, bottom, width, stride
+                inexact = options.inexact
+                call(_correlate_segment, prepared, frame, grid, options, scratch, masked, inexact, place, out, validity)
         for y in range(top, bottom):
             if combined is not None:
                 for x in range(0, width, SEGMENT):
-                    row, size, how = (y - top) * width + x, min(SEGMENT, width - x), options.how
-                    out, reasons_out = at(rho, y * width + x), at(validity, y * width + x)
-                    given, codes_given, stride, spare = (
-                        at(maps, row),
-                        at(codes, row),
-                        options.step * width,
+                    row, size, how, spare = (
+                        (y - top) * width + x,
+                        min(SEGMENT, width - x),
+                        options.how,
                         at(maps, n_kept),
                     )
-                    call(combine_rows, given, codes_given, n_targets, stride, how, size, spare, out, reasons_out)
+                    out, validity = at(frame.rho, y * width + x), at(frame.validity, y * width + x)
+                    given, codes_given, stride = at(maps, row), at(codes, row), step * width
+                    call(combine_rows, given, codes_given, n_targets, stride, how, size, spare, out, validity)
             if following is not None:
-                call(follow_row, y, rho, y * width, validity, following, tally, band)
+                call(follow_row, y, at(frame.rho, 0), frame.validity, following, tally, band)
 
 
 @kernel()
-def correlate(
-    reference,
-    pictures,
-    why,
-    grid,
-    options,
-    widen,
-    noisy,
-    inexact,
-    combined,
-    scratch,
-    edges,
-    rho,
-    validity,
-    following,
-    tally,
-):
-    """Correlate a frame with a prepared reference.
+def correlate(prepared, frame, grid, options, scratch, following, tally):
+    """Correlate a frame with a prepared reference; `frame.rho` and `frame.validity` are filled.
 
-    Band b holds the rows edges[b] to edges[b + 1]. `pictures` are the frame, the reference, a row of zeros and one of
-    ones; `why`, (H W,) uint8, is not 0 where a pixel does not count, or None. `rho`, (H W,) float32, and `validity`,
-    (H, W) uint8, are filled. By their types, `widen`, `noisy`, `inexact` and `combined` (more than one target),
-    None or True, choose what is compiled.
     `following` and `tally`, or None, are those of `framencc.kernels.scoring.follow_row`.
     """
-    share(
-        _correlate_band,
-        edges.size - 1,
-        reference,
-        pictures,
-        why,
-        grid,
-        options,
-        widen,
-        noisy,
-        inexact,
-        combined,
-        scratch,
-        edges,
-        rho,
-        validity,
-        following,
-        tally,
-    )
+    n_bands, masked, combined = grid.edges.size - 1, frame.masked, options.combined
+    share(_correlate_band, n_bands, prepared, frame, grid, options, scratch, masked, combined, following, tally)
     if following is not None:
-        call(follow_edges, validity, following, tally)
+        call(follow_edges, frame.validity, following, tally)
 
 
 @kernel()
-def _prepare_band(band, reference, pictures, why, grid, options, widen, inexact, scratch, edges):
-    y0, y1 = edges[band], edges[band + 1]
-    sums, variance = at(scratch.sums, band * scratch.sums.shape[1]), at(scratch.floats, band * scratch.floats.shape[1])
-    in_image, n_pixels = at(scratch.counts, band * scratch.counts.shape[1]), grid.height * grid.width
-    rows, pitch = at(sums, grid.offsets[-1] + SEGMENT), grid.pitch
-    addresses = at(pictures[0], 0), at(pictures[1], 0), at(pictures[2], 0), at(pictures[3], 0)
+def _prepare_band(band, prepared, grid, options, scratch, why, inexact):
+    y0, y1, n_pixels, n_channels = grid.edges[band], grid.edges[band + 1], grid.height * grid.width, grid.n_channels
+    sums, in_image = at(scratch.sums, band * scratch.sums.shape[1]), at(scratch.counts, band * scratch.counts.shape[1])
+    rows = at(sums, grid.offsets[-1] + SEGMENT)
+    if why is not None:
+        call(_survey_band, why, why, grid, scratch, band, prepared.spans)
     for target in range(grid.radii.size):
-        plan = at(grid.plans, target * STEPS)
         for segment in range(-(-grid.width // SEGMENT)):
             x0, x1 = segment * SEGMENT, min(grid.width, (segment + 1) * SEGMENT)
-            window, state, next_channel = _lay_out(grid, target, segment, why is not None)
-            size, own, counts = x1 - x0, False, in_image
-            if why is not None:
-                own = call(_kind, reference, why, grid, y0, y1, x0, x1) != PLAIN
+            window, state, next_channel = _lay_out(grid, inexact, target, segment, x0, why)
+            size, counts = x1 - x0, in_image
             for y in range(y0, y1):
-                pixel = y * grid.width + x0
-                place = target * n_pixels + pixel
-                call(_count_in_image, window, y, x0, size, in_image)
+                row = y * grid.width + x0
+                where = target * n_pixels + row
+                call(_count_in_image, window, options.reflect, y, x0, size, in_image)
                 if why is not None:
-                    counts = at(reference.counts, place)
-                    call(copy_row, in_image, size, counts)
-                for channel in range(grid.n_channels):
-                    columns = at(sums, state + channel * next_channel)
-                    call(advance, addresses, why, window, channel, x0, x1, y, y == y0, columns, own, own)
-                    a, b, c = call(row_sums, columns, pitch, plan, size + 2 * window.radius, rows)
-                    if own and channel == 0:
-                        call(take_counts, at(a, 2 * pitch), at(b, 2 * pitch), at(c, 2 * pitch), size, counts)
-                    if channel == 0:
-                        call(start, counts, options.reference_noise, size, variance)
-                    known = at(reference.known, (target * grid.n_channels + channel) * n_pixels + pixel)
-                    share = options.reference_flat_share
-                    call(take_reference, a, b, c, pitch, share, widen, inexact, counts, size, known, variance)
-                call(invert_roots, variance, size, at(reference.scale, place))
+                    counts = at(prepared.counts, where)
+                for channel in range(n_channels):
+                    columns, step = at(sums, state + channel * next_channel), (n_channels, channel, x0, x1, y, y == y0)
+                    known = at(prepared.known, (target * n_channels + channel) * n_pixels + row)
+                    scale = at(prepared.scale, where)
+                    call(_sum_reference, prepared, window, options, why, step, columns, rows, counts, known, scale)
                 if why is not None:
-                    codes = at(reference.codes, place)
-                    call(judge, at(why, pixel), counts, in_image, options.min_valid_fraction, size, codes)
+                    judged = at(prepared.codes, where)
+                    call(judge, at(why, row), counts, in_image, options.min_valid_fraction, size, judged)
 
 
 @kernel()
-def prepare(reference, pictures, why, grid, options, widen, _, inexact, __, scratch, edges):
-    """Fill a reference's sums, scale and, with `why`, counts and codes; `pictures` hold it twice.
-
-    The other arguments are those of `correlate`.
-    """
-    share(_prepare_band, edges.size - 1, reference, pictures, why, grid, options, widen, inexact, scratch, edges)
+def prepare(prepared, grid, options, scratch):
+    """Fill a reference's sums and scale, and where pixels do not count, its counts, codes and spans."""
+    share(_prepare_band, grid.edges.size - 1, prepared, grid, options, scratch, prepared.why, options.inexact)

@@ -11,10 +11,11 @@ import numba
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.callconv import RETCODE_USEREXC, excinfo_ptr_t
 from numba.core.extending import _Intrinsic
 from numba.extending import intrinsic
 
-from framencc.kernels.calls import make_known
+from framencc.kernels.calls import call_by_name
 from framencc.kernels.compilation import parallel_kernel
 
 _WORD = ir.IntType(64)
@@ -38,7 +39,10 @@ def run_bands(function, taken, n_bands):
 
 
 class _Share(_Intrinsic):  # type: ignore[misc]
-    """Computes `kernel(band, *arguments)` for the bands 0 to n_bands - 1 in several threads; from Python in one."""
+    """Computes `kernel(band, *arguments)` for the bands 0 to n_bands - 1 in several threads; from Python in one.
+
+    What a band raises (no memory, say), the caller raises when all bands are done.
+    """
 
     def __call__(self, kernel: Any, n_bands: int, *arguments: Any) -> Any:
         for band in range(n_bands):
@@ -47,34 +51,28 @@ class _Share(_Intrinsic):  # type: ignore[misc]
 
 def _define_share(typing_context, kernel, n_bands, *arguments):
     given = arguments[0] if len(arguments) == 1 and isinstance(arguments[0], types.BaseTuple) else arguments
-    taken_type = types.Tuple(tuple(given))
+    taken_type, words = types.Tuple(tuple(given)), (types.int64, types.int64, types.int64)
     wanted = kernel.get_call_type(typing_context, (types.int64, *given), {})
 
     def generate(context, builder, signature, values):
         convention, module = context.call_conv, builder.module
-        band_function = cgutils.get_or_insert_function(
-            module,
-            convention.get_function_type(wanted.return_type, wanted.args),
-            make_known(kernel.dispatcher, wanted.args),
-        )
-        taken = cgutils.alloca_once_value(builder, values[2])
+        error = cgutils.alloca_once_value(builder, excinfo_ptr_t(None))
+        taken = cgutils.alloca_once_value(builder, cgutils.pack_struct(builder, [values[2], error]))
         unpacking = ir.Function(module, _BAND, module.get_unique_name("framencc_band"))
         unpacking.linkage = "internal"
         inside = ir.IRBuilder(unpacking.append_basic_block())
-        items = cgutils.unpack_tuple(inside, inside.load(inside.inttoptr(unpacking.args[0], taken.type)))
-        passed = [
-            context.cast(inside, item, one, other)
-            for item, one, other in zip([unpacking.args[1], *items], (types.int64, *given), wanted.args, strict=True)
-        ]
-        convention.call_function(inside, band_function, wanted.return_type, wanted.args, passed)
+        packed, slot = cgutils.unpack_tuple(inside, inside.load(inside.inttoptr(unpacking.args[0], taken.type)))
+        items = [unpacking.args[1], *cgutils.unpack_tuple(inside, packed)]
+        status, _ = call_by_name(context, inside, kernel.dispatcher, wanted, (types.int64, *given), items)
+        with cgutils.if_unlikely(inside, status.is_error):
+            inside.store(status.excinfoptr, slot)  # of several, any one: it is a single address
         inside.ret_void()
-        words = types.int64, types.int64, types.int64
-        run = cgutils.get_or_insert_function(
-            module, convention.get_function_type(types.none, words), make_known(run_bands, words)
-        )
         count = context.cast(builder, values[1], signature.args[1], types.int64)
         addresses = [builder.ptrtoint(one, _WORD) for one in (unpacking, taken)]
-        convention.call_function(builder, run, types.none, words, [*addresses, count])
+        call_by_name(context, builder, run_bands, types.none(*words), words, [*addresses, count])
+        raised = builder.load(error)
+        with cgutils.if_unlikely(builder, cgutils.is_not_null(builder, raised)):
+            convention.return_status_propagate(builder, convention._get_return_status(builder, RETCODE_USEREXC, raised))
         return context.get_dummy_value()
 
     return types.void(kernel, n_bands, taken_type), generate

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from framencc.kernels.accesses import add, at, cast, get, mul, put, sub
 from framencc.kernels.calls import call
+from framencc.kernels.coefficients import fill_row
 from framencc.kernels.compilation import kernel
 
 Array = npt.NDArray[Any]
@@ -36,16 +37,15 @@ class Window(NamedTuple):
     height: int
     width: int
     radius: int
-    reflect: bool
-    blocks: bool  # sums never subtract
     pitch: int  # from one sum of a triple to the next
+    plan: Any  # address of the steps of `plan_row_sums`
 
 
-def plan_row_sums(radius: int) -> Array:
-    """Plan how a window's columns are added up: rows of (buffer, shift) three times, the buffer to fill, its reach.
+def plan_row_sums(radius: int, pitch: int) -> Array:
+    """Plan how a window's columns are added up: rows of (base, offset) three times, the offset of the sum, its reach.
 
-    Buffer 0 holds the column sums. The last row that is used names the three terms of the window itself, and fills none
-    (-1).
+    Base 0 are the column sums, base 1 the sums of neighbours. The last row that is used names the three terms of the
+    window itself, and fills nothing (a negative offset).
     """
     side, plan, buffers = 2 * radius + 1, [], {1: 0}
     length = 3
@@ -69,66 +69,53 @@ def plan_row_sums(radius: int) -> Array:
     plan.append([number for buffer, shift, _ in terms for number in (buffer, shift)] + [-1, side - 1])
     steps = np.full((_MOST_STEPS, _NUMBERS), -1)
     steps[: len(plan)] = plan
+    buffers, offsets = steps[:, 0:6:2], steps[:, 1:6:2]
+    offsets += np.maximum(buffers - 1, 0) * 3 * pitch
+    buffers[:] = buffers > 0
+    steps[:, 6] = (steps[:, 6] - 1) * 3 * pitch
     return steps
-
-
-@kernel()
-def mirror(index, size):
-    """Map an index beyond a picture to the mirrored one inside (NumPy's ``symmetric``), however far it lies."""
-    index %= 2 * size
-    return index if index < size else 2 * size - 1 - index
-
-
-@kernel()
-def _row_index(y, window):
-    """Return which row of the picture stands at `y`: beyond it the mirrored one, or none (-1)."""
-    if not (window.reflect or 0 <= y < window.height):
-        return -1
-    return mirror(y, window.height)
 
 
 @kernel()
 def extent(position, size, radius, reflect):
     """Count the rows or columns of the window around `position` that lie in the picture."""
-    if reflect:
+    if reflect is not None:
         return 2 * radius + 1
-    return min(size - 1, position + radius) - max(0, position - radius) + 1
+    first, last = position - radius, position + radius
+    return (last if last < size else size - 1) - (first if first > 0 else 0) + 1
 
 
 @kernel()
-def _slide(new, new_reference, old, old_reference, source, out, pitch, size):
-    for x in range(size):
-        f, r = cast(get(new, x), out), cast(get(new_reference, x), out)
-        g, q = cast(get(old, x), out), cast(get(old_reference, x), out)
-        put(out, x, add(get(source, x), sub(f, g)))
-        put(out, x + pitch, add(get(source, x + pitch), sub(mul(f, f), mul(g, g))))
-        put(out, x + 2 * pitch, add(get(source, x + 2 * pitch), sub(mul(f, r), mul(g, q))))
+def _find(index, size, reflect):
+    """Return which row or column an index means: beyond the picture the mirrored one (`symmetric`), or none (-1)."""
+    if 0 <= index < size:
+        return index
+    if reflect is None:
+        return -1
+    index %= 2 * size
+    return index if index < size else 2 * size - 1 - index
 
 
 @kernel()
-def _slide_kept(new, new_reference, new_why, old, old_reference, old_why, source, out, pitch, size):
-    """Do what `_slide` does over the pixels that count."""
-    none = cast(0, out)
-    for x in range(size):
-        keep, kept = get(new_why, x) == 0, get(old_why, x) == 0
-        f, r = cast(get(new, x), out) if keep else none, cast(get(new_reference, x), out) if keep else none
-        g, q = cast(get(old, x), out) if kept else none, cast(get(old_reference, x), out) if kept else none
-        put(out, x, add(get(source, x), sub(f, g)))
-        put(out, x + pitch, add(get(source, x + pitch), sub(mul(f, f), mul(g, g))))
-        put(out, x + 2 * pitch, add(get(source, x + 2 * pitch), sub(mul(f, r), mul(g, q))))
+def _slide(new, new_reference, new_why, old, old_reference, old_why, source, out, pitch, size, own):
+    """Let sums take in one row and drop another: of F, F F and R F, with `own` of R, R R and the number of pixels.
 
-
-@kernel()
-def _slide_reference(new, new_why, old, old_why, source, out, pitch, size):
-    """Slide the sums of R, R R and the number of pixels that count."""
+    Where there is a `why`, they are taken over the pixels that count.
+    """
     none, one = cast(0, out), cast(1, out)
     for x in range(size):
-        keep, kept = get(new_why, x) == 0, get(old_why, x) == 0
-        r, q = cast(get(new, x), out) if keep else none, cast(get(old, x), out) if kept else none
-        put(out, x, add(get(source, x), sub(r, q)))
-        put(out, x + pitch, add(get(source, x + pitch), sub(mul(r, r), mul(q, q))))
-        n = sub(one if keep else none, one if kept else none)
-        put(out, x + 2 * pitch, add(get(source, x + 2 * pitch), n))
+        f, r, m = cast(get(new, x), out), cast(get(new_reference, x), out), one
+        g, q, n = cast(get(old, x), out), cast(get(old_reference, x), out), one
+        if new_why is not None:
+            keep, kept = get(new_why, x) == 0, get(old_why, x) == 0
+            f, r, m = f if keep else none, r if keep else none, one if keep else none
+            g, q, n = g if kept else none, q if kept else none, one if kept else none
+        if own is not None:
+            f, g = r, q
+        put(out, x, add(get(source, x), sub(f, g)))
+        put(out, x + pitch, add(get(source, x + pitch), sub(mul(f, f), mul(g, g))))
+        last = sub(m, n) if own is not None else sub(mul(f, r), mul(g, q))
+        put(out, x + 2 * pitch, add(get(source, x + 2 * pitch), last))
 
 
 @kernel()
@@ -139,83 +126,89 @@ def _join(a, b, size, out):
 
 @kernel()
 def _update(pictures, why, window, channel, first, size, entering, leaving, source, out, kept, own):
-    """Let sums take in one row and drop another (-1: none), from `source` to `out`.
-
-    `pictures` are the frame, the reference, and rows of zeros and of ones for what lies beyond the picture. `why` is
-    not 0 for pixels that are excluded, or None. `kept` says that there are some; `own` asks for R, R R and N.
-    """
+    """Let sums take in one row and drop another (-1: none), from `source` to `out`."""
     frame, reference, blank, excluded = pictures
     plane = channel * window.height * window.width + first
     new, old = plane + entering * window.width, plane + leaving * window.width
-    f, r = (at(frame, new), at(reference, new)) if entering >= 0 else (at(blank, 0), at(blank, 0))
-    g, q = (at(frame, old), at(reference, old)) if leaving >= 0 else (at(blank, 0), at(blank, 0))
+    f, r = (at(frame, new), at(reference, new)) if entering >= 0 else (blank, blank)
+    g, q = (at(frame, old), at(reference, old)) if leaving >= 0 else (blank, blank)
+    pitch = window.pitch
     if why is None or not kept:
-        call(_slide, f, r, g, q, source, out, window.pitch, size)
+        call(_slide, f, r, None, g, q, None, source, out, pitch, size, None)
     else:
-        new_why = at(why, entering * window.width + first) if entering >= 0 else at(excluded, 0)
-        old_why = at(why, leaving * window.width + first) if leaving >= 0 else at(excluded, 0)
+        new_why = at(why, entering * window.width + first) if entering >= 0 else excluded
+        old_why = at(why, leaving * window.width + first) if leaving >= 0 else excluded
         if own:
-            call(_slide_reference, r, new_why, q, old_why, source, out, window.pitch, size)
+            call(_slide, f, r, new_why, g, q, old_why, source, out, pitch, size, True)
         else:
-            call(_slide_kept, f, r, new_why, g, q, old_why, source, out, window.pitch, size)
+            call(_slide, f, r, new_why, g, q, old_why, source, out, pitch, size, None)
 
 
 @kernel()
-def _clear(out, size):
-    for x in range(size):
-        put(out, x, cast(0, out))
-
-
-@kernel()
-def _mirror_margins(state, pitch, radius, width, x0, x1):
+def _mirror_margins(state, window, x0, x1):
     """Mirror the column sums beyond the picture's sides (where the window is cut, they stay zero)."""
     for plane in range(3):
-        row = plane * pitch + radius - x0
-        for x in range(x0 - radius, 0):
-            put(state, row + x, get(state, row + call(mirror, x, width)))  # a division is not worth vector code
-        for x in range(width, x1 + radius):
-            put(state, row + x, get(state, row + call(mirror, x, width)))  # a division is not worth vector code
+        row = plane * window.pitch + window.radius - x0
+        for start, stop in ((x0 - window.radius, 0), (window.width, x1 + window.radius)):
+            for x in range(start, stop):
+                inside = call(_find, x, window.width, True)  # a division is not worth vector code
+                put(state, row + x, get(state, row + inside))
 
 
 @kernel()
-def advance(pictures, why, window, channel, x0, x1, y, begins, state, kept, own):
-    """Move a triple of column sums to row `y`; `begins` says that it is the first one of a band.
+def advance(pictures, why, window, reflect, inexact, place, state, kept, own, scratch):
+    """Move a triple of column sums to row `y`; return where the three terms of its row sums are, and their pitch.
 
-    `state` is the address of the triple, of the columns from x0 - r to x1 + r; with `window.blocks` the totals of the
-    block that begins and of the ends of the block before follow it.
+    Parameters
+    ----------
+    pictures
+        Addresses of the frame, the reference, and rows of zeros and of ones for what lies beyond the picture.
+    why
+        Not 0 for pixels that are excluded, or None. `kept` says that there are some; `own` asks for R, R R and N.
+    reflect, inexact
+        None or True: the picture is mirrored beyond its edges; sums never subtract.
+    place
+        How many channels there are, and which this one is; x0 and x1; y; whether that is a band's first row.
+    state
+        The address of the triple, of the columns from x0 - r to x1 + r; where sums never subtract, the totals of the
+        block that begins and of the ends of the block before follow it.
     """
-    radius, group = window.radius, 3 * window.pitch
-    first, last = max(0, x0 - radius), min(window.width, x1 + radius)
-    margin, size = first - (x0 - radius), last - first
-    columns = at(state, margin)
-    entering = _row_index(y + radius, window)
-    if not window.blocks:
-        leaving = -1 if begins else _row_index(y - radius - 1, window)
+    radius, height, group = window.radius, window.height, 3 * window.pitch
+    _, channel, x0, x1, y, begins = place
+    first = x0 - radius if x0 > radius else 0
+    size = (x1 + radius if x1 + radius < window.width else window.width) - first
+    columns = at(state, first - (x0 - radius))
+    entering = _find(y + radius, height, reflect)
+    if inexact is None:
+        leaving = -1
         if begins:
-            call(_clear, state, group)
+            call(fill_row, cast(0, state), group, state)
             for row in range(y - radius, y + radius):
-                new = _row_index(row, window)
+                new = _find(row, height, reflect)
                 call(_update, pictures, why, window, channel, first, size, new, -1, columns, columns, kept, own)
+        else:
+            leaving = _find(y - radius - 1, height, reflect)
         call(_update, pictures, why, window, channel, first, size, entering, leaving, columns, columns, kept, own)
     else:
         side = 2 * radius + 1
         into, beginning = y % side, at(columns, group)
         if begins:
-            call(_clear, state, (side + 3) * group)
+            call(fill_row, cast(0, state), (side + 3) * group, state)
         if begins or into == 0:
             block = y - into
             for i in range(side - 1, -1, -1):
-                end, row = at(columns, (2 + i) * group), _row_index(block - radius + i, window)
+                end, row = at(columns, (2 + i) * group), _find(block - radius + i, height, reflect)
                 call(_update, pictures, why, window, channel, first, size, row, -1, at(end, group), end, kept, own)
-            call(_clear, at(state, group), group)
+            call(fill_row, cast(0, state), group, at(state, group))
             for i in range(block, y):
-                row = _row_index(i + radius + 1, window)
+                row = _find(i + radius + 1, height, reflect)
                 call(_update, pictures, why, window, channel, first, size, row, -1, beginning, beginning, kept, own)
         else:
             call(_update, pictures, why, window, channel, first, size, entering, -1, beginning, beginning, kept, own)
         call(_join, at(state, (2 + into) * group), at(state, group), group, state)
-    if window.reflect:
-        call(_mirror_margins, state, window.pitch, radius, window.width, x0, x1)
+    if reflect is not None:
+        call(_mirror_margins, state, window, x0, x1)
+    return call(_sum_rows, state, window, x1 - x0 + 2 * radius, scratch)
 
 
 @kernel()
@@ -227,23 +220,18 @@ def _sum3(a, b, c, pitch, size, out):
 
 
 @kernel()
-def _term(columns, scratch, group, buffer, shift):
-    return at(columns, shift) if buffer == 0 else at(scratch, (buffer - 1) * group + shift)
-
-
-@kernel()
-def row_sums(columns, pitch, plan, size, scratch):
-    """Add up neighbours of a triple; return the addresses of the three terms of the first window's sums.
+def _sum_rows(columns, window, size, scratch):
+    """Add up neighbours of a triple; return the addresses of the first window's three terms, and their pitch.
 
     `size` counts the columns, margins included.
     """
-    step, group = 0, 3 * pitch
+    step, plan, bases = 0, window.plan, (columns, scratch)
     while True:
-        a = _term(columns, scratch, group, get(plan, step), get(plan, step + 1))
-        b = _term(columns, scratch, group, get(plan, step + 2), get(plan, step + 3))
-        c = _term(columns, scratch, group, get(plan, step + 4), get(plan, step + 5))
-        buffer, reach = get(plan, step + 6), get(plan, step + 7)
-        if buffer < 0:
-            return a, b, c
-        call(_sum3, a, b, c, pitch, size - reach, _term(columns, scratch, group, buffer, 0))
+        a = at(bases[get(plan, step)], get(plan, step + 1))
+        b = at(bases[get(plan, step + 2)], get(plan, step + 3))
+        c = at(bases[get(plan, step + 4)], get(plan, step + 5))
+        out, reach = get(plan, step + 6), get(plan, step + 7)
+        if out < 0:
+            return a, b, c, window.pitch
+        call(_sum3, a, b, c, window.pitch, size - reach, at(scratch, out))
         step += _NUMBERS
