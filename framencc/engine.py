@@ -198,7 +198,9 @@ class Engine:
         planes = np.ascontiguousarray(planes)
         frame = correlation.Frame(planes, why, masked and why is self._why, rho, validity)
         scratch = self._own(f"scratch {masked}", lambda: self._scratch(grid))
-        launch(correlation.correlate, self._threads, self._prepared, frame, grid, self._options, scratch, following, tally)
+        launch(
+            correlation.correlate, self._threads, self._prepared, frame, grid, self._options, scratch, following, tally
+        )
 
     def _grid(self, masked: bool) -> correlation.Grid:
         """Lay out the bands and their memory, once for frames with excluded pixels and once for those without."""

@@ -15,7 +15,16 @@ import numpy.typing as npt
 from framencc.following import follow, make_following, make_tally
 from framencc.frames import Picture, Regions, frozen
 from framencc.kernels.launch import count_bands, default_threads
-from framencc.kernels.scoring import BINS, BINS_PER_ONE, PAIRS_ABOVE, PAIRS_RIGHT, UNITS_PER_ONE, WITH_LENGTH, Following, Tally
+from framencc.kernels.scoring import (
+    BINS,
+    BINS_PER_ONE,
+    PAIRS_ABOVE,
+    PAIRS_RIGHT,
+    UNITS_PER_ONE,
+    WITH_LENGTH,
+    Following,
+    Tally,
+)
 from framencc.spec.scores import ScoresSpec
 
 _DEFAULT_THRESHOLD = float(ScoresSpec.model_fields["threshold"].default)
@@ -154,6 +163,9 @@ class Scorer:
             pixels; None where the frame was not warped.
         """
         following, tally = self.begin(count_bands(self._shape[0], self._threads), planes, field)
+        measured = rho[validity == 0]
+        if not np.all(np.abs(measured) <= 1):
+            raise ValueError(f"a map holds values from -1 to 1; rho holds {measured[~(np.abs(measured) <= 1)][0]:g}")
         follow(rho, validity, following, tally, self._threads)
         return self.finish()
 

@@ -52,7 +52,7 @@ HOT_LOOPS = (
     ),
     HotLoop("coefficients.divide", "root and quotient of floats' sums", has=("vsqrtps", "vdivpd"), signature="float64"),
     HotLoop("scoring._rate", "sums and bins of a map", has=("vcvttps2dq", "vpaddd")),
-    HotLoop("scoring._encode", "codes of a map", has=("vcvtps2pd", "vmulpd", "vcvttpd2dq")),
+    HotLoop("scoring._encode", "codes of a map", has=("vfn?m(add|sub)[0-9]*ps", "vcvttps2dq", "vcvtdq2ps")),
     HotLoop("scoring._weigh", "weights of a map", has=("vmulpd", "vdivpd")),
 )
 

@@ -190,24 +190,36 @@ def _count_in_image(window, reflect, y, x0, size, counts):
 
 @kernel()
 def _lay_out(grid, inexact, target, segment, x0, masked):
-    """Return the window of a target, where a piece's sums begin, how many lie between two channels', and F's and R's."""
+    """Return the window of a target, where a piece's sums begin, and the steps between channels and to R's."""
     radius = grid.radii[target]
     window = Window(grid.height, grid.width, radius, grid.pitch, at(grid.plans, target * STEPS))
     size = 3 * grid.pitch * (1 if inexact is None else 2 * radius + 4) * (1 if masked is None else 2)
     # The first column that is summed lies at the beginning of a cache line.
     lead = (x0 - radius) % LINE if x0 < radius else 0
-    return window, grid.offsets[target] + segment * size + lead, -(-grid.width // SEGMENT) * grid.n_pieces * size, size // 2
+    return (
+        window,
+        grid.offsets[target] + segment * size + lead,
+        -(-grid.width // SEGMENT) * grid.n_pieces * size,
+        size // 2,
+    )
 
 
 @kernel()
-def _sum_reference(prepared, grid, window, options, why, channel, x0, x1, y, begins, columns, rows, counts, known, scale):
+def _sum_reference(
+    prepared, grid, window, options, why, channel, x0, x1, y, begins, columns, rows, counts, known, scale
+):
     """Take the reference's share of a channel; with `why` over the pixels that count, whose number is taken, too."""
     pictures = at(prepared.planes, 0), at(prepared.planes, 0), at(prepared.blank, 0), at(prepared.excluded, 0)
     reflect, widen, inexact, own = options.reflect, options.widen, options.inexact, why is not None
     a, b, c = call(
         advance, pictures, why, window, reflect, inexact, channel, x0, x1, y, begins, columns, own, own, rows
     )
-    noise, share, first, last = options.reference_noise, options.reference_flat_share, channel == 0, channel == grid.n_channels - 1
+    noise, share, first, last = (
+        options.reference_noise,
+        options.reference_flat_share,
+        channel == 0,
+        channel == grid.n_channels - 1,
+    )
     terms, size = (a, b, c, window.pitch), x1 - x0
     call(take_reference, terms, own, first, last, noise, share, widen, inexact, size, counts, known, scale)
 
@@ -326,7 +338,12 @@ def _correlate_band(band, prepared, frame, grid, options, scratch, why, combined
         for y in range(top, bottom):
             if combined is not None:
                 for x in range(0, width, SEGMENT):
-                    row, size, how, spare = (y - top) * width + x, min(SEGMENT, width - x), options.how, at(maps, n_kept)
+                    row, size, how, spare = (
+                        (y - top) * width + x,
+                        min(SEGMENT, width - x),
+                        options.how,
+                        at(maps, n_kept),
+                    )
                     out, validity = at(frame.rho, y * width + x), at(frame.validity, y * width + x)
                     given, codes_given, stride = at(maps, row), at(codes, row), step * width
                     call(combine_rows, given, codes_given, n_targets, stride, how, size, spare, out, validity)

@@ -72,9 +72,7 @@ def _define_share(typing_context, kernel, n_bands, *arguments):
         call_by_name(context, builder, run_bands, types.none(*words), words, [*addresses, count])
         raised = builder.load(error)
         with cgutils.if_unlikely(builder, cgutils.is_not_null(builder, raised)):
-            convention.return_status_propagate(
-                builder, convention._get_return_status(builder, RETCODE_USEREXC, raised)
-            )
+            convention.return_status_propagate(builder, convention._get_return_status(builder, RETCODE_USEREXC, raised))
         return context.get_dummy_value()
 
     return types.void(kernel, n_bands, taken_type), generate
