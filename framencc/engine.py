@@ -212,7 +212,8 @@ class Engine:
         n_bands = count_bands(height, self._threads, smallest=max(32, 2 * max(sides)))
         line = window_sums.LINE
         pitch = -(-(min(width, segment) + max(sides) + line) // line) * line
-        triples = self._n_channels * -(-width // segment) * (2 if masked else 1)
+        n_pieces = 3 if masked and not inexact else 1
+        triples = self._n_channels * -(-width // segment) * n_pieces * (2 if masked else 1)
         sizes = [3 * pitch * (side + 3 if inexact else 1) * triples for side in sides]
         self._grids[masked] = correlation.Grid(
             n_channels=self._n_channels,
@@ -220,6 +221,7 @@ class Engine:
             width=width,
             pitch=pitch,
             reach=int(self._radii.max()),
+            n_pieces=n_pieces,
             radii=self._radii,
             plans=np.stack([window_sums.plan_row_sums(int(radius), pitch) for radius in self._radii]),
             offsets=np.cumsum([0, *sizes]),
@@ -238,12 +240,12 @@ class Engine:
             codes=np.empty((n_bands, kept + segment + grid.width), np.uint8),
             counts=np.empty((n_bands, n_targets * grid.width + segment), np.int32),
             spans=_spans(grid),
-            lowest=np.empty((n_bands, 2 * grid.pitch), np.uint8),
+            lowest=np.empty((n_bands, 3 * grid.pitch), np.uint8),
         )
 
 
 def _spans(grid: correlation.Grid) -> npt.NDArray[np.int64]:
-    return np.zeros((len(grid.edges) - 1, -(-grid.width // window_sums.SEGMENT), 3), np.int64)
+    return np.zeros((len(grid.edges) - 1, -(-grid.width // window_sums.SEGMENT) * grid.n_pieces, 5), np.int64)
 
 
 def _aligned(shape: tuple[int, int], dtype: Any) -> npt.NDArray[Any]:

@@ -1,6 +1,5 @@
 """What follows the correlation, row by row: weighting, codes and scores, chosen here and done in the kernels."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -61,12 +60,11 @@ def make_following(
         codes = _NO_CODES
     maximum = float(maximum_code(8 * codes.dtype.itemsize))
     gain, offset = (maximum / 2, maximum / 2) if encoding == "signed" else (maximum, 0.0)
-    decay = max(-math.log2(math.e) / distance_scale, float(np.finfo(np.float32).min))
     given = _NO_FIELD if field is None else frozen(field)
     return Following(
         width=width,
         distance=_NO_DISTANCE if distance is None else frozen(distance),
-        decay=np.float32(decay),
+        distance_scale=float(distance_scale),
         codes=codes,
         gain=np.float32(gain),
         offset=np.float32(offset + 0.5),  # which rounds halves upwards

@@ -163,6 +163,9 @@ class Scorer:
             pixels; None where the frame was not warped.
         """
         following, tally = self.begin(count_bands(self._shape[0], self._threads), planes, field)
+        measured = rho[validity == 0]
+        if not np.all(np.abs(measured) <= 1):
+            raise ValueError(f"a map holds values from -1 to 1; rho holds {measured[~(np.abs(measured) <= 1)][0]:g}")
         follow(rho, validity, following, tally, self._threads)
         return self.finish()
 

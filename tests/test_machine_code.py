@@ -57,7 +57,7 @@ HOT_LOOPS = (
         signature=r"\(Tuple\(float64\*.*UniTuple\(float64",
     ),
     HotLoop("scoring._rate", "sums and bins of a map", has=("vcvttps2dq", "vpaddd")),
-    HotLoop("scoring._encode", "codes of a map", has=("vcvtps2pd", "vmulpd", "vcvttpd2dq")),
+    HotLoop("scoring._encode", "codes of a map", has=("vfn?m(add|sub)[0-9]*ps", "vcvttps2dq", "vcvtdq2ps")),
     HotLoop("scoring._weigh", "weights of a map", has=("vmulpd", "vdivpd")),
     HotLoop("displacement._close", "forward-backward distances", has=("vdivps", "vsqrtps")),
     HotLoop("displacement._measure", "lengths of displacements", has=("vsqrtpd",)),

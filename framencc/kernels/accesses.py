@@ -121,18 +121,6 @@ def fma(typing_context, a, b, c):
 
 
 @intrinsic
-def power_of_two(typing_context, exponent):
-    """Take 2^exponent as float32, of an int32 from -126 to 127."""
-
-    def generate(context, builder, signature, arguments):
-        number = ir.IntType(32)
-        biased = builder.add(arguments[0], number(127))
-        return builder.bitcast(builder.shl(biased, number(23)), ir.FloatType())
-
-    return types.float32(types.int32), generate
-
-
-@intrinsic
 def cast(typing_context, value, like):
     """Convert a number to the type of another, or of an array's elements."""
     kind = like.dtype if isinstance(like, types.Array | types.CPointer) else like

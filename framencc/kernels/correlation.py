@@ -1,8 +1,9 @@
 """Local normalized cross-correlation: one loop over the rows of a band for every kind of picture and option.
 
 A row is computed in segments of `SEGMENT` columns, and of each only from the first to the last column that counts in
-the band. Where no pixel of a segment is excluded, or none but those that are for every frame, the reference's share is
-known beforehand; else it is summed as well, over the pixels that count.
+the band. Where no pixel is excluded, or none but those that are for every frame, the reference's share is known
+beforehand; else it is summed as well, over the pixels that count. A segment of integers in which a long piece holds no
+excluded pixel is cut into three for that: a warp leaves out strips along the edges.
 """
 
 from dataclasses import dataclass
@@ -32,7 +33,8 @@ from framencc.kernels.window_sums import LINE, SEGMENT, STEPS, Window, advance, 
 
 Array = npt.NDArray[Any]
 
-PLAIN, PREPARED, SUMMED = range(3)  # kinds of segments
+PLAIN, PREPARED, SUMMED = range(3)  # kinds of pieces of segments
+_SHORTEST = 256  # columns of a plain piece
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,7 @@ class Grid(Structure):
     width: int
     pitch: int  # from one sum of a triple to the next
     reach: int  # the largest radius
+    n_pieces: int  # into which a segment is cut, 1 or 3
     radii: Array  # (K,)
     plans: Array  # (K, steps, 8) as by `plan_row_sums`
     offsets: Array  # (K + 1,) where the column sums of each target begin
@@ -85,7 +88,7 @@ class Prepared(Structure):
     scale: Array  # (K, H, W) 1 / sqrt(sum over C of n S_RR + n^2 noise), 0 where flat
     counts: Array  # (K, H, W) int32 pixels of each window that count; empty where all do
     codes: Array  # (K, H, W) uint8: why a pixel has no value in any frame, or 0; empty where all have one
-    spans: Array  # (B, segments, 3) int64: a segment's kind, the first and behind the last column that count
+    spans: Array  # (B, pieces, 5) int64: kind, first and behind the last column that count, where it begins and ends
     blank: Array  # a row of zeros like the planes, for what lies beyond the picture
     excluded: Array  # and its codes
 
@@ -111,43 +114,71 @@ class Scratch(Structure):
     maps: Array  # (B, K' * step * W + 2 * SEGMENT) float32
     codes: Array  # (B, K' * step * W + SEGMENT + W) uint8
     counts: Array  # (B, K * W + SEGMENT) int32
-    spans: Array  # (B, segments, 3) int64 as in `Prepared`
-    lowest: Array  # (B, 2, row) uint8
+    spans: Array  # (B, pieces, 5) int64 as in `Prepared`
+    lowest: Array  # (B, 3, pitch) uint8
 
 
 @kernel()
-def _survey_row(codes, others, size, lowest):
-    """Return the codes' disjunction and that of their difference from others; take the lowest of each column."""
-    seen, differ = np.uint8(0), np.uint8(0)
+def _survey_row(codes, others, size, lowest, seen):
+    """Return the disjunction of the codes' difference from others; take the lowest and all of each column."""
+    differ = np.uint8(0)
     for x in range(size):
         code, least = get(codes, x), get(lowest, x)
-        seen |= code
         differ |= code ^ get(others, x)
         put(lowest, x, code if code < least else least)
-    return seen, differ
+        put(seen, x, get(seen, x) | code)
+    return differ
+
+
+@kernel()
+def _find_plain(seen, first, last, x0, x1, grid):
+    """Return the longest piece of the columns x0 to x1 whose windows hold no excluded pixel."""
+    begin, plain = first, (x1, x1)
+    for x in range(first, last + 1):
+        if x == last or get(seen, x - first) > 0:
+            left, right = begin + grid.reach if begin > 0 else 0, x - grid.reach if x < grid.width else x
+            left, right = max(left, x0), min(right, x1)
+            plain = (left, right) if right - left > plain[1] - plain[0] else plain
+            begin = x + 1
+    return plain
+
+
+@kernel()
+def _survey(why, prepared_why, grid, lowest, band, segment, spans):
+    """Fill in the spans of a segment of a band."""
+    left, right = segment * SEGMENT, min(grid.width, (segment + 1) * SEGMENT)
+    y0, y1, x0, x1, n_pieces = grid.edges[band], grid.edges[band + 1], left, right, grid.n_pieces
+    first, last = max(0, x0 - grid.reach), min(grid.width, x1 + grid.reach)
+    n_columns, differ = last - first, np.uint8(0 if prepared_why is not None else 1)
+    beyond, seen = at(lowest, grid.pitch), at(lowest, 2 * grid.pitch)
+    call(fill_row, np.uint8(255), n_columns, lowest)
+    call(fill_row, np.uint8(0), n_columns, seen)
+    for y in range(max(0, y0 - grid.reach), min(grid.height, y1 + grid.reach)):
+        row = y * grid.width + first
+        ours = at(why, row) if prepared_why is None else at(prepared_why, row)
+        differ |= call(_survey_row, at(why, row), ours, n_columns, lowest if y0 <= y < y1 else beyond, seen)
+    kind = PREPARED if differ == 0 else SUMMED
+    while x0 < x1 and get(lowest, x0 - first) > 0:
+        x0 += 1
+    while x0 < x1 and get(lowest, x1 - 1 - first) > 0:
+        x1 -= 1
+    a, b = call(_find_plain, seen, first, last, x0, x1, grid)
+    if b - a < (_SHORTEST if n_pieces > 1 else x1 - x0):
+        a, b = x1, x1
+    for piece in range(3):
+        ends = ((kind, x0, a, left, a), (PLAIN, a, b, a, b), (kind, b, x1, b, right))[piece]
+        if n_pieces == 1:
+            ends = PLAIN if a == x0 < x1 else kind, x0, x1, left, right
+        for k in range(5):
+            spans[band, n_pieces * segment + min(piece, n_pieces - 1), k] = ends[k]
 
 
 @kernel()
 def _survey_band(why, prepared_why, grid, scratch, band, spans):
-    """Find out which kind of segments those of a band are, and from where to where their columns count."""
-    y0, y1, reach, width = grid.edges[band], grid.edges[band + 1], grid.reach, grid.width
+    """Find out which kinds of pieces a band's segments have, and from where to where their columns count."""
     lowest = at(scratch.lowest, band * scratch.lowest.shape[1])
-    for segment in range(spans.shape[1]):
-        x0, x1 = segment * SEGMENT, min(width, (segment + 1) * SEGMENT)
-        first, behind = max(0, x0 - reach), min(width, x1 + reach)
-        size, seen, differ = behind - first, np.uint8(0), np.uint8(0 if prepared_why is not None else 1)
-        call(fill_row, np.uint8(255), size, lowest)
-        for y in range(max(0, y0 - reach), min(grid.height, y1 + reach)):
-            row = at(why, y * width + first)
-            ours = row if prepared_why is None else at(prepared_why, y * width + first)
-            one_seen, one_differs = call(_survey_row, row, ours, size, at(lowest, 0 if y0 <= y < y1 else size))
-            seen, differ = seen | one_seen, differ | one_differs
-        while seen > 0 and x0 < x1 and get(lowest, x0 - first) > 0:
-            x0 += 1
-        while seen > 0 and x0 < x1 and get(lowest, x1 - 1 - first) > 0:
-            x1 -= 1
-        spans[band, segment, 0] = PLAIN if seen == 0 else PREPARED if differ == 0 else SUMMED
-        spans[band, segment, 1], spans[band, segment, 2] = x0, x1
+    for segment in range(-(-grid.width // SEGMENT)):
+        call(_survey, why, prepared_why, grid, lowest, band, segment, spans)
 
 
 @kernel()
@@ -160,13 +191,18 @@ def _count_in_image(window, reflect, y, x0, size, counts):
 
 @kernel()
 def _lay_out(grid, inexact, target, segment, x0, masked):
-    """Return the window of a target, where a segment's sums begin, and how many lie between those of two channels."""
+    """Return the window of a target, where a piece's sums begin, and the steps between channels and to R's."""
     radius = grid.radii[target]
     window = Window(grid.height, grid.width, radius, grid.pitch, at(grid.plans, target * STEPS))
     size = 3 * grid.pitch * (1 if inexact is None else 2 * radius + 4) * (1 if masked is None else 2)
     # The first column that is summed lies at the beginning of a cache line.
     lead = (x0 - radius) % LINE if x0 < radius else 0
-    return window, grid.offsets[target] + segment * size + lead, -(-grid.width // SEGMENT) * size
+    return (
+        window,
+        grid.offsets[target] + segment * size + lead,
+        -(-grid.width // SEGMENT) * grid.n_pieces * size,
+        size // 2,
+    )
 
 
 @kernel()
@@ -195,7 +231,9 @@ def _correlate_segment(prepared, frame, grid, options, scratch, masked, inexact,
     if masked is not None:
         spans = prepared.spans if frame.is_prepared else scratch.spans
         kind, x0, x1 = spans[band, segment, 0], spans[band, segment, 1], spans[band, segment, 2]
-    window, state, next_channel = _lay_out(grid, inexact, target, segment, x0, masked)
+        left, right = spans[band, segment, 3], spans[band, segment, 4]
+    out, validity = at(out, left), at(validity, left)
+    window, state, next_channel, between = _lay_out(grid, inexact, target, segment, x0, masked)
     size, kept, summed = x1 - x0, kind != PLAIN, kind == SUMMED
     pictures = at(frame.planes, 0), at(prepared.planes, 0), at(prepared.blank, 0), at(prepared.excluded, 0)
     energies, share = (options.noise, options.prior, options.flat), options.flat_share
@@ -205,7 +243,7 @@ def _correlate_segment(prepared, frame, grid, options, scratch, masked, inexact,
     own_known, rows = at(sums, grid.offsets[-1]), at(sums, grid.offsets[-1] + SEGMENT)
     reasons = at(scratch.codes, band * scratch.codes.shape[1])
     own_counts = at(scratch.counts, band * scratch.counts.shape[1])
-    in_image, between = at(own_counts, SEGMENT + target * width + x0), next_channel // (2 * -(-width // SEGMENT))
+    in_image = at(own_counts, SEGMENT + target * width + x0)
     if masked is not None and not kept:
         call(fill_row, np.uint8(0), size, reasons)
     for y in range(top, bottom if x0 < x1 else top):
@@ -281,13 +319,13 @@ def _correlate_band(band, prepared, frame, grid, options, scratch, masked, combi
     for top in range(grid.edges[band], grid.edges[band + 1], step):
         bottom = min(grid.edges[band + 1], top + step)
         for target in range(n_targets):
-            for segment in range(-(-width // SEGMENT)):
-                x0, kept = segment * SEGMENT, target * step * width
-                out, validity, stride = at(frame.rho, top * width + x0), at(frame.validity, top * width + x0), width
+            for segment in range(-(-width // SEGMENT) * grid.n_pieces):
+                kept, row = target * step * width, top * width
+                out, validity, stride = at(frame.rho, row), at(frame.validity, row), width
                 if n_kept:
-                    out, validity = at(maps, kept + x0), at(codes, kept + x0)
+                    out, validity = at(maps, kept), at(codes, kept)
                 elif not wanted:  # all rows in one that is used again
-                    validity, stride = at(codes, x0), 0
+                    validity, stride = codes, 0
                 place = band, target, segment, top, bottom, width, stride
                 inexact = options.inexact
                 call(_correlate_segment, prepared, frame, grid, options, scratch, masked, inexact, place, out, validity)
@@ -329,7 +367,7 @@ def _prepare_band(band, prepared, grid, options, scratch, why, inexact):
     for target in range(grid.radii.size):
         for segment in range(-(-grid.width // SEGMENT)):
             x0, x1 = segment * SEGMENT, min(grid.width, (segment + 1) * SEGMENT)
-            window, state, next_channel = _lay_out(grid, inexact, target, segment, x0, why)
+            window, state, next_channel, _ = _lay_out(grid, inexact, target, segment, x0, why)
             size, counts = x1 - x0, in_image
             for y in range(y0, y1):
                 row = y * grid.width + x0

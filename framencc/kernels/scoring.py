@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from framencc.kernels.accesses import add, at, fma, get, mul, power_of_two, put, shift, sub
+from framencc.kernels.accesses import add, at, fma, get, mul, put, shift, sub
 from framencc.kernels.calls import call
 from framencc.kernels.compilation import kernel
 from framencc.kernels.sharing import share
@@ -27,9 +27,6 @@ _CHUNK = 16384  # of so many numbers the sums of their upper and of their lower 
 _I16, _I32, _F32 = np.int16, np.int32, np.float32
 _ZERO, _PER_ONE, _CENTRE, _NO_BIN = _F32(0), _F32(BINS_PER_ONE), _F32(BINS_PER_ONE + 0.5), np.uint16(BINS)
 _UNITS, _HALF, _SLACK = _F32(UNITS_PER_ONE), _F32(0.5), _F32(-(2.0**-47))
-# 2^f for |f| <= 1/2, 2e-9 off; adding 1.5 * 2^23 to a float32 and taking it away rounds to an integer.
-_POWERS = tuple(map(_F32, (1.53533540e-4, 1.33988749e-3, 9.61843739e-3, 5.55033247e-2, 0.240226479, 0.693147203, 1)))
-_ROUNDING, _LOWEST = _F32(1.5 * 2**23), _F32(-126)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +38,7 @@ class Following(Structure):
 
     width: int
     distance: Any  # (H, W) float32 forward-backward distance, px
-    decay: Any  # float32: the weight is 2^(decay * distance)
+    distance_scale: Any  # float64, px
     codes: Any  # (H, W) uint8 or uint16, written: gain * rho + offset, cut to 0 ... maximum and to an integer
     gain: Any  # float32, as are the next two
     offset: Any
@@ -79,18 +76,18 @@ class Tally(Structure):
 
 
 @kernel()
-def _weigh(row, validity, distance, width, decay):
-    """Multiply max(rho, 0) by 2^(decay * distance), within 2e-7, where a pixel holds a value."""
-    a, b, c, d, e, f, one = _POWERS
+def _weigh(row, validity, distance, width, scale):
+    """Multiply max(rho, 0) by exp(-distance / scale) where a pixel holds a value."""
     for x in range(width):
-        rho, far = get(row, x), get(distance, x)
-        exponent = decay * far
-        whole = (exponent + _ROUNDING) - _ROUNDING
-        t = exponent - whole
-        power = fma(t, fma(t, fma(t, fma(t, fma(t, fma(t, a, b), c), d), e), f), one) * power_of_two(_I32(whole))
-        weight = power if (far >= _ZERO) & (exponent > _LOWEST) else _ZERO
+        rho, far = get(row, x), np.float64(get(distance, x))
+        # exp(t) = exp(t / 4096)^4096, six terms of the series and 12 squares: 3e-9 off. exp(-110) is 0 in float32.
+        t = max(-far / scale, -110.0) * (1.0 / 4096.0)
+        power = 1.0 + t * (1.0 + t * (1.0 / 2.0 + t * (1.0 / 6.0 + t * (1.0 / 24.0 + t * (1.0 / 120.0)))))
+        for _ in range(12):
+            power *= power
+        weight = power if far >= 0.0 else 0.0
         holds = (get(validity, x) <= 2) & (rho == rho)  # noqa: PLR0124  (not NaN)
-        put(row, x, (rho if rho > _ZERO else _ZERO) * weight if holds else rho)
+        put(row, x, _F32(np.float64(rho if rho > _ZERO else _ZERO) * weight) if holds else rho)
 
 
 @kernel()
@@ -136,13 +133,14 @@ def _rate(row, validity, size, threshold, tally, band, part):
 
 @kernel()
 def _add_up(terms, size):
-    """Sum float64 numbers in four chains, which do not wait for each other."""
-    a, b, c, d = 0.0, 0.0, 0.0, 0.0
-    for x in range(0, size - 3, 4):
+    """Sum float64 numbers in eight chains, which do not wait for each other."""
+    a, b, c, d, e, f, g, h = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for x in range(0, size - 7, 8):
         a, b, c, d = a + get(terms, x), b + get(terms, x + 1), c + get(terms, x + 2), d + get(terms, x + 3)
-    for x in range(size // 4 * 4, size):
+        e, f, g, h = e + get(terms, x + 4), f + get(terms, x + 5), g + get(terms, x + 6), h + get(terms, x + 7)
+    for x in range(size // 8 * 8, size):
         a += get(terms, x)
-    return (a + b) + (c + d)
+    return ((a + b) + (c + d)) + ((e + f) + (g + h))
 
 
 @kernel()
@@ -260,7 +258,7 @@ def _note_validity(y, validity, tally):
         for begin in range(0, width if code <= highest else 0, _CHUNK):
             count = _I16(0)
             for x in range(begin, min(width, begin + _CHUNK)):
-                count = _I16(count + (get(validity, x) == code))
+                count = add(count, _I16(get(validity, x) == np.uint8(code)))
             code_counts[y, code] += count
         code_counts[y, 0] -= code_counts[y, code]
     tally.changed[y] = differs
@@ -324,7 +322,7 @@ def follow_row(y, rho, validity, following, tally, band):
     width = following.width
     row, codes = at(rho, y * width), at(validity, y * width)
     if following.distance.size:
-        call(_weigh, row, codes, at(following.distance, y * width), width, following.decay)
+        call(_weigh, row, codes, at(following.distance, y * width), width, following.distance_scale)
     if following.codes.size:
         target = at(following.codes, y * width)
         call(_encode, row, target, width, following.gain, following.offset, following.maximum)

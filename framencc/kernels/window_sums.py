@@ -69,9 +69,9 @@ def plan_row_sums(radius: int, pitch: int) -> Array:
     plan.append([number for buffer, shift, _ in terms for number in (buffer, shift)] + [-1, side - 1])
     steps = np.full((_MOST_STEPS, _NUMBERS), -1)
     steps[: len(plan)] = plan
-    buffers, offsets = steps[:, 0:6:2], steps[:, 1:6:2]
-    offsets += np.maximum(buffers - 1, 0) * 3 * pitch
-    buffers[:] = buffers > 0
+    bases, offsets = steps[:, 0:6:2], steps[:, 1:6:2]
+    offsets += np.maximum(bases - 1, 0) * 3 * pitch
+    bases[:] = bases > 0
     steps[:, 6] = (steps[:, 6] - 1) * 3 * pitch
     return steps
 
