@@ -112,7 +112,7 @@ class Engine:
             border_is_valid=spec.border == "valid",
             how=_COMBINE[spec.combine],
             step=4,
-            reflect=True if spec.border == "reflect" else None,
+            reflect=spec.border == "reflect",
             widen=self._arithmetic.widen,
             noisy=True if spec.noise_sigma > 0 else None,
             inexact=self._arithmetic.inexact,

@@ -33,7 +33,7 @@ HOT_LOOPS = (
         "root and quotient of bytes' sums",
         has=("vpmulld", "vcvtdq2ps", "vsqrtps", "vdivps"),
         lacks=_WIDENED,
-        signature=r"\(Tuple\(int32\*",
+        signature=r"\(Tuple\(\(int32\*",
     ),
     HotLoop(
         "window_sums._slide",
@@ -45,7 +45,7 @@ HOT_LOOPS = (
         "coefficients.correlate_row",
         "root and quotient of 16-bit codes' sums",
         has=("vmulpd", "vcvtpd2ps", "vsqrtps", "vdivps"),
-        signature=r"\(Tuple\(float64\*.*UniTuple\(float32",
+        signature=r"\(Tuple\(\(float64\*.*UniTuple\(float32",
     ),
     HotLoop(
         "window_sums._slide", "column sums of products of floats", has=("vcvtps2pd", "vmulpd"), signature="float32"
@@ -54,7 +54,7 @@ HOT_LOOPS = (
         "coefficients.correlate_row",
         "root and quotient of floats' sums",
         has=("vsqrtps", "vdivpd"),
-        signature=r"\(Tuple\(float64\*.*UniTuple\(float64",
+        signature=r"\(Tuple\(\(float64\*.*UniTuple\(float64",
     ),
     HotLoop("scoring._rate", "sums and bins of a map", has=("vcvttps2dq", "vpaddd")),
     HotLoop("scoring._encode", "codes of a map", has=("vfn?m(add|sub)[0-9]*ps", "vcvttps2dq", "vcvtdq2ps")),

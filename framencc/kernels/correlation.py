@@ -57,7 +57,7 @@ class Grid(Structure):
 class Options(Structure):
     """The options of the correlation; numbers that results are computed with have the type of the results.
 
-    The last five, None or True, choose what is compiled.
+    The last four, None or True, choose what is compiled.
     """
 
     flat: Any
@@ -69,9 +69,9 @@ class Options(Structure):
     reference_flat_share: float
     min_valid_fraction: float  # of the window's pixels in the picture
     border_is_valid: bool
+    reflect: bool
     how: int  # maps of several radii are combined
     step: int  # rows that are computed of one segment before the next
-    reflect: Any
     widen: Any
     noisy: Any
     inexact: Any

@@ -79,7 +79,7 @@ def plan_row_sums(radius: int, pitch: int) -> Array:
 @kernel()
 def extent(position, size, radius, reflect):
     """Count the rows or columns of the window around `position` that lie in the picture."""
-    if reflect is not None:
+    if reflect:
         return 2 * radius + 1
     first, last = position - radius, position + radius
     return (last if last < size else size - 1) - (first if first > 0 else 0) + 1
@@ -90,7 +90,7 @@ def _find(index, size, reflect):
     """Return which row or column an index means: beyond the picture the mirrored one (`symmetric`), or none (-1)."""
     if 0 <= index < size:
         return index
-    if reflect is None:
+    if not reflect:
         return -1
     index %= 2 * size
     return index if index < size else 2 * size - 1 - index
@@ -165,8 +165,10 @@ def advance(pictures, why, window, reflect, inexact, place, state, kept, own, sc
         Addresses of the frame, the reference, and rows of zeros and of ones for what lies beyond the picture.
     why
         Not 0 for pixels that are excluded, or None. `kept` says that there are some; `own` asks for R, R R and N.
-    reflect, inexact
-        None or True: the picture is mirrored beyond its edges; sums never subtract.
+    reflect
+        The picture is mirrored beyond its edges.
+    inexact
+        None or True: sums never subtract.
     place
         How many channels there are, and which this one is; x0 and x1; y; whether that is a band's first row.
     state
@@ -206,7 +208,7 @@ def advance(pictures, why, window, reflect, inexact, place, state, kept, own, sc
         else:
             call(_update, pictures, why, window, channel, first, size, entering, -1, beginning, beginning, kept, own)
         call(_join, at(state, (2 + into) * group), at(state, group), group, state)
-    if reflect is not None:
+    if reflect:
         call(_mirror_margins, state, window, x0, x1)
     return call(_sum_rows, state, window, x1 - x0 + 2 * radius, scratch)
 
