@@ -148,6 +148,12 @@ def start_child(command: Sequence[str], *, memory_mib: int | None = None, **opti
         raise
 
 
+def prepare_starts() -> None:
+    """Find out how children are started, which is tried once in a process."""
+    if sys.platform == "linux":
+        _setpriv()
+
+
 def kill_child(process: Process) -> None:
     """Kill a child at once, and what it has started in turn if it leads a session of its own."""
     if process.poll() is not None:

@@ -39,13 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         process.claim()
     try:
         with escaped_output(), Handlers(own_process=own_process):
-            return _run(words)
+            code = _run(words)
     except Interrupted as interrupted:
         code = _complain(_with_notes(MESSAGE, interrupted, words), 128 + interrupted.number)
         if own_process:
             # The work has undone itself, but a compiler that was interrupted can crash when Python takes it apart.
             os._exit(code)
-        return code
+    process.release()
+    return code
 
 
 def _run(words: Sequence[str]) -> int:

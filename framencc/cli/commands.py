@@ -86,6 +86,9 @@ def run(
     with contextlib.ExitStack() as cleanup:
         opening = None
         if not (dry_run or spec.resume):
+            from framencc.ffmpeg import find_ahead  # noqa: PLC0415  (as all that is slow)
+
+            find_ahead()
             from framencc.sources.opening import Opening  # noqa: PLC0415  (brings NumPy)
 
             opening = cleanup.enter_context(Opening(spec))  # goes on while Numba is being loaded

@@ -2,7 +2,7 @@
 
 from framencc.ffmpeg.child import INPUT_SAFETY, FfmpegChild, file_url
 from framencc.ffmpeg.messages import FRAME_STAMPS, MARK, PACKET_STAMPS, WORK_BEGINS, FrameStamp, is_error
-from framencc.ffmpeg.program import executable, what_is_wrong
+from framencc.ffmpeg.program import executable, find_ahead, what_is_wrong
 from framencc.ffmpeg.threads import thread_options
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "FrameStamp",
     "executable",
     "file_url",
+    "find_ahead",
     "is_error",
     "thread_options",
     "what_is_wrong",

@@ -1,12 +1,15 @@
 """Which ffmpeg program is used, and whether what went wrong is its fault and not a file's."""
 
+import contextlib
 import functools
 import os
 import re
 import signal
 import subprocess
+import threading
 from collections.abc import Sequence
 
+from framencc.children import prepare_starts
 from framencc.errors import FramenccError
 from framencc.ffmpeg.messages import FRAME_STAMPS, MARK
 
@@ -44,6 +47,17 @@ def executable() -> str:
         return str(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError as error:
         raise FramenccError(f"no ffmpeg program found: {error}; set {_VARIABLE} to one") from None
+
+
+def find_ahead() -> None:
+    """Find the program, and how it is started, while other things are loaded: both are tried once, for 50 ms."""
+
+    def find() -> None:
+        with contextlib.suppress(FramenccError):  # said by whoever needs it
+            executable()
+        prepare_starts()
+
+    threading.Thread(target=find, name="framencc-ffmpeg", daemon=True).start()
 
 
 def what_is_wrong(errors: Sequence[str] = (), *, demuxers: Sequence[str] = ()) -> str | None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numba
 from numba.core.caching import IndexDataCacheFile
+from numba.core.registry import cpu_target
 
 from framencc.kernels.calls import called_by, make_known_again
 
@@ -32,8 +33,8 @@ def tell_of_compiling(listener: Callable[[], None] | None) -> None:
     _state["listener"] = listener
 
 
-def leave_out_linear_algebra() -> None:
-    """Keep Numba from importing SciPy's linear algebra, 0.15 s for what no kernel uses.
+def load_compiler() -> None:
+    """Load what Numba would load with the first kernel, but SciPy's linear algebra, 0.15 s for what no kernel uses.
 
     For a process of our own: whatever else it compiles cannot multiply matrices then.
     """
@@ -44,6 +45,8 @@ def leave_out_linear_algebra() -> None:
             importlib.import_module("numba.np.linalg")
         finally:
             del sys.modules["scipy.linalg"]
+    cpu_target.typing_context.refresh()
+    cpu_target.target_context.refresh()
 
 
 def kernel() -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -239,6 +239,7 @@ class Job:
 
     def _write(self) -> None:
         try:
+            self._outputs.begin()
             for one in self._maps:
                 self._outputs.write(one.pictures, one.frame, one.row, one.point)
                 for name, picture in one.pictures.items():

@@ -91,6 +91,11 @@ class Outputs:
         self._sealing: Future[None] | None = None
         self._decoders = ChildGroup()
 
+    def begin(self) -> None:
+        """Start what the first maps go to."""
+        for parts in self._parts.values():
+            parts.begin()
+
     def write(
         self, pictures: Mapping[str, Picture], frame: Frame, row: dict[str, Any], point: SeekPoint | None
     ) -> None:
@@ -211,6 +216,8 @@ class Outputs:
         """Have the current segment sealed and recorded while the next one is written."""
         self.finish_sealing()
         if not self._rows:
+            for parts in self._parts.values():
+                parts.abort()  # what was begun gets no map
             if end is not None:
                 with self._explained():
                     self._work.seal({"kind": "end", "end": end, "warnings": list(self.warnings())})

@@ -67,6 +67,9 @@ class Parts(ABC):
         """Continue behind parts that were sealed before."""
         self._number = len(records)
 
+    def begin(self) -> None:  # noqa: B027  (most have nothing to start)
+        """Start what the next map goes to, if that takes a while; `abort` ends it."""
+
     @abstractmethod
     def write(self, data: Picture, index: int, pts_seconds: float) -> None:
         """Write the next map of the current part; see `Sink.write`."""
@@ -209,6 +212,11 @@ class VideoParts(SinkParts[VideoSink]):
     def _open(self) -> VideoSink:
         path = self._work.path / f"{self._number:06d}.mkv"
         return VideoSink(path, self.format, overwrite=True, clock=self._clock, shown=self.target, **self._options)
+
+    def begin(self) -> None:
+        """Start the encoder of the next part; see `Parts.begin`."""
+        self._sink = self._open()
+        self._sink.begin()
 
     def _describe(self, sink: VideoSink, path: Path) -> Sealed:
         try:

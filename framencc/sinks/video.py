@@ -180,6 +180,11 @@ class VideoSink(StagedSink):
         self._is_part = clock is not None
         self._clock = clock or VideoClock(self._shown, map_format, codec)
         self._child: FfmpegChild | None = None
+        given = map_format
+        # What the encoder has to read before the first picture.
+        self._header = matroska.stream_header(
+            given.height, given.width, given.dtype, given.frame_rate, given.components
+        )
         try:
             with self._explained():
                 executable()  # a missing encoder is told before the first map
@@ -189,19 +194,26 @@ class VideoSink(StagedSink):
 
     @property
     def encoder_pid(self) -> int | None:
-        """Process number of the encoder, which starts with the first map."""
+        """Process number of the encoder, which starts with the first map or with `begin`."""
         return None if self._child is None else self._child.pid
+
+    def begin(self) -> None:
+        """Start the encoder before there is a map: it takes a tenth of a second."""
+        with self._lock:
+            self._require("open")
+            with self._explained():
+                self._start()
 
     def _write(self, data: Picture, index: int, pts_seconds: float) -> None:
         nanoseconds = self._clock.nanoseconds(index, pts_seconds)
-        header = self._start() if self._child is None else b""
+        child = self._child or self._start()
         pixels = np.ascontiguousarray(data, data.dtype.newbyteorder("<")).data.cast("B")
-        assert self._child is not None
+        header, self._header = self._header, b""
         try:
-            self._child.write(header + matroska.picture_header(nanoseconds, len(pixels)))
-            self._child.write(pixels)
+            child.write(header + matroska.picture_header(nanoseconds, len(pixels)))
+            child.write(pixels)
         except OSError:
-            self._child.finish()  # it has ended; now everything it said is known
+            child.finish()  # it has ended; now everything it said is known
             raise self._failure() from None
 
     def _finish(self) -> None:
@@ -215,11 +227,9 @@ class VideoSink(StagedSink):
         if self._child is not None:
             self._child.kill()
 
-    def _start(self) -> bytes:
-        """Start the encoder; return what it has to read before the first picture."""
+    def _start(self) -> FfmpegChild:
         self._child = FfmpegChild(self._arguments(), stdin=True, stall_seconds=self._stall_seconds)
-        given = self.format
-        return matroska.stream_header(given.height, given.width, given.dtype, given.frame_rate, given.components)
+        return self._child
 
     def _arguments(self) -> list[str]:
         encoding = self._ffv1() if self._codec == "ffv1" else self._h264()
