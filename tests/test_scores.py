@@ -185,6 +185,17 @@ def test_what_was_not_measured_does_not_count(unmeasured):
     assert scores.valid_share == 2 / rho.size
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1.5, np.nextafter(np.float32(-1), np.float32(-2))])
+def test_valid_pixels_beyond_the_range_of_a_map_are_refused(value):
+    rho, validity = np.full((20, 30), 0.25, np.float32), np.zeros((20, 30), np.uint8)
+    rho[19, 29] = value
+    scorer = Scorer(rho.shape)
+    with pytest.raises(ValueError, match="from -1 to 1; rho holds"):
+        scorer.score(rho, validity)
+    validity[19, 29] = 3
+    assert scorer.score(rho, validity).mean_confidence == 0.25
+
+
 def test_where_nothing_was_measured_there_is_no_number():
     planes = np.zeros((1, 4, 4), np.uint8)
     regions = Regions(np.ones((4, 4), np.uint16), {"all": 1, "none": 2})
