@@ -165,7 +165,8 @@ class Scorer:
         following, tally = self.begin(count_bands(self._shape[0], self._threads), planes, field)
         measured = rho[validity == 0]
         if not np.all(np.abs(measured) <= 1):
-            raise ValueError(f"a map holds values from -1 to 1; rho holds {measured[~(np.abs(measured) <= 1)][0]:g}")
+            value = float(measured[~(np.abs(measured) <= 1)][0])
+            raise ValueError(f"a map holds values from -1 to 1; rho holds {value!r}")
         follow(rho, validity, following, tally, self._threads)
         return self.finish()
 

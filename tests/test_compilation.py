@@ -6,6 +6,7 @@ import logging
 import shutil
 import sys
 import warnings
+from collections import defaultdict
 from itertools import count
 from pathlib import Path
 
@@ -79,6 +80,26 @@ def test_the_next_process_finds_the_compiled_kernel(tiny, tmp_path):
     second = tiny()
     assert second(2, 3) == 7
     assert hits(second) == 1
+
+
+def test_code_that_lies_under_the_name_of_another_is_compiled_anew(tiny, tmp_path, caplog):
+    first = tiny()
+    assert first(2, 3) == 7
+    assert first(2.5, 3.0) == 8.0
+    codes = defaultdict(list)
+    for path in files(tmp_path):
+        if path.suffix == ".nbc":
+            codes[path.name.rsplit(".", 2)[0]].append(path)
+    for one, other in codes.values():
+        content = one.read_bytes()
+        one.write_bytes(other.read_bytes())
+        other.write_bytes(content)
+    mixed = tiny()
+    with caplog.at_level(logging.INFO, "framencc.kernels.compilation"):
+        assert mixed(2, 3) == 7
+        assert mixed(2.5, 3.0) == 8.0
+    assert hits(mixed) == 0
+    assert "other types" in caplog.text
 
 
 def damage(content):

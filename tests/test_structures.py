@@ -1,6 +1,8 @@
 """What kernels read of a structure, which they take by its address."""
 
+import copy
 import math
+import pickle
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +55,15 @@ def test_a_kernel_writes_the_arrays_of_a_structure():
     _write(other)
     assert other.codes.tolist() == [10, 11, 12, 13]
     assert given._numba_type_ != other._numba_type_
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda given: pickle.loads(pickle.dumps(given))])
+def test_a_copy_has_an_address_of_its_own(duplicate):
+    given = make()
+    other = duplicate(given)
+    assert other.address == other._memory.ctypes.data != given.address
+    _write(other)
+    assert (given.codes.tolist(), other.codes.tolist()) == ([0, 0, 0, 0], [1, 2, 3, 4])
 
 
 def test_an_array_with_gaps_is_refused():

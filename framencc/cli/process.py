@@ -4,8 +4,12 @@ import contextlib
 import gc
 import os
 
-# Of malloc.h, and what they are set to.
-_ONE_ARENA, _MMAP_THRESHOLD, _TRIM_THRESHOLD = (-8, 1), (-3, 32 << 20), (-1, 1 << 30)
+# The user's variable, and the parameter and value for mallopt (malloc.h).
+_MALLOC = (
+    ("MALLOC_ARENA_MAX", -8, 1),
+    ("MALLOC_MMAP_THRESHOLD_", -3, 32 << 20),
+    ("MALLOC_TRIM_THRESHOLD_", -1, 1 << 30),
+)
 _state = {"is_own": False}
 
 
@@ -40,9 +44,12 @@ def _keep_freed_memory() -> None:
 
     It would give large arrays back at once, and get new pages, which the system clears first, for each frame.
     """
-    import ctypes  # noqa: PLC0415  (slow)
+    if "glibc.malloc." in os.environ.get("GLIBC_TUNABLES", ""):
+        return
+    with contextlib.suppress(ImportError, OSError, AttributeError, TypeError):  # another C library
+        import ctypes  # noqa: PLC0415  (slow)
 
-    with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt
-        for setting in (_ONE_ARENA, _MMAP_THRESHOLD, _TRIM_THRESHOLD):
-            mallopt(*setting)
+        for variable, parameter, value in _MALLOC:
+            if variable not in os.environ:
+                mallopt(parameter, value)

@@ -1,7 +1,7 @@
 """Calls of kernels whose machine code is not copied into the caller.
 
 Numba links the code of every function that a function calls into it, and optimises it there again; a parallel shell
-does so three times. `call` refers to the other kernel by a name instead, which is made known when that one has been
+does so three times. `call` refers to the other kernel by a name instead, which is registered once that one is
 compiled, or found on disk. Each kernel is then optimised once, however many call it, and stays a function of its own.
 """
 

@@ -94,7 +94,7 @@ def divide(numerator, variance, scale, flat, inexact, masked, codes, fill, size,
 def correlate_row(
     terms, counts, known, scale, energies, flat_share, widen, noisy, inexact, masked, codes, fill, size, out
 ):
-    """Do what `accumulate` and `divide` do, for one channel, without a detour by memory."""
+    """Do what `accumulate` and `divide` do, for one channel, without intermediate buffers."""
     (a, b, c, pitch), (noise, prior, flat), n_flat = terms, energies, np.int32(0)
     for x in range(size):
         f, squares, products = _sum(a, b, c, x), _sum(a, b, c, x + pitch), _sum(a, b, c, x + 2 * pitch)

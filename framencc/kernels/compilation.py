@@ -119,6 +119,10 @@ def _enable_cache(dispatcher: Any, suffix: str = "") -> None:
     def load_or_compile(signature: Any, target_context: Any) -> Any:
         try:
             found = load(signature, target_context)
+            # Processes that fill a folder at once, or a merge of two folders, can put one kernel's code under the
+            # name of another, which would take its arguments for what they are not.
+            if found is not None and tuple(found.signature.args) != tuple(getattr(signature, "args", signature)):
+                raise ValueError("it was compiled for other types")
         except Exception as error:  # noqa: BLE001  (a damaged pickle can raise anything)
             logger.info("a cached kernel cannot be read (%s) and is compiled again", error)
             with contextlib.suppress(OSError):

@@ -6,6 +6,7 @@ argument. Kernels read its fields as attributes, and nothing else: they are numb
 sees as writable C-contiguous arrays that nobody counts references to. Whoever calls a kernel keeps the structure.
 """
 
+import dataclasses
 import functools
 import struct
 from typing import Any
@@ -68,6 +69,10 @@ class Structure:
         vars(self).update(
             _memory=memory, address=memory.ctypes.data, _numba_type_=_type_of(type(self).__name__, tuple(kinds))
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Make a copy anew: it has an address of its own."""
+        return type(self), tuple(getattr(self, field.name) for field in dataclasses.fields(self))  # type: ignore[arg-type]
 
 
 @functools.cache

@@ -3,7 +3,8 @@
 A reader thread fills buffers, where frames are warped two more threads find how, the calling thread samples and
 correlates, a writer thread feeds the encoder. Between them stand bounded queues, and the buffers come from pools, so
 memory does not grow with the clip. Whichever stage fails, the later ones finish the frames before the failure, the
-earlier ones stop, the children end, and the first cause is what the caller sees. An interrupt stops all stages at once.
+earlier ones stop, and the children end. Where the writer fails as well, the caller sees its error, with that of the
+earlier stage as the cause. An interrupt stops all stages at once.
 
 The warp of a frame is found while the frame before is correlated: an estimator looks at one frame after the other and
 keeps one core busy at best, and what else has to be done fills the others. What the next warp does not begin with, the
@@ -134,7 +135,7 @@ class Job:
         Raises
         ------
         FramenccError
-            Of the stage that failed. All maps of earlier frames have been written, and each complete segment is sealed.
+            Of the stage that failed. Each segment that was complete before is sealed.
         """
         writer = threading.Thread(target=self._write, name="framencc-writer", daemon=True)
         others = [threading.Thread(target=self._read, name="framencc-reader", daemon=True)]
@@ -154,7 +155,10 @@ class Job:
             self._maps.end()
             _wait_for(writer)
             if failure is not None and self._write_error is None:
-                self._outputs.finish_sealing()
+                try:
+                    self._outputs.finish_sealing()
+                except FramenccError as error:
+                    raise error from failure
         except BaseException:
             # A KeyboardInterrupt among them. The threads may be waiting for a child, so the children go first.
             self._stop()
@@ -167,7 +171,7 @@ class Job:
             for thread in (*others, writer):
                 _wait_for(thread)
         if self._write_error is not None:
-            raise self._write_error
+            raise self._write_error from failure
         if failure is not None:
             raise failure
 
