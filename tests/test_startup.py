@@ -1,6 +1,8 @@
 """What happens before the first frame: what is imported, what is configured, and how an input is opened meanwhile."""
 
+import ctypes
 import json
+import os
 import signal
 import threading
 
@@ -59,6 +61,38 @@ def test_the_command_chooses_the_threading_of_its_own_process(unset):
     given = {"NUMBA_THREADING_LAYER": "omp", "OMP_WAIT_POLICY": "active"}
     _, environment = end_of_command("--version", **given)
     assert {name: environment.get(name) for name in CHOICES} == given
+
+
+# Prints how many pages the system has to give for ten frames of eight arrays each, after a first frame.
+PAGES = """
+import resource, sys
+from framencc.cli.process import claim
+
+def compute_frame():
+    arrays = [bytearray(6 << 20) for _ in range(8)]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+if sys.argv[1] == "claimed":
+    claim()
+before = compute_frame()
+print([compute_frame() for _ in range(10)][-1] - before)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="it is of glibc")
+def test_memory_of_a_frame_serves_the_next_one_unless_the_user_has_said_otherwise(monkeypatch):
+    for variable in ("MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"):
+        monkeypatch.delenv(variable, raising=False)
+    given, kept = (int(python(PAGES, whose).stdout) for whose in ("a host's", "claimed"))
+    assert kept * 10 < given
+    asked = int(python(PAGES, "claimed", MALLOC_MMAP_THRESHOLD_="131072").stdout)
+    assert asked * 2 > given
+
+
+def test_the_command_works_with_a_c_library_that_has_no_such_settings(unset):
+    program = "import ctypes, sys; ctypes.CDLL = lambda name: object(); sys.argv = ['framencc', '--version']\n"
+    result = python(program + "from framencc.cli import main\nassert main() == 0\nprint('done')")
+    assert (result.returncode, result.stdout.split()[-1], result.stderr) == (0, "done", "")
 
 
 def test_a_host_process_keeps_its_threading(unset):
