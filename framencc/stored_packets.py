@@ -1,5 +1,6 @@
 """Finished outputs without decoding them whole: their packets and files, and a few of their frames."""
 
+import contextlib
 import os
 import struct
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -20,7 +21,6 @@ from framencc.sources.containers.promise import Window
 
 # Frames that are decoded at once lie in a file of their own, which is not to become large.
 _BATCH = 16
-_NOT_WHOLE = (ValueError, LookupError, struct.error)
 
 
 def stored_imprints(path: Path, indices: Iterable[int]) -> Iterator[tuple[Imprint, float | None]]:
@@ -45,10 +45,8 @@ def stored_imprints(path: Path, indices: Iterable[int]) -> Iterator[tuple[Imprin
         for index in indices:
             yield imprint(files.path(index).read_bytes()), None
     else:
-        try:
+        with _damage_of(path):
             yield from _matroska_imprints(path) if path.suffix.lower() == ".mkv" else _mp4_imprints(path)
-        except _NOT_WHOLE as error:
-            raise SourceError(f"{str(path)!r} is damaged: {error}") from None
 
 
 def codec_private(path: Path) -> bytes:
@@ -61,14 +59,12 @@ def codec_private(path: Path) -> bytes:
     OSError
         When it cannot be read.
     """
-    try:
+    with _damage_of(path):
         if path.suffix.lower() != ".mkv":
             return _samples(path).codec_private
         with MatroskaFile(path) as video:
             next(video.packets(), None)
             return video.codec_private
-    except _NOT_WHOLE as error:
-        raise SourceError(f"{str(path)!r} is damaged: {error}") from None
 
 
 def decode_frames(
@@ -101,7 +97,7 @@ def decode_frames(
     arguments = ("-f", "matroska", "-i", file_url(scratch), "-map", "0:v:0", "-fps_mode", "passthrough")
     pixel_format = "gray" if map_format.dtype == np.uint8 else "gray16le"
     try:
-        with MatroskaFile(path) as video:
+        with _damage_of(path), MatroskaFile(path) as video:
             wanted = (packet for number, packet in enumerate(video.packets()) if number in numbers)
             while batch := list(islice(wanted, _BATCH)):
                 _write_sample(scratch, video, batch)
@@ -113,8 +109,6 @@ def decode_frames(
                             break
                         yield frame
                     _require_success(child)
-    except _NOT_WHOLE as error:
-        raise SourceError(f"{str(path)!r} is damaged: {error}") from None
     finally:
         scratch.unlink(missing_ok=True)
 
@@ -133,6 +127,15 @@ def count_key_frames(path: Path, *, stall_seconds: float) -> int | None:
     with FfmpegChild([*arguments, "-f", "null", os.devnull], stall_seconds=stall_seconds) as child:
         _require_success(child)
         return child.n_written
+
+
+@contextlib.contextmanager
+def _damage_of(path: Path) -> Iterator[None]:
+    """Turn what a file that is not whole raises where it is read into a SourceError."""
+    try:
+        yield
+    except (ValueError, LookupError, struct.error) as error:
+        raise SourceError(f"{str(path)!r} is damaged: {error}") from None
 
 
 def _matroska_imprints(path: Path) -> Iterator[tuple[Imprint, float]]:
